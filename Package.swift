@@ -1,0 +1,112 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// The folder is the layer (docs/decisions/0001-layers.md): a target imports rows below its own, and in its own row only what stands
+// to its left. Tests/TidyTests reads this file and the imports and refuses anything else.
+
+let strict: [SwiftSetting] = [.treatAllWarnings(as: .error), .enableUpcomingFeature("ExistentialAny")]
+
+/// A Swift module of one layer folder.
+func module(_ layer: String, _ name: String, _ dependencies: [Target.Dependency] = [], resources: [Resource] = []) -> Target {
+  .target(
+    name: name, dependencies: dependencies, path: "Sources/\(layer)/\(name)", resources: resources, swiftSettings: strict)
+}
+
+/// A C library of Debian: a module map and its shim, imported by its Swift face alone.
+func library(_ face: String, _ name: String, pkgConfig: String?, apt: String) -> Target {
+  .systemLibrary(name: name, path: "Sources/System/\(face)/\(name)", pkgConfig: pkgConfig, providers: [.apt([apt])])
+}
+
+/// The safe Swift face of a C library.
+func face(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .target(name: name, dependencies: dependencies, path: "Sources/System/\(name)/\(name)", swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
+  .testTarget(name: name, dependencies: dependencies, path: "Tests/\(name)", resources: resources, swiftSettings: strict)
+}
+
+let package = Package(
+  name: "intercom",
+  products: [.executable(name: "intercom", targets: ["intercom"])],
+  targets: [
+    // System
+    library("Linux", "CLinux", pkgConfig: nil, apt: "libc6-dev"),
+    library("OpenSSL", "COpenSSL", pkgConfig: "libssl", apt: "libssl-dev"),
+    library("Curl", "CCurl", pkgConfig: "libcurl", apt: "libcurl4-openssl-dev"),
+    library("YAML", "CYAML", pkgConfig: "yaml-0.1", apt: "libyaml-dev"),
+    face("Linux", ["CLinux"]),
+    face("OpenSSL", ["COpenSSL"]),
+    face("Curl", ["CCurl"]),
+    face("YAML", ["CYAML"]),
+    // Core
+    module("Core", "IntercomCore", ["Linux"]),
+    module("Core", "HTTPMessage", ["IntercomCore"]),
+    module("Core", "StrictJSON", ["IntercomCore"]),
+    module("Core", "Cryptography", ["IntercomCore", "OpenSSL"]),
+    module("Core", "JOSE", ["IntercomCore", "StrictJSON", "Cryptography"]),
+    module("Core", "Telemetry", ["IntercomCore"]),
+    // Wire
+    module("Wire", "HTTP1", ["IntercomCore", "HTTPMessage"]),
+    // IO
+    module("IO", "Workers", ["IntercomCore", "Linux"]),
+    module("IO", "EventLoop", ["IntercomCore", "Linux"]),
+    // Domain
+    module("Domain", "OIDC", ["IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "JOSE", "Telemetry"]),
+    module("Domain", "Sessions", ["IntercomCore", "StrictJSON", "Cryptography", "Telemetry"]),
+    module("Domain", "Policy", ["IntercomCore", "HTTPMessage"]),
+    // Adapters
+    module("Adapters", "CurlTransport", ["IntercomCore", "HTTPMessage", "Curl", "Workers"]),
+    module("Adapters", "ConfigurationYAML", ["IntercomCore", "YAML"]),
+    // HTTP
+    module("HTTP", "HTTPServer", ["IntercomCore", "HTTPMessage", "Telemetry", "HTTP1", "EventLoop", "Workers", "Linux"]),
+    module("HTTP", "ReverseProxy", ["IntercomCore", "HTTPMessage", "Telemetry", "HTTP1", "EventLoop", "Workers", "Policy", "HTTPServer"]),
+    // Features
+    module(
+      "Features", "Gateway",
+      [
+        "IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "Telemetry", "HTTP1", "EventLoop", "Workers", "OIDC", "Sessions",
+        "Policy",
+        "HTTPServer", "ReverseProxy",
+      ]),
+    module(
+      "Features", "DemoWorkplace",
+      ["IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "JOSE", "Telemetry", "Workers", "HTTPServer", "DemoPages"]),
+    module("Features", "DemoPages", [], resources: [.embedInCode("assets")]),
+    // App
+    module(
+      "App", "IntercomApp",
+      [
+        "IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "JOSE", "Telemetry", "HTTP1", "EventLoop", "Workers", "OIDC",
+        "Sessions", "Policy",
+        "CurlTransport", "ConfigurationYAML", "HTTPServer", "ReverseProxy", "Gateway", "DemoWorkplace", "Linux",
+      ]),
+    .executableTarget(name: "intercom", dependencies: ["IntercomApp"], path: "Sources/App/intercom", swiftSettings: strict),
+    // Testing
+    module(
+      "Testing", "IntercomTesting",
+      [
+        "IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "JOSE", "Telemetry", "HTTP1", "EventLoop", "Workers", "OIDC",
+        "Sessions", "Policy",
+        "CurlTransport", "HTTPServer", "ReverseProxy", "Gateway", "DemoWorkplace", "Linux",
+      ]),
+    tests("CoreTests", ["IntercomCore", "HTTPMessage", "StrictJSON", "Telemetry", "IntercomTesting"]),
+    tests("JOSETests", ["IntercomCore", "OpenSSL", "Cryptography", "JOSE", "IntercomTesting"]),
+    tests("WireTests", ["IntercomCore", "HTTPMessage", "HTTP1", "ReverseProxy", "IntercomTesting"]),
+    tests("IOTests", ["IntercomCore", "EventLoop", "Workers", "Linux", "IntercomTesting"]),
+    tests(
+      "HTTPTests",
+      ["IntercomCore", "HTTPMessage", "HTTP1", "EventLoop", "Workers", "HTTPServer", "ReverseProxy", "Policy", "Linux", "IntercomTesting"]),
+    tests("OIDCTests", ["IntercomCore", "HTTPMessage", "JOSE", "OIDC", "Cryptography", "IntercomTesting"]),
+    tests("SessionsTests", ["IntercomCore", "Sessions", "Cryptography", "IntercomTesting"]),
+    tests("AdaptersTests", ["IntercomCore", "HTTPMessage", "CurlTransport", "ConfigurationYAML", "YAML", "IntercomTesting"]),
+    tests(
+      "GatewayTests",
+      ["IntercomCore", "HTTPMessage", "HTTP1", "Gateway", "Sessions", "OIDC", "Policy", "Cryptography", "HTTPServer", "IntercomTesting"]),
+    tests("DemoTests", ["IntercomCore", "HTTPMessage", "HTTPServer", "DemoWorkplace", "DemoPages", "JOSE", "IntercomTesting"]),
+    tests("AppTests", ["IntercomCore", "HTTPMessage", "StrictJSON", "IntercomApp", "IntercomTesting"]),
+    tests("EndToEndTests", ["IntercomCore", "HTTPMessage", "StrictJSON", "IntercomApp", "DemoWorkplace", "IntercomTesting", "Linux"]),
+    tests("TidyTests", ["IntercomTesting"]),
+  ],
+  swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,68 @@
+import Linux
+
+/// A point of the monotonic clock, in nanoseconds: for time-outs and deadlines, never for `exp`.
+package struct MonotonicInstant: Hashable, Comparable, Sendable {
+  package var nanoseconds: Int64
+
+  package init(nanoseconds: Int64) { self.nanoseconds = nanoseconds }
+
+  package static func < (left: Self, right: Self) -> Bool { left.nanoseconds < right.nanoseconds }
+
+  /// Saturates instead of overflowing.
+  package func advanced(by duration: Duration) -> Self {
+    let (sum, overflow) = nanoseconds.addingReportingOverflow(duration.wholeNanoseconds)
+    return Self(nanoseconds: overflow ? (duration < .zero ? .min : .max) : sum)
+  }
+
+  package func duration(to other: Self) -> Duration {
+    let (difference, overflow) = other.nanoseconds.subtractingReportingOverflow(nanoseconds)
+    return .nanoseconds(overflow ? (other < self ? .min : .max) : difference)
+  }
+}
+
+/// A point of the wall clock, in whole seconds since 1970 (the unit of `exp`, `iat`, `nbf`): never for time-outs.
+package struct WallInstant: Hashable, Comparable, Sendable, Codable {
+  package var seconds: Int64
+
+  package init(seconds: Int64) { self.seconds = seconds }
+  package init(from decoder: any Decoder) throws { self.init(seconds: try decoder.singleValueContainer().decode(Int64.self)) }
+  package func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
+    try container.encode(seconds)
+  }
+
+  package static func < (left: Self, right: Self) -> Bool { left.seconds < right.seconds }
+
+  /// Saturates instead of overflowing; fractions of a second are dropped.
+  package func advanced(by duration: Duration) -> Self {
+    let (sum, overflow) = seconds.addingReportingOverflow(duration.components.seconds)
+    return Self(seconds: overflow ? (duration < .zero ? .min : .max) : sum)
+  }
+}
+
+extension Duration {
+  /// This duration in nanoseconds, saturated at the range of `Int64` (292 years).
+  package var wholeNanoseconds: Int64 {
+    let (seconds, attoseconds) = components
+    let (scaled, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
+    guard !overflow else { return seconds < 0 ? .min : .max }
+    let (sum, tooFar) = scaled.addingReportingOverflow(attoseconds / 1_000_000_000)
+    return tooFar ? (seconds < 0 ? .min : .max) : sum
+  }
+}
+
+/// Both clocks and sleep, given at the composition root so that tests own time.
+package protocol TimeSource: Sendable {
+  func monotonicNow() -> MonotonicInstant
+  func wallNow() -> WallInstant
+  /// Returns early by throwing `CancellationError` when the task is cancelled.
+  func sleep(for duration: Duration) async throws
+}
+
+/// The machine's clocks.
+package struct SystemTime: TimeSource {
+  package init() {}
+  package func monotonicNow() -> MonotonicInstant { MonotonicInstant(nanoseconds: Linux.monotonicNanoseconds()) }
+  package func wallNow() -> WallInstant { WallInstant(seconds: Linux.wallSeconds()) }
+  package func sleep(for duration: Duration) async throws { try await Task.sleep(for: duration) }
+}

@@ -1,0 +1,10 @@
+// What the Glibc module of the toolchain lacks. Never define _GNU_SOURCE (or include more than needed) here: the structs then differ
+// from those of the SwiftGlibc module and clean debug builds fail. accept4 is hidden without it, so it is declared by hand.
+#pragma once
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+int accept4(int, struct sockaddr *restrict, socklen_t *restrict, int);
