@@ -45,7 +45,7 @@ let package = Package(
     module("Core", "StrictJSON", ["IntercomCore"]),
     module("Core", "Cryptography", ["IntercomCore", "OpenSSL"]),
     module("Core", "JOSE", ["IntercomCore", "StrictJSON", "Cryptography"]),
-    module("Core", "Telemetry", ["IntercomCore"]),
+    module("Core", "Telemetry", ["IntercomCore", "Linux"]),
     // Wire
     module("Wire", "HTTP1", ["IntercomCore", "HTTPMessage"]),
     // IO
@@ -90,7 +90,7 @@ let package = Package(
         "Sessions", "Policy",
         "CurlTransport", "HTTPServer", "ReverseProxy", "Gateway", "DemoWorkplace", "Linux",
       ]),
-    tests("CoreTests", ["IntercomCore", "HTTPMessage", "StrictJSON", "Telemetry", "IntercomTesting"]),
+    tests("CoreTests", ["IntercomCore", "HTTPMessage", "StrictJSON", "Telemetry", "Linux", "IntercomTesting"]),
     tests("JOSETests", ["IntercomCore", "OpenSSL", "Cryptography", "JOSE", "IntercomTesting"]),
     tests("WireTests", ["IntercomCore", "HTTPMessage", "HTTP1", "ReverseProxy", "IntercomTesting"]),
     tests("IOTests", ["IntercomCore", "EventLoop", "Workers", "Linux", "IntercomTesting"]),
@@ -98,7 +98,7 @@ let package = Package(
       "HTTPTests",
       ["IntercomCore", "HTTPMessage", "HTTP1", "EventLoop", "Workers", "HTTPServer", "ReverseProxy", "Policy", "Linux", "IntercomTesting"]),
     tests("OIDCTests", ["IntercomCore", "HTTPMessage", "JOSE", "OIDC", "Cryptography", "IntercomTesting"]),
-    tests("SessionsTests", ["IntercomCore", "Sessions", "Cryptography", "IntercomTesting"]),
+    tests("SessionsTests", ["IntercomCore", "HTTPMessage", "Telemetry", "Sessions", "Policy", "Cryptography", "IntercomTesting"]),
     tests("AdaptersTests", ["IntercomCore", "HTTPMessage", "CurlTransport", "ConfigurationYAML", "YAML", "IntercomTesting"]),
     tests(
       "GatewayTests",
