@@ -36,6 +36,8 @@ package struct OutboundResponse: Sendable {
 package enum TransportError: Error, Sendable, Equatable {
   /// The URL is not one that may be called.
   case badURL
+  /// A method, field name or field value may not be sent (RFC 9110 §5.5); nothing was sent.
+  case badField
   /// Name resolution or connection failed; nothing was sent.
   case unreachable(String)
   /// The certificate or the handshake is wrong.
