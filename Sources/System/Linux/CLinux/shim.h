@@ -8,3 +8,5 @@
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 int accept4(int, struct sockaddr *restrict, socklen_t *restrict, int);
+// Hidden like accept4; its first argument is a posix_spawn_file_actions_t *, named so that <spawn.h> need not be included here.
+int posix_spawn_file_actions_addclosefrom_np(void *actions, int from);
