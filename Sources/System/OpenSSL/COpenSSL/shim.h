@@ -1,2 +1,139 @@
 #pragma once
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/ec.h>
+#include <openssl/ecdsa.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <openssl/kdf.h>
+#include <openssl/param_build.h>
+#include <openssl/params.h>
+#include <openssl/rsa.h>
+
+// Function-like macros and variadic functions are not imported into Swift: one static inline function for each use.
+
+static inline EVP_PKEY *intercom_rsa_generate(unsigned bits) { return EVP_PKEY_Q_keygen(NULL, NULL, "RSA", (size_t)bits); }
+static inline EVP_PKEY *intercom_ed25519_generate(void) { return EVP_PKEY_Q_keygen(NULL, NULL, "ED25519"); }
+static inline const char *intercom_curve(int coordinate_length) {
+  return coordinate_length == 32 ? "P-256" : coordinate_length == 48 ? "P-384" : coordinate_length == 66 ? "P-521" : NULL;
+}
+static inline EVP_PKEY *intercom_ec_generate(int coordinate_length) {
+  const char *curve = intercom_curve(coordinate_length);
+  return curve ? EVP_PKEY_Q_keygen(NULL, NULL, "EC", curve) : NULL;
+}
+
+// OSSL_PARAM_BLD_push_* and OSSL_PARAM_construct_* keep the POINTERS to key names, strings and octets until the parameters are used. A Swift
+// String passed as a C string is gone when the call returns, so everything with OSSL_PARAM stays in C.
+static inline EVP_PKEY *intercom_public_key(const char *type, OSSL_PARAM_BLD *builder) {
+  OSSL_PARAM *params = OSSL_PARAM_BLD_to_param(builder);
+  EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(NULL, type, NULL);
+  EVP_PKEY *key = NULL;
+  if (!params || !context || EVP_PKEY_fromdata_init(context) != 1 ||
+      EVP_PKEY_fromdata(context, &key, EVP_PKEY_PUBLIC_KEY, params) != 1)
+    key = NULL;
+  OSSL_PARAM_free(params);
+  EVP_PKEY_CTX_free(context);
+  return key;
+}
+static inline EVP_PKEY *intercom_rsa_public(const unsigned char *n, size_t n_length, const unsigned char *e, size_t e_length) {
+  BIGNUM *modulus = BN_bin2bn(n, (int)n_length, NULL), *exponent = BN_bin2bn(e, (int)e_length, NULL);
+  OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
+  EVP_PKEY *key = NULL;
+  if (modulus && exponent && builder && OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_N, modulus) &&
+      OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_E, exponent))
+    key = intercom_public_key("RSA", builder);
+  OSSL_PARAM_BLD_free(builder);
+  BN_free(modulus);
+  BN_free(exponent);
+  return key;
+}
+static inline EVP_PKEY *intercom_ec_public(int coordinate_length, const unsigned char *point, size_t length) {
+  const char *curve = intercom_curve(coordinate_length);
+  OSSL_PARAM_BLD *builder = curve ? OSSL_PARAM_BLD_new() : NULL;
+  EVP_PKEY *key = NULL;
+  if (builder && OSSL_PARAM_BLD_push_utf8_string(builder, OSSL_PKEY_PARAM_GROUP_NAME, curve, 0) &&
+      OSSL_PARAM_BLD_push_octet_string(builder, OSSL_PKEY_PARAM_PUB_KEY, point, length))
+    key = intercom_public_key("EC", builder);
+  OSSL_PARAM_BLD_free(builder);
+  if (!key) return NULL;
+  // fromdata refuses points off the curve; the check also finds infinity and a wrong order.
+  EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
+  if (!context || EVP_PKEY_public_check(context) != 1) {
+    EVP_PKEY_free(key);
+    key = NULL;
+  }
+  EVP_PKEY_CTX_free(context);
+  return key;
+}
+
+// A big number of a key, left-padded to `length` octets; 0 when it is absent or longer.
+static inline int intercom_key_number(const EVP_PKEY *key, const char *name, unsigned char *out, int length) {
+  BIGNUM *number = NULL;
+  int done = EVP_PKEY_get_bn_param(key, name, &number) == 1 && BN_bn2binpad(number, out, length) == length;
+  BN_free(number);
+  return done;
+}
+static inline int intercom_rsa_n(const EVP_PKEY *key, unsigned char *out, int length) {
+  return intercom_key_number(key, OSSL_PKEY_PARAM_RSA_N, out, length);
+}
+static inline int intercom_rsa_e(const EVP_PKEY *key, unsigned char *out, int length) {
+  return intercom_key_number(key, OSSL_PKEY_PARAM_RSA_E, out, length);
+}
+static inline int intercom_ec_x(const EVP_PKEY *key, unsigned char *out, int length) {
+  return intercom_key_number(key, OSSL_PKEY_PARAM_EC_PUB_X, out, length);
+}
+static inline int intercom_ec_y(const EVP_PKEY *key, unsigned char *out, int length) {
+  return intercom_key_number(key, OSSL_PKEY_PARAM_EC_PUB_Y, out, length);
+}
+
+// ECDSA signatures: JOSE has r || s of fixed length (RFC 7518 §3.4), OpenSSL has DER. Both give the length written, 0 on failure.
+static inline int intercom_ecdsa_to_der(const unsigned char *raw, int coordinate_length, unsigned char *out, int capacity) {
+  ECDSA_SIG *signature = ECDSA_SIG_new();
+  BIGNUM *r = BN_bin2bn(raw, coordinate_length, NULL), *s = BN_bin2bn(raw + coordinate_length, coordinate_length, NULL);
+  int written = 0;
+  if (signature && r && s && !BN_is_zero(r) && !BN_is_zero(s) && ECDSA_SIG_set0(signature, r, s) == 1) {
+    r = s = NULL;  // owned by the signature now
+    int needed = i2d_ECDSA_SIG(signature, NULL);
+    if (needed > 0 && needed <= capacity) written = i2d_ECDSA_SIG(signature, &out);
+  }
+  BN_free(r);
+  BN_free(s);
+  ECDSA_SIG_free(signature);
+  return written > 0 ? written : 0;
+}
+static inline int intercom_ecdsa_from_der(const unsigned char *der, long length, int coordinate_length, unsigned char *out) {
+  ECDSA_SIG *signature = d2i_ECDSA_SIG(NULL, &der, length);
+  int done = signature && BN_bn2binpad(ECDSA_SIG_get0_r(signature), out, coordinate_length) == coordinate_length &&
+             BN_bn2binpad(ECDSA_SIG_get0_s(signature), out + coordinate_length, coordinate_length) == coordinate_length;
+  ECDSA_SIG_free(signature);
+  return done ? 2 * coordinate_length : 0;
+}
+
+static inline int intercom_hkdf_sha256(
+    const unsigned char *key, size_t key_length, const unsigned char *salt, size_t salt_length, const unsigned char *info,
+    size_t info_length, unsigned char *out, size_t length) {
+  EVP_KDF *kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
+  EVP_KDF_CTX *context = EVP_KDF_CTX_new(kdf);
+  unsigned char none = 0;
+  OSSL_PARAM params[] = {
+      OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, (char *)"SHA256", 0),
+      OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, key_length ? (void *)key : &none, key_length),
+      OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SALT, salt_length ? (void *)salt : &none, salt_length),
+      OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, info_length ? (void *)info : &none, info_length),
+      OSSL_PARAM_construct_end(),
+  };
+  int done = context && EVP_KDF_derive(context, out, length, params) == 1;
+  EVP_KDF_CTX_free(context);
+  EVP_KDF_free(kdf);
+  return done;
+}
+
+// A one-shot HMAC. A NULL key would mean "the key of last time": an empty key is passed as no octets at a valid address.
+static inline int intercom_hmac(
+    const EVP_MD *digest, const unsigned char *key, int key_length, const unsigned char *message, size_t length, unsigned char *out) {
+  unsigned char none = 0;
+  unsigned written = 0;
+  return HMAC(digest, key_length ? key : &none, key_length, length ? message : &none, length, out, &written) != NULL;
+}
