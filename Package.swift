@@ -50,7 +50,7 @@ let package = Package(
     module("Wire", "HTTP1", ["IntercomCore", "HTTPMessage"]),
     // IO
     module("IO", "Workers", ["IntercomCore", "Linux"]),
-    module("IO", "EventLoop", ["IntercomCore", "Linux"]),
+    module("IO", "EventLoop", ["IntercomCore", "Linux", "Workers"]),
     // Domain
     module("Domain", "OIDC", ["IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "JOSE", "Telemetry"]),
     module("Domain", "Sessions", ["IntercomCore", "StrictJSON", "Cryptography", "Telemetry"]),

@@ -1,6 +1,7 @@
 // What the Glibc module of the toolchain lacks. Never define _GNU_SOURCE (or include more than needed) here: the structs then differ
-// from those of the SwiftGlibc module and clean debug builds fail. accept4 is hidden without it, so it is declared by hand.
+// from those of the SwiftGlibc module and clean debug builds fail. accept4 and pthread_setname_np are hidden without it, so they are declared by hand.
 #pragma once
+#include <pthread.h>
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -10,3 +11,4 @@
 int accept4(int, struct sockaddr *restrict, socklen_t *restrict, int);
 // Hidden like accept4; its first argument is a posix_spawn_file_actions_t *, named so that <spawn.h> need not be included here.
 int posix_spawn_file_actions_addclosefrom_np(void *actions, int from);
+int pthread_setname_np(pthread_t, const char *);

@@ -1,0 +1,244 @@
+import IntercomCore
+import Linux
+
+/// The name of a descriptor's registration: all of it that may leave the loop. The generation tells it from a later owner of the descriptor.
+package struct SourceID: Hashable, Sendable {
+  package let rawValue: UInt64
+  init(rawValue: UInt64) { self.rawValue = rawValue }
+  init(generation: UInt32, descriptor: Int32) { rawValue = UInt64(generation) << 32 | UInt64(UInt32(bitPattern: descriptor)) }
+  var slot: Int { Int(rawValue & 0xffff_ffff) }
+  var generation: UInt32 { UInt32(truncatingIfNeeded: rawValue >> 32) }
+}
+
+/// Anything with a descriptor in a loop. Confined to the loop's thread, so never Sendable.
+///
+/// `open`, because Swift lets a class of another target be subclassed in no other way; its members are `package` or internal.
+open class EventSource {
+  package final let descriptor: Int32
+  /// A strong reference on purpose: `unowned` costs a check per access; closing breaks the cycle.
+  package final let loop: EventLoop
+  fileprivate final var generation: UInt32 = 0
+  fileprivate final var deadline: Int64 = .max
+  fileprivate final var armedTick: Int64 = 0
+  fileprivate final var isQueued = false
+
+  package init(descriptor: Int32, loop: EventLoop) {
+    self.descriptor = descriptor
+    self.loop = loop
+  }
+
+  package final var id: SourceID { SourceID(generation: generation, descriptor: descriptor) }
+
+  /// The kernel reports `events`.
+  func onEvent(_ events: PollEvents) {}
+  /// The deadline set last has passed.
+  func onDeadline() {}
+  /// Called once in the next turn after `runSoon`.
+  func onTurn() {}
+
+  /// Calls `onDeadline` once, no earlier than `instant` and up to two ticks later. Setting it anew replaces it; a later one costs a store.
+  package final func setDeadline(_ instant: MonotonicInstant) { loop.arm(self, instant.nanoseconds) }
+  package final func setDeadline(after duration: Duration) { loop.arm(self, loop.now.advanced(by: duration).nanoseconds) }
+  package final func clearDeadline() { deadline = .max }
+
+  /// The loop ends: the source must close its descriptor.
+  func onLoopEnd() {}
+
+  /// Asks for `onTurn`: work that must not be done within the caller's frames.
+  final func runSoon() {
+    guard !isQueued else { return }
+    isQueued = true
+    loop.queue(self)
+  }
+}
+
+/// One thread's event loop: edge-triggered epoll, each descriptor registered once.
+package final class EventLoop {
+  package let executor: LoopExecutor
+  package let configuration: LoopConfiguration
+  /// The time as of this turn.
+  package private(set) var now: MonotonicInstant
+  package let received: ReceiveBuffer
+  /// How many connections live here, those to upstreams included.
+  package internal(set) var connections = 0
+
+  private let poller: Poller
+  private var sources: [EventSource?] = []
+  private var lastGeneration: UInt32 = 0
+  private var turn: [EventSource] = []
+  private var wheel: TimerWheel
+  private var attached: LoopActor?
+  private var stopping = false
+  private var hasEnded = false
+  private var endObservers: [() -> Void] = []
+  private var lastIncident: [LoopIncident: MonotonicInstant] = [:]
+
+  /// How long a stopped loop waits for its tasks.
+  private static let lastWait = Duration.seconds(5)
+
+  init(executor: LoopExecutor, configuration: LoopConfiguration) throws(EventLoopError) {
+    self.executor = executor
+    self.configuration = configuration
+    now = configuration.time.monotonicNow()
+    received = ReceiveBuffer(bytes: configuration.receiveBuffer)
+    wheel = TimerWheel(tick: configuration.tick.wholeNanoseconds, start: now.nanoseconds)
+    do { poller = try Poller() } catch { throw .system(error) }
+    let waker = Waker(descriptor: executor.wakeup.descriptor, loop: self)
+    try register(waker, [.readable, .edgeTriggered])
+  }
+
+  // MARK: registration
+
+  /// Registers a source; its events come from the next turn on.
+  package func register(_ source: EventSource, _ interest: PollEvents) throws(EventLoopError) {
+    guard !stopping else { throw .stopped }
+    lastGeneration &+= 1
+    source.generation = lastGeneration
+    let slot = Int(source.descriptor)
+    while sources.count <= slot { sources.append(nil) }
+    do { try poller.add(source.descriptor, interest, id: source.id.rawValue) } catch { throw .system(error) }
+    sources[slot] = source
+  }
+
+  func changeInterest(_ source: EventSource, _ interest: PollEvents) {
+    try? poller.change(source.descriptor, interest, id: source.id.rawValue)
+  }
+
+  /// Forgets a source whose descriptor is about to be closed (which removes it from epoll).
+  package func unregister(_ source: EventSource) {
+    let slot = Int(source.descriptor)
+    guard slot < sources.count, sources[slot] === source else { return }
+    sources[slot] = nil
+    source.deadline = .max
+  }
+
+  /// The source of that id while it lives.
+  package func source(_ id: SourceID) -> EventSource? {
+    guard id.slot < sources.count, let source = sources[id.slot], source.generation == id.generation else { return nil }
+    return source
+  }
+
+  /// Calls `body` with every live source.
+  package func forEachSource(_ body: (EventSource) -> Void) {
+    for source in sources { if let source { body(source) } }
+  }
+
+  func queue(_ source: EventSource) { turn.append(source) }
+
+  // MARK: time
+
+  func arm(_ source: EventSource, _ deadline: Int64) {
+    let later = deadline >= source.deadline
+    source.deadline = deadline
+    if later, source.armedTick != 0 { return }
+    let tick = wheel.tick(for: deadline)
+    guard source.armedTick == 0 || tick < source.armedTick else { return }
+    source.armedTick = tick
+    wheel.insert(source.id.rawValue, at: tick)
+  }
+
+  private func fireTimers() {
+    while let tick = wheel.nextDueTick(now: now.nanoseconds) {
+      for raw in wheel.take(tick) {
+        guard let source = source(SourceID(rawValue: raw)), source.armedTick == tick else { continue }
+        source.armedTick = 0
+        if source.deadline <= now.nanoseconds {
+          source.deadline = .max
+          source.onDeadline()
+        } else if source.deadline != .max {
+          let deadline = source.deadline
+          source.deadline = .max
+          arm(source, deadline)
+        }
+      }
+    }
+  }
+
+  // MARK: tasks and ends
+
+  /// Starts async work that prefers this loop. From the task, objects of the loop are reached by `withLoop` and their ids.
+  /// Nil when the loop has ended.
+  @discardableResult
+  package func spawn(_ body: @escaping @Sendable (LoopActor) async -> Void) -> Task<Void, Never>? {
+    guard let actor = attached else { return nil }
+    let executor = executor
+    executor.taskStarted()
+    return Task(executorPreference: executor) {
+      await body(actor)
+      executor.taskEnded()
+    }
+  }
+
+  /// The actor of this loop; nil when the loop has ended.
+  package var actor: LoopActor? { attached }
+
+  /// Closes everything; the thread ends when the tasks have ended, or after five seconds.
+  package func stop() { stopping = true }
+
+  func onEnd(_ observer: @escaping () -> Void) {
+    if hasEnded { observer() } else { endObservers.append(observer) }
+  }
+
+  /// Tells the operator, at most once per second and kind.
+  func report(_ incident: LoopIncident) {
+    if let last = lastIncident[incident], last.duration(to: now) < .seconds(1) { return }
+    if lastIncident.count > 32 { lastIncident = [:] }
+    lastIncident[incident] = now
+    configuration.incident(incident)
+  }
+
+  func run(actor: LoopActor) {
+    attached = actor
+    now = configuration.time.monotonicNow()
+    while !stopping { runTurn(longestWait: -1) }
+    forEachSource { $0.onLoopEnd() }
+    let end = now.advanced(by: Self.lastWait)
+    while executor.runningTasks > 0, now < end { runTurn(longestWait: 50) }
+    finish()
+    while !executor.end() { executor.drainOnce() }
+  }
+
+  private func finish() {
+    hasEnded = true
+    let observers = endObservers
+    endObservers = []
+    for observer in observers { observer() }
+    attached = nil
+    turn = []
+    sources = []
+  }
+
+  private func runTurn(longestWait: Int32) {
+    let wait: Int32
+    if !turn.isEmpty || executor.isWaiting { wait = 0 } else { wait = timerWait(longestWait) }
+    let count = poller.wait(milliseconds: wait)
+    now = configuration.time.monotonicNow()
+    for index in 0..<count {
+      let (raw, events) = poller.event(index)
+      // An event of an earlier owner of this descriptor is stale.
+      guard let source = source(SourceID(rawValue: raw)) else { continue }
+      source.onEvent(events)
+    }
+    fireTimers()
+    if !turn.isEmpty {
+      let due = turn
+      turn = []
+      for source in due {
+        source.isQueued = false
+        source.onTurn()
+      }
+    }
+    executor.drainOnce()
+  }
+
+  private func timerWait(_ longest: Int32) -> Int32 {
+    guard let due = wheel.nextDueTime else { return longest }
+    let nanoseconds = max(0, due &- configuration.time.monotonicNow().nanoseconds)
+    let milliseconds = Int32(clamping: nanoseconds / 1_000_000 &+ 1)
+    return longest < 0 ? milliseconds : min(longest, milliseconds)
+  }
+}
+
+private final class Waker: EventSource {
+  override func onEvent(_ events: PollEvents) { loop.executor.wakeup.clear() }
+}
