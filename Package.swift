@@ -71,7 +71,7 @@ let package = Package(
       ]),
     module(
       "Features", "DemoWorkplace",
-      ["IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "JOSE", "Telemetry", "Workers", "HTTPServer", "DemoPages"]),
+      ["IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "JOSE", "Telemetry", "Linux", "Workers", "HTTPServer", "DemoPages"]),
     module("Features", "DemoPages", [], resources: [.embedInCode("assets")]),
     // App
     module(
