@@ -113,6 +113,7 @@ package enum FormText {
     return nil
   }
 
+  /// Decodes `%XX` and `+`; a broken escape stays as it is.
   package static func unescape(_ text: String) -> String {
     var out: [UInt8] = []
     var bytes = Array(text.utf8)[...]
