@@ -32,7 +32,6 @@ struct Ban: Sendable {
         pattern: "JSONDecoder(", reason: "JSON that decides is screened first (duplicate keys, UTF-8, depth, size)", instead: "StrictJSON",
         allowed: ["Sources/Core/StrictJSON/"], within: ["Sources/"]),
       Ban(pattern: "import Foundation\n", reason: "ICU adds 44 MB to the binary", instead: "import FoundationEssentials"),
-      Ban(pattern: "public ", reason: "an application has no API", instead: "package"),
       Ban(pattern: "usleep(", reason: "sleep is injected, and no loop may block", instead: "TimeSource.sleep(for:)"),
       Ban(pattern: "Thread.sleep", reason: "sleep is injected, and no loop may block", instead: "TimeSource.sleep(for:)"),
       Ban(
@@ -88,6 +87,22 @@ func forceUnwrapViolations(in tree: SourceTree) -> [Violation] {
       return Violation(
         path: file.path, line: file.line(of: position),
         message: "force unwrap: no request may end the process. Instead: guard let, or #require in tests")
+    }
+  }
+}
+
+/// An application has no API: `package` between targets, nothing wider.
+func publicViolations(in tree: SourceTree) -> [Violation] {
+  let declarations: Set<String> = [
+    "func", "struct", "enum", "class", "actor", "protocol", "let", "var", "init", "static", "final", "extension", "typealias", "subscript",
+    "import", "mutating", "nonisolated", "private", "internal",
+  ]
+  return tree.swiftFiles.flatMap { file -> [Violation] in
+    file.codeLines.enumerated().compactMap { index, line in
+      let words = line.split(whereSeparator: { !$0.isIdentifierPart }).map { String(decoding: $0, as: UTF8.self) }
+      guard let at = words.firstIndex(where: { $0 == "public" || $0 == "open" }), at + 1 < words.count, declarations.contains(words[at + 1])
+      else { return nil }
+      return Violation(path: file.path, line: index + 1, message: "\(words[at]): an application has no API. Instead: package")
     }
   }
 }

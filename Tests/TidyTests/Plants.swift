@@ -56,6 +56,8 @@ struct Plant: Sendable, CustomTestStringConvertible {
     Plant("force unwrap", code: "let a = f(x)!"),
     Plant("force unwrap", code: "var a: [T]!"),
     Plant("secrets are compared in constant time", code: "if token.reveal() == other { }"),
+    Plant("public", code: "public struct Wide {}"),
+    Plant("public", code: "  public private(set) var wide = 1"),
     Plant("open work", code: "// TO" + "DO: later"),
     Plant("open work", [SourceFile("docs/a.md", "one\nFIX" + "ME two\n")]),
     Plant("machine paths", [SourceFile("dev/lib.sh", "one\ncd /wo" + "rk/main\n")]),

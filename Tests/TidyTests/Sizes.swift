@@ -82,7 +82,8 @@ func documentationViolations(in tree: SourceTree) -> [Violation] {
       let name = words.drop { $0 != kind }.dropFirst().first ?? "operator"
       if kind == "func" {
         if witnesses.contains(name) || requirements.contains(name) { return nil }
-        if described.contains(name) { return nil }
+        let isOperator = code[index].contains("func ") && !code[index].contains("func " + name)
+        if isOperator || described.contains(name) { return nil }
         if isDocumented(raw, before: index) { described.insert(name) }
         if (lengths[index + 1] ?? 1) <= 6 { return nil }
       } else if code[index].first == 0x20 {

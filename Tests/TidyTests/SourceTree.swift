@@ -93,6 +93,7 @@ struct TidyRule: Sendable, CustomTestStringConvertible {
       TidyRule(name: "documentation") { documentationViolations(in: $0) },
       TidyRule(name: "force unwrap") { forceUnwrapViolations(in: $0) },
       TidyRule(name: "secrets are compared in constant time") { secretComparisonViolations(in: $0) },
+      TidyRule(name: "public") { publicViolations(in: $0) },
       TidyRule(name: "open work") { openWorkViolations(in: $0) },
       TidyRule(name: "machine paths") { machinePathViolations(in: $0) },
       TidyRule(name: "registry hosts") { registryViolations(in: $0) },

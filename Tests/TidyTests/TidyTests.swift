@@ -36,7 +36,8 @@ struct TidyTests {
     arguments: [
       #"let a = "try! print( fatalError(" // Date() as! x!"#, #"if !a, b != c, d !== e { f(!g) }"#, "blueprint(x); reprint(y)",
       "/* Task.detached /* nested try! */ as! */ let x = 1", ##"let r = #"a "quoted" \(try! x) text"#"##,
-      "let s = \"\"\"\n  print( \"x\" try!\n  \"\"\"", "import FoundationEssentials\n", "republic = 1", "#if !os(Linux)\n#endif",
+      "let s = \"\"\"\n  print( \"x\" try!\n  \"\"\"", "import FoundationEssentials\n", "let republic = 1", "case public\ncase open(Int)",
+      "#if !os(Linux)\n#endif",
     ])
   func harmless(text: String) {
     let tree = SourceTree([SourceFile("Sources/Core/IntercomCore/Sample.swift", text + "\n")])

@@ -27,6 +27,7 @@ package final class RepeatLimiter: Sendable {
     self.burst = max(1, burst)
   }
 
+  /// May a line with this key be written at `now`, and how many were held back since the last one?
   package func admit(_ key: String, now: MonotonicInstant) -> Admission {
     windows.withLock { windows in
       let key = windows[key] != nil || windows.count < Self.maximumKeys ? key : ""

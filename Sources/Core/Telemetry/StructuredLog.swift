@@ -43,6 +43,7 @@ package struct StructuredLog: Sendable {
   /// Lines that could not be written since the start.
   package var dropped: Int { sink.dropped }
 
+  /// Writes one line with the common fields before its own; below the minimum level `message` is not even built.
   package func log(
     _ level: LogLevel, _ event: StaticString, _ message: @autoclosure () -> String, _ fields: KeyValuePairs<String, LogValue> = [:]
   ) {

@@ -50,6 +50,7 @@ package final class ScriptedServer: Sendable {
 
   deinit { stop() }
 
+  /// Stops listening and ends the connections that are open.
   package func stop() {
     listener.stop()
     let open = state.withLock { state in
