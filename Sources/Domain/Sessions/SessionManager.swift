@@ -1,0 +1,294 @@
+import Cryptography
+import IntercomCore
+import StrictJSON
+import Synchronization
+import Telemetry
+
+/// Times of sessions.
+package struct SessionSettings: Sendable {
+  /// A session that is not used for this long ends.
+  package var idle: Duration
+  /// A session ends this long after its login, however much it is used.
+  package var absolute: Duration
+
+  package init(idle: Duration = .seconds(24 * 3600), absolute: Duration = .seconds(7 * 24 * 3600)) {
+    self.idle = idle
+    self.absolute = absolute
+  }
+
+  /// Use is written at most once in this time: min(60 s, idle ÷ 10), at least one second, the clock's unit.
+  package var touchInterval: Duration { max(.seconds(1), min(.seconds(60), idle / 10)) }
+}
+
+/// A session that ended, as told to observers.
+package struct EndedSession: Sendable, Hashable {
+  package let key: SessionKey
+  package let reason: EndReason
+}
+
+/// Hears of ends and drops what it holds of these sessions: each loop its cached copy, its tunnels and streams; the coordinator its tokens.
+package protocol SessionEndObserver: Sendable {
+  /// Returns when nothing of these sessions can be used any more where the observer stands. `SessionManager` waits for it, and the answer to a
+  /// logout waits for that.
+  func sessionsEnded(_ sessions: [EndedSession]) async
+}
+
+/// What `load` found.
+package enum SessionLookup: Sendable {
+  case live(Session)
+  /// No such session: never made, ended, or a damaged record. The same answer for all, for a client learns nothing from it.
+  case none
+  /// It was ended now, by its times.
+  case ended(EndReason)
+}
+
+/// How a loop should treat the copy it holds.
+package enum SessionFreshness: Sendable, Equatable {
+  case live
+  /// Its idle time seems over: another loop or replica may know a later use, so ask `load`.
+  case readAgain
+  case ended(EndReason)
+}
+
+/// Creates, loads, touches and ends sessions. One per process, shared by all loops.
+package final class SessionManager: Sendable {
+  private let records: SealedRecords
+  package let settings: SessionSettings
+  private let clock: SteadyClock
+  private let random: any RandomSource
+  private let events: SessionEvents
+  private let observers = Mutex([any SessionEndObserver]())
+
+  /// A late writer began before the end: a refresh takes 8 s at most, a replica's pause may be longer.
+  static let tombstone = Duration.seconds(600)
+  /// How often an update is tried when others keep writing the same record.
+  private static let maximumAttempts = 8
+
+  package init(
+    store: any SessionStore, keys: KeyRing, settings: SessionSettings = SessionSettings(), time: any TimeSource,
+    random: any RandomSource, events: SessionEvents = .none
+  ) {
+    records = SealedRecords(store: store, keys: keys, events: events)
+    self.settings = settings
+    clock = SteadyClock(time)
+    self.random = random
+    self.events = events
+  }
+
+  /// The wall clock that sessions live by; it never goes back.
+  package func now() -> WallInstant { clock.now() }
+
+  /// From now on the observer hears of every end.
+  package func add(_ observer: any SessionEndObserver) { observers.withLock { $0.append(observer) } }
+
+  // MARK: Beginning
+
+  /// A new session under a new id; whatever the browser presented before is dead, so an id planted before the login is worth nothing (S9).
+  package func create(
+    from login: VerifiedLogin, replacing old: SessionID? = nil
+  ) async throws(SessionStoreError) -> (id: SessionID, session: Session) {
+    if let old { _ = try await end(old, reason: .replaced) }
+    let id = SessionID(random: random)
+    let now = clock.now()
+    var session = Session(
+      key: SessionKey(id), issuer: login.issuer, subject: login.subject, sid: login.sid, claims: login.claims, tokens: login.tokens,
+      created: now, lastUse: now, absoluteExpiry: now.advanced(by: settings.absolute))
+    switch try await write(session, expecting: nil) {
+    case .written(let version): session.version = version
+    case .conflict, .deleted: throw .contended  // 256 random bits met before: the random source is broken
+    }
+    events.sessionCreated()
+    return (id, session)
+  }
+
+  // MARK: Using
+
+  /// Reads the session and ends it when its time is over. `noted` is the latest use that the caller knows and has not written.
+  package func load(_ id: SessionID, noted: WallInstant? = nil) async throws(SessionStoreError) -> SessionLookup {
+    try await load(SessionKey(id), noted: noted)
+  }
+
+  package func load(_ key: SessionKey, noted: WallInstant? = nil) async throws(SessionStoreError) -> SessionLookup {
+    for _ in 0..<Self.maximumAttempts {
+      guard let session = try await read(key) else { return .none }
+      let reason: EndReason
+      switch freshness(of: session, noted: noted) {
+      case .live: return .live(session)
+      case .readAgain: reason = .idle
+      case .ended(let why): reason = why
+      }
+      // Only the record that was judged is ended: one touched meanwhile by another replica is read again.
+      if try await records.store.delete(key.record, expecting: session.version, tombstone: Self.tombstone) {
+        await announce([key], reason)
+        return .ended(reason)
+      }
+    }
+    throw .contended
+  }
+
+  /// Judges a copy without asking the store, for the loop's cache.
+  package func freshness(of session: Session, noted: WallInstant? = nil) -> SessionFreshness {
+    let now = clock.now()
+    if now >= min(session.absoluteExpiry, session.created.advanced(by: settings.absolute)) { return .ended(.absolute) }
+    return now < max(session.lastUse, noted ?? session.lastUse).advanced(by: settings.idle) ? .live : .readAgain
+  }
+
+  /// Must a use at `use` be written? At most once per `touchInterval`.
+  package func needsTouch(_ session: Session, use: WallInstant) -> Bool {
+    use >= session.lastUse.advanced(by: settings.touchInterval)
+  }
+
+  /// Writes the use when it is due. Nil: the session ended meanwhile.
+  package func touch(_ session: Session, use: WallInstant) async throws(SessionStoreError) -> Session? {
+    guard needsTouch(session, use: use) else { return session }
+    return try await update(session) { current in
+      guard current.lastUse < use else { return false }
+      current.lastUse = use
+      return true
+    }
+  }
+
+  /// Changes the record by compare-and-swap: `change` sees the newest record (first the caller's copy) and returns false to leave it.
+  /// Nil: the session ended, and nothing was written.
+  func update(
+    _ session: Session, _ change: @Sendable (inout Session) -> Bool
+  ) async throws(SessionStoreError) -> Session? {
+    var current = session
+    for _ in 0..<Self.maximumAttempts {
+      var changed = current
+      guard change(&changed) else { return current }
+      switch try await write(changed, expecting: current.version) {
+      case .written(let version):
+        changed.version = version
+        return changed
+      case .deleted: return nil
+      case .conflict:
+        guard let newer = try await read(session.key) else { return nil }
+        current = newer
+      }
+    }
+    throw .contended
+  }
+
+  /// The record as it stands in the store, whatever its times.
+  func read(_ key: SessionKey) async throws(SessionStoreError) -> Session? {
+    guard let (plain, version) = try await records.read(key.record) else { return nil }
+    do { return try Session(key: key, encoded: plain, version: version) } catch {
+      try await records.discard(key.record, version: version)
+      return nil
+    }
+  }
+
+  private func write(_ session: Session, expecting expected: UInt64?) async throws(SessionStoreError) -> WriteOutcome {
+    let idleEnd = session.lastUse.advanced(by: settings.idle + settings.touchInterval)
+    return try await records.write(
+      session.key.record, session.encoded, indexes: session.indexes, expiry: min(idleEnd, session.absoluteExpiry), expecting: expected)
+  }
+
+  // MARK: Ending
+
+  /// Ends this session and returns when every loop has dropped it. False: there was none.
+  package func end(_ id: SessionID, reason: EndReason) async throws(SessionStoreError) -> Bool {
+    try await end(SessionKey(id), reason: reason)
+  }
+
+  package func end(_ key: SessionKey, reason: EndReason) async throws(SessionStoreError) -> Bool {
+    try await delete([key], reason) > 0
+  }
+
+  /// Ends every session of one session at the provider and says how many there were.
+  package func end(issuer: Identifier, sid: Identifier, reason: EndReason) async throws(SessionStoreError) -> Int {
+    try await endAll(IndexKey(sid: sid, issuer: issuer), reason)
+  }
+
+  /// Ends every session of a user and says how many there were.
+  package func end(issuer: Identifier, subject: Identifier, reason: EndReason) async throws(SessionStoreError) -> Int {
+    try await endAll(IndexKey(subject: subject, issuer: issuer), reason)
+  }
+
+  private func endAll(_ index: IndexKey, _ reason: EndReason) async throws(SessionStoreError) -> Int {
+    let page = 512
+    var total = 0
+    // Each page deletes what it found; the bound is for a store whose index does not follow.
+    for _ in 0..<1_000 {
+      let keys = try await records.store.find(index, limit: page).map { SessionKey(word: $0.word) }
+      guard !keys.isEmpty else { return total }
+      total += try await delete(keys, reason)
+    }
+    throw .contended
+  }
+
+  /// First the store, then the copies. When the store fails the copies are dropped all the same, and the error says that the end is not sure.
+  private func delete(_ keys: [SessionKey], _ reason: EndReason) async throws(SessionStoreError) -> Int {
+    var count = 0
+    var failure: SessionStoreError?
+    for key in keys {
+      do throws(SessionStoreError) {
+        if try await records.store.delete(key.record, expecting: nil, tombstone: Self.tombstone) { count += 1 }
+      } catch {
+        failure = error
+        break
+      }
+    }
+    await announce(keys, reason, count: count)
+    if let failure { throw failure }
+    return count
+  }
+
+  private func announce(_ keys: [SessionKey], _ reason: EndReason, count: Int = 1) async {
+    let ended = keys.map { EndedSession(key: $0, reason: reason) }
+    let listeners = observers.withLock { $0 }
+    await withTaskGroup(of: Void.self) { group in
+      for listener in listeners { group.addTask { await listener.sessionsEnded(ended) } }
+    }
+    events.sessionEnded(reason, count: count)
+  }
+}
+
+/// What a back-channel logout did.
+package enum LogoutOutcome: Sendable, Equatable {
+  /// Done; zero is a success too ([Back-Channel Logout §2.8](https://openid.net/specs/openid-connect-backchannel-1_0.html#BCResponse)).
+  case ended(Int)
+  /// This `jti` was accepted before: nothing was done.
+  case replayed
+}
+
+extension SessionManager {
+  /// Obeys a verified logout token once: `sid` ends that session of the provider, without one all sessions of the subject.
+  ///
+  /// The `jti` is noted as begun before and as done after the sessions ended, so that the provider's next try after a store failure is
+  /// obeyed (fault 30), while a replay of a token that was obeyed cannot end a newer session (fault 28).
+  package func backChannelLogout(
+    issuer: Identifier, subject: Identifier?, sid: Identifier?, tokenID: Identifier, expiry: WallInstant
+  ) async throws(SessionStoreError) -> LogoutOutcome {
+    let begun: [UInt8] = [0]
+    let done: [UInt8] = [1]
+    let key = RecordKey(kind: .seenTokenID, naming: [issuer, tokenID])
+    // Kept two minutes longer than the token: its expiry was checked with a tolerance for clocks.
+    let until = max(expiry, clock.now()).advanced(by: .seconds(120))
+    let claim = try await records.write(key, begun, expiry: until, expecting: nil)
+    var version: UInt64?
+    if case .written(let written) = claim {
+      version = written
+    } else if let seen = try await records.read(key) {
+      guard seen.plain == begun else { return .replayed }
+      version = seen.version
+    }
+    var count = 0
+    if let sid {
+      count = try await end(issuer: issuer, sid: sid, reason: .backChannelLogout)
+    } else if let subject {
+      count = try await end(issuer: issuer, subject: subject, reason: .backChannelLogout)
+    }
+    _ = try await records.write(key, done, expiry: until, expecting: version)
+    return .ended(count)
+  }
+
+  /// Notes a token id and says whether it is new; for tokens that are good for one use.
+  package func acceptOnce(issuer: Identifier, tokenID: Identifier, expiry: WallInstant) async throws(SessionStoreError) -> Bool {
+    let key = RecordKey(kind: .seenTokenID, naming: [issuer, tokenID])
+    let until = max(expiry, clock.now()).advanced(by: .seconds(120))
+    if case .written = try await records.write(key, [1], expiry: until, expecting: nil) { return true }
+    return false
+  }
+}
