@@ -44,7 +44,7 @@ let package = Package(
     module("Core", "HTTPMessage", ["IntercomCore"]),
     module("Core", "StrictJSON", ["IntercomCore"]),
     module("Core", "Cryptography", ["IntercomCore", "OpenSSL"]),
-    module("Core", "JOSE", ["IntercomCore", "StrictJSON", "Cryptography"]),
+    module("Core", "JOSE", ["IntercomCore", "StrictJSON", "Cryptography", "OpenSSL"]),
     module("Core", "Telemetry", ["IntercomCore", "Linux"]),
     // Wire
     module("Wire", "HTTP1", ["IntercomCore", "HTTPMessage"]),
@@ -91,7 +91,7 @@ let package = Package(
         "CurlTransport", "HTTPServer", "ReverseProxy", "Gateway", "DemoWorkplace", "Linux",
       ]),
     tests("CoreTests", ["IntercomCore", "HTTPMessage", "StrictJSON", "Telemetry", "Linux", "IntercomTesting"]),
-    tests("JOSETests", ["IntercomCore", "OpenSSL", "Cryptography", "JOSE", "IntercomTesting"]),
+    tests("JOSETests", ["IntercomCore", "OpenSSL", "StrictJSON", "Cryptography", "JOSE", "IntercomTesting"]),
     tests("WireTests", ["IntercomCore", "HTTPMessage", "HTTP1", "ReverseProxy", "IntercomTesting"]),
     tests("IOTests", ["IntercomCore", "EventLoop", "Workers", "Linux", "IntercomTesting"]),
     tests(
