@@ -102,12 +102,16 @@ package struct PendingLogins: Sendable {
     self.random = random
   }
 
-  /// Keeps the login and gives the `state` for the provider: 43 digits of base64url, 256 random bits. The browser's oldest logins beyond
-  /// five are dropped, so a thousand open tabs leave five (fault 24).
-  package func begin(_ login: PendingLogin, browser: BrowserBinding) async throws(SessionStoreError) -> Secret<String> {
+  /// A `state` for the provider: 43 digits of base64url, 256 random bits.
+  package func newState() -> Secret<String> { Secret(String(decoding: Word256(random: random).text, as: UTF8.self)) }
+
+  /// Keeps the login under a state of `newState`. The browser's oldest logins beyond five are dropped, so a thousand open tabs leave five
+  /// (fault 24).
+  package func begin(_ login: PendingLogin, browser: BrowserBinding, state: Secret<String>) async throws(SessionStoreError) {
+    let digits = Array(state.reveal().utf8)
+    guard let state = Word256(text: digits.span) else { throw .contended }
     var login = login
     login.created = clock.now()
-    let state = Word256(random: random)
     let binding = browser.hash
     let index = IndexKey(kind: .browser, word: binding)
     let outcome = try await records.write(
@@ -115,7 +119,13 @@ package struct PendingLogins: Sendable {
       expiry: login.created.advanced(by: Self.lifetime + Self.grace), expecting: nil)
     guard case .written(let version) = outcome else { throw .contended }
     try await trim(index, keeping: version)
-    return Secret(String(decoding: state.text, as: UTF8.self))
+  }
+
+  /// The same under a state drawn here.
+  package func begin(_ login: PendingLogin, browser: BrowserBinding) async throws(SessionStoreError) -> Secret<String> {
+    let state = newState()
+    try await begin(login, browser: browser, state: state)
+    return state
   }
 
   /// Uses the login up when `browser` began it. Of parallel callers with the same state exactly one gets `taken`.
