@@ -38,6 +38,15 @@ package enum BodyFraming: Sendable, Hashable {
   case chunked
 }
 
+/// The forms of a request target (RFC 9112 §3.2).
+package enum TargetForm: UInt8, Sendable {
+  case origin, absolute
+  /// `*`, of OPTIONS only.
+  case asterisk
+  /// `host:port`, of CONNECT only; there is no path.
+  case authority
+}
+
 /// A request read once from its bytes: everything that routing, policy and forwarding decide comes from this one value, so they cannot
 /// disagree. It holds offsets and small integers only; the bytes travel beside it as `borrowing Span<UInt8>`.
 ///
@@ -47,6 +56,7 @@ package struct CanonicalRequest: Sendable {
   package var method: Method = .other
   /// The method's bytes (needed when `method` is `.other`).
   package var methodRange: ByteRange = .empty
+  package var targetForm: TargetForm = .origin
   /// The path as sent, beginning with `/`, or `*` for OPTIONS. Escapes are not decoded.
   package var path: ByteRange = .empty
   /// The query without its `?`; `hasQuery` tells `/a?` from `/a`.
@@ -78,6 +88,7 @@ package struct CanonicalRequest: Sendable {
   package var accessControlRequestMethod: ByteRange = .empty
   package var hasAccessControlRequestMethod = false
   package var accessControlRequestHeaders: ByteRange = .empty
+  package var hasAccessControlRequestHeaders = false
   package var destination: ByteRange = .empty
   package var hasDestination = false
   package var hasUpgrade = false

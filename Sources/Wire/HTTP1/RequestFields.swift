@@ -1,0 +1,167 @@
+import HTTPMessage
+
+/// What the known fields of a request say. Each line is taken as it is read; what needs all of them is judged at the end of the head.
+enum RequestFields {
+  /// Longest list of connection options that is taken: each is compared with every field of the head.
+  static let mostConnectionOptions = 32
+
+  /// Takes one line before it is added to the table; nil when it is good.
+  @inline(__always)
+  static func take(_ bytes: borrowing Span<UInt8>, _ field: HeadField, _ head: inout RequestHead) -> HeadRefusal? {
+    if FieldIDSet.singular.contains(field.id), head.fields.present.contains(field.id) { return HeadRefusal.duplicate(field.id) }
+    return read(bytes, field, &head.request)
+  }
+
+  private static func read(_ bytes: borrowing Span<UInt8>, _ field: HeadField, _ request: inout CanonicalRequest) -> HeadRefusal? {
+    switch field.id {
+    case .host: return host(bytes, field.value, &request)
+    case .cookie:
+      guard request.cookieCount < 4 else { return .tooManyCookieFields }
+      request.cookies[request.cookieCount] = field.value
+      request.cookieCount &+= 1
+    case .accept: if request.accept.isEmpty { request.accept = field.value }
+    case .referer: request.referer = field.value
+    case .origin:
+      request.origin = field.value
+      request.hasOrigin = true
+    case .secFetchMode: request.secFetchMode = field.value
+    case .secFetchSite: request.secFetchSite = field.value
+    case .secFetchDest: request.secFetchDest = field.value
+    case .csrfToken:
+      request.csrfToken = field.value
+      request.hasCSRFToken = true
+    case .authorization:
+      request.authorization = field.value
+      request.hasAuthorization = true
+    case .contentLength, .transferEncoding: return framing(bytes, field, &request)
+    case .destination:
+      request.destination = field.value
+      request.hasDestination = true
+    case .accessControlRequestMethod:
+      request.accessControlRequestMethod = field.value
+      request.hasAccessControlRequestMethod = true
+    case .accessControlRequestHeaders:
+      request.accessControlRequestHeaders = field.value
+      request.hasAccessControlRequestHeaders = true
+    case .upgrade: request.hasUpgrade = true
+    case .expect:
+      guard equalsFolded(bytes, field.value, "100-continue") else { return .unknownExpectation }
+      // An HTTP/1.0 client cannot mean it (RFC 9110 §10.1.1).
+      request.expectsContinue = !request.isHTTP10
+    default: break
+    }
+    return nil
+  }
+
+  private static func host(_ bytes: borrowing Span<UInt8>, _ value: ByteRange, _ request: inout CanonicalRequest) -> HeadRefusal? {
+    guard let hostEnd = AuthoritySyntax.hostEnd(bytes, value) else { return .badHost }
+    switch request.targetForm {
+    case .absolute:
+      // RFC 9112 §3.2.2 lets a server ignore Host here; two names for one request are refused instead.
+      guard value.count == request.authority.count else { return .hostMismatch }
+      for offset in 0..<value.count
+      where lowercase(bytes[value.lower &+ offset]) != lowercase(bytes[request.authority.lower &+ offset]) {
+        return .hostMismatch
+      }
+    case .authority: break
+    case .origin, .asterisk:
+      request.authority = value
+      request.host = ByteRange(value.lower, hostEnd)
+    }
+    return nil
+  }
+
+  /// RFC 9112 §6.3, without its leniencies: one Content-Length of digits, or one Transfer-Encoding that is exactly `chunked`.
+  private static func framing(_ bytes: borrowing Span<UInt8>, _ field: HeadField, _ request: inout CanonicalRequest) -> HeadRefusal? {
+    if case .none = request.framing {} else { return .lengthWithTransferEncoding }
+    if field.id == .contentLength {
+      switch ContentLength.read(bytes, field.value) {
+      case .length(let length): request.framing = .length(length)
+      case .malformed: return .badContentLength
+      case .tooLarge: return .contentTooLarge
+      }
+      return nil
+    }
+    guard !request.isHTTP10 else { return .transferEncodingInHTTP10 }
+    guard equalsFolded(bytes, field.value, "chunked") else { return .unknownTransferCoding }
+    request.framing = .chunked
+    return nil
+  }
+
+  /// What needs the whole head; nil when it is good.
+  static func finish(_ bytes: borrowing Span<UInt8>, _ head: inout RequestHead, headEnd: Int) -> HeadRefusal? {
+    guard head.fields.present.contains(.host) else { return .missingHost }
+    if head.fields.present.contains(.connection) {
+      var options = ConnectionOptions()
+      guard options.read(bytes, &head.fields) else { return .badConnection }
+      if options.close { head.request.keepAlive = false } else if options.keepAlive { head.request.keepAlive = true }
+    }
+    head.request.headLength = headEnd
+    return nil
+  }
+}
+
+/// The value of a Content-Length field: digits only, no list, no sign (RFC 9110 §8.6).
+enum ContentLength {
+  enum Value {
+    case length(Int)
+    case malformed
+    case tooLarge
+  }
+
+  /// 2^53: beyond it JSON numbers and many peers lose count.
+  static let largest = 1 << 53
+
+  static func read(_ bytes: borrowing Span<UInt8>, _ range: ByteRange) -> Value {
+    guard !range.isEmpty, range.upper <= bytes.count else { return .malformed }
+    var value = 0
+    var overflow = false
+    for at in range.lower..<range.upper {
+      let digit = bytes[at] &- 48
+      guard digit < 10 else { return .malformed }
+      value = value &* 10 &+ Int(digit)
+      if value > largest {
+        overflow = true
+        value = largest
+      }
+    }
+    return overflow ? .tooLarge : .length(value)
+  }
+}
+
+/// The options of all `Connection` fields of a head (RFC 9110 §7.6.1). Fields that they name are marked in the table.
+struct ConnectionOptions {
+  var close = false
+  var keepAlive = false
+
+  /// false when a field is not a list of tokens, or names too many.
+  mutating func read(_ bytes: borrowing Span<UInt8>, _ fields: inout FieldTable) -> Bool {
+    var left = RequestFields.mostConnectionOptions
+    for index in 0..<fields.count where fields[index].id == .connection {
+      let value = fields[index].value
+      var at = value.lower
+      while at < value.upper {
+        while at < value.upper, isBlank(bytes[at]) || bytes[at] == ASCII.comma { at &+= 1 }
+        let start = at
+        while at < value.upper, isToken(bytes[at]) { at &+= 1 }
+        let name = ByteRange(start, at)
+        while at < value.upper, isBlank(bytes[at]) { at &+= 1 }
+        guard at == value.upper || bytes[at] == ASCII.comma, left > 0 else { return false }
+        left &-= 1
+        take(bytes, name, &fields)
+      }
+    }
+    return true
+  }
+
+  private mutating func take(_ bytes: borrowing Span<UInt8>, _ name: ByteRange, _ fields: inout FieldTable) {
+    if name.isEmpty { return }
+    if equalsFolded(bytes, name, "close") {
+      close = true
+    } else if equalsFolded(bytes, name, "keep-alive") {
+      keepAlive = true
+    } else if !equalsFolded(bytes, name, "upgrade") {
+      fields.markNamedByConnection(name, in: bytes)
+    }
+  }
+}

@@ -1,0 +1,55 @@
+import HTTPMessage
+
+/// A request's head as it was read: the canonical request and its field lines. Made once per connection or loop and used again.
+package struct RequestHead: Sendable {
+  package internal(set) var request = CanonicalRequest()
+  package internal(set) var fields = FieldTable()
+
+  package init() {}
+
+  mutating func reset() {
+    request = CanonicalRequest()
+    fields.removeAll()
+  }
+}
+
+/// How an answer's body is delimited (RFC 9112 §6.3).
+package enum ResponseFraming: Sendable, Hashable {
+  case none
+  case length(Int)
+  case chunked
+  /// Until the upstream closes: a clean end cannot be told from a broken one, and the connection is never used again.
+  case untilClose
+}
+
+/// The head of an upstream's answer as it was read.
+package struct ResponseHead: Sendable {
+  /// 100 … 599
+  package internal(set) var status = 0
+  package internal(set) var reason: ByteRange = .empty
+  package internal(set) var isHTTP10 = false
+  package internal(set) var fields = FieldTable()
+  package internal(set) var framing: ResponseFraming = .none
+  /// The length that the head states, also where no body follows (HEAD, 304).
+  package internal(set) var statedLength: Int?
+  /// The upstream lets the connection live and its end of the body is certain.
+  package internal(set) var keepAlive = true
+  /// 1xx other than 101: another head follows on the same connection.
+  package internal(set) var isInterim = false
+  /// 101 that nobody asked for: the upstream is broken (fault 44).
+  package internal(set) var isUnaskedSwitch = false
+  /// Bytes of the head including its empty line.
+  package internal(set) var headLength = 0
+
+  package init() {}
+
+  mutating func reset() {
+    let table = fields
+    self = ResponseHead(reusing: table)
+  }
+
+  private init(reusing table: consuming FieldTable) {
+    fields = table
+    fields.removeAll()
+  }
+}
