@@ -97,7 +97,7 @@ let package = Package(
     tests(
       "HTTPTests",
       ["IntercomCore", "HTTPMessage", "HTTP1", "EventLoop", "Workers", "HTTPServer", "ReverseProxy", "Policy", "Linux", "IntercomTesting"]),
-    tests("OIDCTests", ["IntercomCore", "HTTPMessage", "JOSE", "OIDC", "Cryptography", "IntercomTesting"]),
+    tests("OIDCTests", ["IntercomCore", "HTTPMessage", "StrictJSON", "JOSE", "OIDC", "Cryptography", "IntercomTesting"]),
     tests("SessionsTests", ["IntercomCore", "HTTPMessage", "Telemetry", "Sessions", "Policy", "Cryptography", "IntercomTesting"]),
     tests("AdaptersTests", ["IntercomCore", "HTTPMessage", "CurlTransport", "ConfigurationYAML", "YAML", "IntercomTesting"]),
     tests(

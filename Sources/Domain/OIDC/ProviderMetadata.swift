@@ -1,0 +1,117 @@
+import HTTPMessage
+import IntercomCore
+import StrictJSON
+
+/// What the provider says about itself
+/// ([OpenID Connect Discovery 1.0 §3](https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderMetadata)).
+package struct ProviderMetadata: Sendable {
+  package let issuer: EndpointURL
+  package let authorizationEndpoint: EndpointURL
+  package let tokenEndpoint: EndpointURL
+  package let jwksURI: EndpointURL
+  package let userinfoEndpoint: EndpointURL?
+  package let endSessionEndpoint: EndpointURL?
+  package let revocationEndpoint: EndpointURL?
+  /// Each authorization response says from which issuer it is ([RFC 9207 §3](https://www.rfc-editor.org/rfc/rfc9207#section-3)).
+  package let authorizationResponseIssParameterSupported: Bool
+  package let backchannelLogoutSupported: Bool
+  package let backchannelLogoutSessionSupported: Bool
+  /// As the provider lists them; what is accepted is decided by the configuration.
+  package let idTokenSigningAlgorithms: [Identifier]
+
+  /// 256 KiB: real documents have 3 to 10.
+  package static let maximumBytes = 256 * 1_024
+
+  /// The request for the document of this issuer.
+  package static func request(_ client: ClientConfiguration) -> OutboundRequest {
+    let base = (client.internalURL ?? client.issuer).base
+    return OutboundRequest(
+      .get, base.description + "/.well-known/openid-configuration", fields: Fields(["Accept": "application/json"]),
+      maximumResponseBytes: maximumBytes)
+  }
+
+  /// Reads the answer. Throws `providerUnavailable` for 5xx and `invalidMetadata` for whatever is not the metadata of exactly this issuer.
+  package static func parse(_ response: OutboundResponse, _ client: ClientConfiguration) throws(OIDCError) -> ProviderMetadata {
+    let object = try ProviderAnswer.object(response, .invalidMetadata, "the metadata", maximumBytes: maximumBytes)
+    guard object["issuer"]?.identifier == client.issuer.text else {
+      throw OIDCError(.invalidMetadata, "the issuer in the metadata is not byte for byte the configured one")
+    }
+    return try ProviderMetadata(object, client)
+  }
+
+  private init(_ object: JSONObject, _ client: ClientConfiguration) throws(OIDCError) {
+    func endpoint(_ name: Identifier, backChannel: Bool) throws(OIDCError) -> EndpointURL? {
+      guard let value = object[name], !value.isNull else { return nil }
+      guard let url = value.string.flatMap({ EndpointURL($0) }) else {
+        throw OIDCError(.invalidMetadata, "\(name) is not an http or https URL")
+      }
+      let allowed = backChannel ? client.backChannel.permits(url) : url.isSecure || !client.issuer.isSecure
+      guard allowed else { throw OIDCError(.invalidMetadata, "\(name) is http although the issuer is https") }
+      return url
+    }
+    func required(_ name: Identifier, backChannel: Bool) throws(OIDCError) -> EndpointURL {
+      guard let url = try endpoint(name, backChannel: backChannel) else { throw OIDCError(.invalidMetadata, "\(name) is missing") }
+      return url
+    }
+    issuer = client.issuer
+    authorizationEndpoint = try required("authorization_endpoint", backChannel: false)
+    tokenEndpoint = try required("token_endpoint", backChannel: true)
+    jwksURI = try required("jwks_uri", backChannel: true)
+    userinfoEndpoint = try endpoint("userinfo_endpoint", backChannel: true)
+    endSessionEndpoint = try endpoint("end_session_endpoint", backChannel: false)
+    revocationEndpoint = try endpoint("revocation_endpoint", backChannel: true)
+    authorizationResponseIssParameterSupported = object["authorization_response_iss_parameter_supported"]?.bool ?? false
+    backchannelLogoutSupported = object["backchannel_logout_supported"]?.bool ?? false
+    backchannelLogoutSessionSupported = object["backchannel_logout_session_supported"]?.bool ?? false
+    idTokenSigningAlgorithms = (object["id_token_signing_alg_values_supported"]?.array ?? []).compactMap(\.identifier)
+  }
+}
+
+/// The checks that every JSON answer of a provider passes before anything is read from it.
+enum ProviderAnswer {
+  static func object(
+    _ response: OutboundResponse, _ code: OIDCError.Code, _ what: String, maximumBytes: Int, types: [String] = ["application/json"]
+  ) throws(OIDCError) -> JSONObject {
+    guard response.status.code < 500, response.status.code != 429 else {
+      throw OIDCError(.providerUnavailable, "\(what): the provider answered \(response.status.code)")
+    }
+    guard response.status.code == 200 else { throw OIDCError(code, "\(what): the provider answered \(response.status.code)") }
+    guard let type = mediaType(response.fields), types.contains(where: { Identifier($0) == type }) else {
+      throw OIDCError(code, "\(what) is not \(types.joined(separator: " or "))")
+    }
+    do {
+      return try StrictJSON.object(response.body, limit: StrictJSON.Limit(bytes: maximumBytes))
+    } catch {
+      throw OIDCError(code, "\(what) is not sound JSON: \(error)")
+    }
+  }
+
+  /// The media type in lower case without parameters; nil when the field is absent, repeated or no text.
+  static func mediaType(_ fields: Fields) -> Identifier? {
+    guard let value = fields.single("content-type") else { return nil }
+    let type = value.utf8.prefix { $0 != UInt8(ascii: ";") && $0 != 32 && $0 != 9 }
+    return type.isEmpty ? nil : FieldName(bytes: type).lowercased
+  }
+
+  /// At most 160 printable characters of a provider's sentence, long words left out: they could be tokens.
+  static func sentence(_ text: String?) -> String {
+    let words = (text ?? "").utf8.map { $0 > 0x20 && $0 < 0x7f ? $0 : 32 }.split(separator: 32)
+    let safe = words.map { $0.count > 24 ? "…" : String(decoding: $0, as: UTF8.self) }.joined(separator: " ")
+    return String(safe.prefix(160))
+  }
+}
+
+extension OIDCError {
+  /// What a failed call means: nothing about the session, whatever went wrong on the way.
+  init(_ error: TransportError, _ what: String) {
+    switch error {
+    case .timedOut: self.init(.timeout, "\(what): no answer in time")
+    case .cancelled: self.init(.timeout, "\(what): the call was cancelled")
+    case .badURL, .badField: self.init(.providerUnavailable, "\(what): the call cannot be made with this address")
+    case .tooLarge: self.init(.providerUnavailable, "\(what): the answer is too large")
+    case .unreachable(let text): self.init(.providerUnavailable, "\(what): not reached (\(text))")
+    case .tls(let text): self.init(.providerUnavailable, "\(what): TLS failed (\(text))")
+    case .broken(let text): self.init(.providerUnavailable, "\(what): the answer broke off (\(text))")
+    }
+  }
+}
