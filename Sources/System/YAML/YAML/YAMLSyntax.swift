@@ -1,6 +1,7 @@
 import CYAML
 
-/// libyaml's messages in words that say what to do. The texts of libyaml are constants of the library and never hold a value of the document.
+/// libyaml's messages in words that say what to do. The texts of libyaml are constants of the library and never hold a value of the
+/// document.
 struct YAMLSyntax {
   let problem: String
   let remedy: String

@@ -1,0 +1,161 @@
+import YAML
+
+/// A file that the configuration names: a secret, for example.
+package struct ConfigurationFile: Sendable {
+  package let bytes: [UInt8]
+  package init(_ bytes: [UInt8]) { self.bytes = bytes }
+}
+
+/// Why a file could not be read, in words (`No such file or directory`).
+package struct ConfigurationFileError: Error, Sendable {
+  package let reason: String
+  package init(_ reason: String) { self.reason = reason }
+}
+
+/// Reads a whole file of bounded size; given from outside so that tests own the files.
+package typealias ReadConfigurationFile = @Sendable (String) throws(ConfigurationFileError) -> ConfigurationFile
+
+/// Reads a configuration and collects every fault instead of stopping at the first.
+///
+/// Whoever builds the model asks `top` for its settings; what nobody asked for is an unknown key. Not thread-safe, used once.
+package final class ConfigurationReader {
+  private let file: String
+  private let readFile: ReadConfigurationFile
+  private var overlay: EnvironmentOverlay
+  private let root: YAMLNode?
+  private var collected: [ConfigurationFault] = []
+  private var sections: [SectionRecord] = []
+  /// Paths (with `*` for a name that the operator chose) of all settings asked for, for tests against the table of settings.
+  package private(set) var askedPaths: Set<String> = []
+  private var askedVariables: Set<String> = []
+  /// Whether a secret stands in the file itself.
+  package private(set) var holdsInlineSecrets = false
+
+  /// What a map holds and which of its keys were asked for.
+  private struct SectionRecord {
+    let path: String
+    let entries: [YAMLNode.Entry]
+    var asked: [String] = []
+  }
+
+  /// `file` is the name for messages and the directory for relative paths of secrets; `environment` is searched for `INTERCOM_CFG_…`.
+  package init(file: String, bytes: [UInt8], environment: [String: String] = [:], readFile: @escaping ReadConfigurationFile) {
+    self.file = file
+    self.readFile = readFile
+    overlay = EnvironmentOverlay(environment)
+    let reading = readYAML(bytes)
+    root = reading.root
+    collected = reading.faults.map {
+      ConfigurationFault(.file(file, $0.mark), Self.joined($0.path), $0.problem, $0.remedy)
+    }
+    collected += overlay.faults
+  }
+
+  private static func joined(_ path: [String]) -> String { path.map(printable).joined(separator: ".") }
+
+  /// False when the text is not YAML: then asking for settings would only bring faults that follow from the first.
+  package var isReadable: Bool { root != nil }
+
+  /// The whole document.
+  package var top: ConfigurationSection {
+    let place = ConfigurationPlace.file(file, YAMLMark(line: 1, column: 1))
+    var entries: [YAMLNode.Entry] = []
+    switch root?.value {
+    case .map(let all)?: entries = all
+    case nil, .refused?: break
+    case .scalar?, .list?:
+      if root?.isNull != true {
+        add(ConfigurationFault(place, "", "the file is no map of settings", "write lines such as 'listen: 127.0.0.1:8008'"))
+      }
+    }
+    return section(entries, place: place, path: "", pattern: [], levels: [])
+  }
+
+  package func add(_ fault: ConfigurationFault) { collected.append(fault) }
+
+  /// A fault of a value that was read already.
+  package func refuse<Value>(_ value: Located<Value>, _ problem: String, _ remedy: String) {
+    add(ConfigurationFault(value.place, value.path, problem, remedy))
+  }
+
+  package func warn<Value>(_ value: Located<Value>, _ problem: String, _ remedy: String) {
+    add(ConfigurationFault(value.place, value.path, problem, remedy, severity: .warning))
+  }
+
+  /// All faults so far and what is unknown, in the order of the file; warnings among them.
+  package func finish() -> [ConfigurationFault] {
+    var all = Set(collected)
+    if isReadable {
+      for section in sections {
+        for entry in section.entries where !section.asked.contains(where: { $0.utf8.elementsEqual(entry.key.utf8) }) {
+          let path = (section.path.isEmpty ? "" : section.path + ".") + printable(entry.key)
+          all.insert(ConfigurationFault(.file(file, entry.mark), path, "unknown key", Self.remedy(for: entry.key, among: section.asked)))
+        }
+      }
+      for name in overlay.unknown {
+        let near = suggestion(for: name, among: askedVariables.sorted())
+        let remedy = near.map { "did you mean \($0)?" } ?? "no setting has this name: remove the variable, or see docs/configuration.md"
+        all.insert(ConfigurationFault(.variable(name), "", "unknown setting", remedy))
+      }
+    }
+    return all.sorted()
+  }
+
+  private static func remedy(for key: String, among known: [String]) -> String {
+    if let near = suggestion(for: key, among: known) { return "did you mean '\(near)'?" }
+    guard known.count <= 16 else { return "remove it, or see docs/configuration.md" }
+    return "known here: " + known.sorted().joined(separator: ", ")
+  }
+
+  // MARK: For sections and values
+
+  func section(
+    _ entries: [YAMLNode.Entry], place: ConfigurationPlace, path: String, pattern: [String], levels: [[UInt8]]
+  ) -> ConfigurationSection {
+    sections.append(SectionRecord(path: path, entries: entries))
+    return ConfigurationSection(
+      reader: self, id: sections.count - 1, entries: entries, place: place, path: path, pattern: pattern, levels: levels)
+  }
+
+  func asked(_ key: String, in id: Int, pattern: [String], isSecret: Bool = false) {
+    if sections.indices.contains(id) { sections[id].asked.append(key) }
+    askedPaths.insert(pattern.joined(separator: "."))
+    let variable = EnvironmentOverlay.name(of: pattern)
+    if !variable.contains("*") {
+      askedVariables.insert(variable)
+      if isSecret { askedVariables.insert(variable + "_FILE") }
+    }
+  }
+
+  func variable(_ levels: [[UInt8]]) -> EnvironmentOverlay.Variable? { overlay.take(levels) }
+  func variableChildren(of levels: [[UInt8]]) -> [String] { overlay.children(of: levels) }
+  func filePlace(_ mark: YAMLMark) -> ConfigurationPlace { .file(file, mark) }
+  func noteInlineSecret() { holdsInlineSecrets = true }
+
+  /// The text of a secret's file without its last line feed; nil and a fault when there is none. The message never holds the content.
+  func secretText(at name: String, for place: ConfigurationPlace, _ path: String) -> String? {
+    do throws(ConfigurationFileError) {
+      var bytes = try readFile(resolved(name, for: place)).bytes
+      if bytes.last == UInt8(ascii: "\n") { bytes.removeLast() }
+      if bytes.last == UInt8(ascii: "\r") { bytes.removeLast() }
+      guard !bytes.isEmpty else {
+        add(ConfigurationFault(place, path, "the file \(quoted(name)) is empty", "write the secret into it"))
+        return nil
+      }
+      guard let text = String(validating: bytes, as: UTF8.self) else {
+        add(ConfigurationFault(place, path, "the file \(quoted(name)) is not text", "write the secret as UTF-8"))
+        return nil
+      }
+      return text
+    } catch {
+      add(ConfigurationFault(place, path, "cannot read \(quoted(name)): \(error.reason)", "name a file that this process may read"))
+      return nil
+    }
+  }
+
+  /// A relative path in the file is relative to the file's directory, one in a variable to the working directory.
+  func resolved(_ name: String, for place: ConfigurationPlace) -> String {
+    guard case .file = place, !name.hasPrefix("/"), let slash = file.lastIndex(of: "/") else { return name }
+    return file[...slash] + name
+  }
+}
