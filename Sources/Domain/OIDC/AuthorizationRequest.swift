@@ -44,13 +44,15 @@ package struct AuthorizationRequest: Sendable {
   /// Where the browser is sent.
   package let url: String
 
-  /// Draws state, nonce and verifier anew.
+  /// Draws nonce and verifier anew, and the state too unless the caller gives one of at least 256 random bits.
   package init(
-    _ metadata: ProviderMetadata, _ client: ClientConfiguration, _ options: LoginOptions, random: any RandomSource, now: WallInstant
+    _ metadata: ProviderMetadata, _ client: ClientConfiguration, _ options: LoginOptions, state: Secret<String>? = nil,
+    random: any RandomSource, now: WallInstant
   ) {
     let proof = ProofKey(random)
     let pending = PendingLogin(
-      state: Secret(Base64URL.encode(random.bytes(32))), nonce: Secret(Base64URL.encode(random.bytes(32))), codeVerifier: proof.verifier,
+      state: state ?? Secret(Base64URL.encode(random.bytes(32))), nonce: Secret(Base64URL.encode(random.bytes(32))),
+      codeVerifier: proof.verifier,
       issuer: metadata.issuer.text, redirectURI: client.redirectURI.string, maximumAge: options.maximumAge, created: now)
     var pairs: [(name: String, value: String)] = [
       ("response_type", "code"), ("client_id", client.clientID.description), ("redirect_uri", pending.redirectURI),

@@ -51,8 +51,10 @@ package struct RelyingParty: Sendable {
   package var isReady: Bool { provider.isReady }
 
   /// Begins a login: keep `pending` under its `state`, send the browser to `url`. Throws `providerUnavailable`.
-  package func beginLogin(_ options: LoginOptions = LoginOptions()) throws(OIDCError) -> AuthorizationRequest {
-    AuthorizationRequest(try provider.metadata(), client, options, random: random, now: time.wallNow())
+  /// The caller may give a `state` of its own (256 random bits).
+  package func beginLogin(_ options: LoginOptions = LoginOptions(), state: Secret<String>? = nil) throws(OIDCError) -> AuthorizationRequest
+  {
+    AuthorizationRequest(try provider.metadata(), client, options, state: state, random: random, now: time.wallNow())
   }
 
   /// Ends a login: checks the response against the pending login (which the caller has taken out of the store, so that it is used once),
