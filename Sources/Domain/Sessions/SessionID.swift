@@ -32,7 +32,8 @@ package struct SessionKey: Hashable, Sendable {
   package init(_ id: SessionID) { word = Word256(hashOf: id.bytes) }
   init(word: Word256) { self.word = word }
 
-  var record: RecordKey { RecordKey(kind: .session, word: word) }
+  /// Where the store keeps it.
+  package var record: RecordKey { RecordKey(kind: .session, word: word) }
 }
 
 /// The browser that began a login: 32 random bytes in a cookie of its own, so that a callback of another browser changes nothing.

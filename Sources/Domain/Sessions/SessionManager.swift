@@ -24,6 +24,11 @@ package struct SessionSettings: Sendable {
 package struct EndedSession: Sendable, Hashable {
   package let key: SessionKey
   package let reason: EndReason
+
+  package init(key: SessionKey, reason: EndReason) {
+    self.key = key
+    self.reason = reason
+  }
 }
 
 /// Hears of ends and drops what it holds of these sessions: each loop its cached copy, its tunnels and streams; the coordinator its tokens.
@@ -74,6 +79,8 @@ package final class SessionManager: Sendable {
     self.random = random
     self.events = events
   }
+
+  var store: any SessionStore { records.store }
 
   /// The wall clock that sessions live by; it never goes back.
   package func now() -> WallInstant { clock.now() }
@@ -180,9 +187,10 @@ package final class SessionManager: Sendable {
   }
 
   private func write(_ session: Session, expecting expected: UInt64?) async throws(SessionStoreError) -> WriteOutcome {
-    let idleEnd = session.lastUse.advanced(by: settings.idle + settings.touchInterval)
+    // A little longer than the session, so that its end is found, told to observers and counted instead of silently happening in the store.
+    let end = min(session.lastUse.advanced(by: settings.idle), session.absoluteExpiry)
     return try await records.write(
-      session.key.record, session.encoded, indexes: session.indexes, expiry: min(idleEnd, session.absoluteExpiry), expecting: expected)
+      session.key.record, session.encoded, indexes: session.indexes, expiry: end.advanced(by: settings.touchInterval), expecting: expected)
   }
 
   // MARK: Ending

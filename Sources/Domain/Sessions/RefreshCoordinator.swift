@@ -1,0 +1,216 @@
+import IntercomCore
+import Telemetry
+
+/// Gets tokens for requests: refreshes and exchanges once for all who wait, never for a session that ended, never by a timer.
+///
+/// One per process. It tells a refused refresh (the session ends) from an unreachable provider (503, nothing ends).
+package actor RefreshCoordinator: SessionEndObserver {
+  private let manager: SessionManager
+  private let refresher: TokenRefresher
+  private let source: any TokenSource
+  private let time: any TimeSource
+  private let events: SessionEvents
+  private var refreshes = SingleFlight<SessionKey, Result<Session, TokenFailure>>()
+  private var exchanges = SingleFlight<ExchangeKey, Result<BackendToken, TokenFailure>>()
+  private var cache: ExchangeCache
+  /// Sessions whose refresh ahead of time failed: the next try waits, since the token is still good.
+  private var resting: [SessionKey: WallInstant] = [:]
+
+  /// Behaviour: "Times": one refresh or exchange.
+  static let callLimit = Duration.seconds(8)
+  /// How long a refused exchange is answered from memory, so that an app that repeats does not beat on the provider.
+  private static let refusalKept = Duration.seconds(5)
+  private static let rest = Duration.seconds(5)
+  private static let maximumResting = 10_000
+
+  package init(
+    manager: SessionManager, source: any TokenSource, time: any TimeSource, random: any RandomSource, events: SessionEvents = .none,
+    maximumCachedSessions: Int = 50_000
+  ) {
+    self.manager = manager
+    self.source = source
+    self.time = time
+    self.events = events
+    refresher = TokenRefresher(manager: manager, source: source, time: time, events: events)
+    cache = ExchangeCache(maximumSessions: maximumCachedSessions)
+    manager.add(self)
+  }
+
+  // MARK: The session's own token
+
+  /// The session with an access token that may be sent now: refreshed first when it is expired; when it is only due, a refresh begins and the
+  /// token that is still good is used.
+  package func session(_ session: Session) async throws(TokenFailure) -> Session {
+    let now = manager.now()
+    guard session.tokens.isDue(at: now) else { return session }
+    guard session.tokens.isUsable(at: now) else { return try await refresh(session) }
+    guard !refreshes.isUnderWay(session.key), resting[session.key].map({ $0 <= now }) ?? true else { return session }
+    // Another loop may have refreshed already: its copy is in the store.
+    let newest: Session?
+    do { newest = try await manager.read(session.key) } catch { return session }
+    guard let newest else { throw .sessionEnded(nil) }
+    guard newest.tokens.isDue(at: now), newest.tokens.isUsable(at: now) else { return newest.tokens.isUsable(at: now) ? newest : session }
+    if newest.tokens.refreshToken != nil, case .start = refreshes.board(session.key) { _ = startRefresh(newest) }
+    return newest
+  }
+
+  /// Is a refresh of this session under way in this process?
+  package func isRefreshing(_ key: SessionKey) -> Bool { refreshes.isUnderWay(key) }
+
+  private func refresh(_ session: Session) async throws(TokenFailure) -> Session {
+    switch refreshes.board(session.key) {
+    case .full: throw .overloaded
+    case .join(let task):
+      events.token(.refresh, .joined)
+      return try await task.value.get()
+    case .start: return try await startRefresh(session).value.get()
+    }
+  }
+
+  /// A task of its own: a client that goes away must not cancel a refresh, for its answer may hold the only refresh token.
+  private func startRefresh(_ session: Session) -> Task<Result<Session, TokenFailure>, Never> {
+    refreshes.start(session.key) { id in
+      Task {
+        let outcome = await refresher.refresh(session)
+        return landRefresh(session.key, id, outcome)
+      }
+    }
+  }
+
+  private func landRefresh(_ key: SessionKey, _ id: UInt64, _ outcome: TokenRefresher.Outcome) -> Result<Session, TokenFailure> {
+    let isKept = refreshes.land(key, id: id)
+    switch outcome {
+    case .fresh(let session):
+      resting[key] = nil
+      return isKept ? .success(session) : .failure(.sessionEnded(nil))
+    case .kept(let session):
+      if resting.count >= Self.maximumResting { resting.removeAll() }
+      resting[key] = manager.now().advanced(by: Self.rest)
+      return isKept ? .success(session) : .failure(.sessionEnded(nil))
+    case .failed(let failure): return .failure(failure)
+    }
+  }
+
+  // MARK: Tokens for backends
+
+  /// A token of this session's user for that backend, from the cache or exchanged now.
+  package func token(for session: Session, _ target: ExchangeTarget) async throws(TokenFailure) -> BackendToken {
+    let key = ExchangeKey(session: session.key, target: target)
+    let now = manager.now()
+    switch cache.entry(key, now: now) {
+    case .token(let token) where !token.isDue(at: now):
+      events.token(.exchange, .cached)
+      return token
+    case .refused(let code, _): throw .refused(code: code)
+    case .token, nil: break
+    }
+    switch exchanges.board(key) {
+    case .full: throw .overloaded
+    case .join(let task):
+      events.token(.exchange, .joined)
+      return try await task.value.get()
+    case .start:
+      let task = exchanges.start(key) { id in
+        Task {
+          let result = await exchange(session, target)
+          return landExchange(key, id, result)
+        }
+      }
+      return try await task.value.get()
+    }
+  }
+
+  private func exchange(_ session: Session, _ target: ExchangeTarget) async -> Result<BackendToken, TokenFailure> {
+    do throws(TokenFailure) {
+      let session = try await self.session(session)
+      let request = ExchangeRequest(
+        subjectToken: session.tokens.accessToken, target: target, issuer: session.issuer, subject: session.subject)
+      let source = source
+      let answer = await bounded(by: Self.callLimit, time) { () async throws(TokenSourceError) in try await source.exchange(request) }
+      switch answer {
+      case .success(let tokens):
+        events.token(.exchange, .done)
+        let now = manager.now()
+        return .success(
+          BackendToken(accessToken: tokens.accessToken, received: now, expiry: now.advanced(by: tokens.expiresIn ?? .seconds(60))))
+      case .failure(let error):
+        events.token(.exchange, error.result)
+        throw TokenFailure(error)
+      }
+    } catch {
+      return .failure(error)
+    }
+  }
+
+  private func landExchange(
+    _ key: ExchangeKey, _ id: UInt64, _ result: Result<BackendToken, TokenFailure>
+  ) -> Result<BackendToken, TokenFailure> {
+    guard exchanges.land(key, id: id) else { return .failure(.sessionEnded(nil)) }
+    let now = manager.now()
+    switch result {
+    case .success(let token): cache.insert(.token(token), for: key, now: now)
+    case .failure(.refused(let code)):
+      cache.insert(.refused(code: code, until: now.advanced(by: Self.refusalKept)), for: key, now: now)
+    case .failure(.unavailable):
+      // What was due is still good for some seconds.
+      if case .token(let old) = cache.entry(key, now: now) { return .success(old) }
+    case .failure: break
+    }
+    return result
+  }
+
+  /// An upstream answered 401: the next request exchanges anew.
+  package func invalidate(_ session: SessionKey, _ target: ExchangeTarget) {
+    cache.remove(ExchangeKey(session: session, target: target))
+  }
+
+  /// Drops the tokens of ended sessions, and keeps none that arrives for them from now on.
+  package func sessionsEnded(_ sessions: [EndedSession]) {
+    let keys = Set(sessions.map(\.key))
+    for key in keys {
+      cache.removeAll(of: key)
+      resting[key] = nil
+      refresher.forget(key)
+    }
+    exchanges.abandon { keys.contains($0.session) }
+    refreshes.abandon { keys.contains($0) }
+  }
+}
+
+/// Runs `call` for at most `limit` and cancels it then.
+func bounded<Value: Sendable>(
+  by limit: Duration, _ time: any TimeSource, _ call: @escaping @Sendable () async throws(TokenSourceError) -> Value
+) async -> Result<Value, TokenSourceError> {
+  await withTaskGroup(of: Result<Value, TokenSourceError>?.self) { group in
+    group.addTask {
+      do throws(TokenSourceError) { return .success(try await call()) } catch { return .failure(error) }
+    }
+    group.addTask {
+      try? await time.sleep(for: limit)
+      return nil
+    }
+    let first = await group.next() ?? nil
+    group.cancelAll()
+    return first ?? .failure(.unavailable("the provider did not answer in time"))
+  }
+}
+
+extension TokenFailure {
+  init(_ error: TokenSourceError) {
+    switch error {
+    case .refused(let code): self = .refused(code: code)
+    case .unavailable(let what): self = .unavailable(what)
+    case .invalidAnswer(let what): self = .invalidAnswer(what)
+    }
+  }
+}
+
+extension TokenSourceError {
+  var result: SessionEvents.TokenResult {
+    switch self {
+    case .refused: .refused
+    case .unavailable: .unavailable
+    case .invalidAnswer: .invalid
+    }
+  }
+}

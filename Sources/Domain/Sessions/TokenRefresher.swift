@@ -1,0 +1,163 @@
+import IntercomCore
+import Synchronization
+import Telemetry
+
+/// One refresh from begin to end, for one session. `RefreshCoordinator` sees to it that this process runs one at a time per session; a lease in
+/// the store sees to it across replicas.
+struct TokenRefresher: Sendable {
+  enum Outcome {
+    /// The session with new tokens, ours or a peer's.
+    case fresh(Session)
+    /// No new tokens, but the access token is good for a while.
+    case kept(Session)
+    case failed(TokenFailure)
+  }
+
+  let manager: SessionManager
+  let source: any TokenSource
+  let time: any TimeSource
+  let events: SessionEvents
+  /// Tokens that the store could not take: with rotation they are the only good ones, so they are written before anything else is tried.
+  private let unsaved = UnsavedTokens()
+
+  init(manager: SessionManager, source: any TokenSource, time: any TimeSource, events: SessionEvents) {
+    self.manager = manager
+    self.source = source
+    self.time = time
+    self.events = events
+  }
+
+  /// A little longer than a call, so that a holder that lives never loses it while it calls.
+  private static let leaseTime = Duration.seconds(12)
+  private static let pollInterval = Duration.milliseconds(50)
+
+  func refresh(_ seen: Session) async -> Outcome {
+    do throws(SessionStoreError) {
+      let name = Identifier(bytes: Array("refresh ".utf8) + seen.key.word.bytes)
+      let start = time.monotonicNow()
+      repeat {
+        if let lease = try await manager.store.acquireLease(name, for: Self.leaseTime, now: manager.now()) {
+          let outcome = await refreshWithLease(seen)
+          _ = try? await manager.store.release(lease)
+          return outcome
+        }
+        // A peer refreshes now. That it wins is no failure.
+        try? await time.sleep(for: Self.pollInterval)
+        guard let current = try await manager.read(seen.key) else { return .failed(.sessionEnded(nil)) }
+        if isNewer(current, than: seen) { return .fresh(current) }
+      } while start.duration(to: time.monotonicNow()) < RefreshCoordinator.callLimit
+      return keep(seen, or: .unavailable("another replica refreshes and did not finish"))
+    } catch {
+      return keep(seen, or: .store(error))
+    }
+  }
+
+  /// The session ended: nothing of it is kept.
+  func forget(_ key: SessionKey) { unsaved.forget(key) }
+
+  private func refreshWithLease(_ seen: Session) async -> Outcome {
+    do throws(SessionStoreError) {
+      guard let current = try await manager.read(seen.key) else { return .failed(.sessionEnded(nil)) }
+      if isNewer(current, than: seen) { return .fresh(current) }
+      if let tokens = unsaved.tokens(of: current.key), tokens.generation > current.tokens.generation {
+        return try await save(tokens, in: current)
+      }
+      return try await call(current)
+    } catch {
+      return keep(seen, or: .store(error))
+    }
+  }
+
+  private func call(_ current: Session) async throws(SessionStoreError) -> Outcome {
+    guard let refreshToken = current.tokens.refreshToken else {
+      return current.tokens.isUsable(at: manager.now()) ? .kept(current) : try await end(current, .tokenExpired)
+    }
+    if let expiry = current.tokens.refreshExpiry, expiry <= manager.now() { return try await end(current, .refreshRefused) }
+    let request = RefreshRequest(
+      refreshToken: refreshToken, issuer: current.issuer, subject: current.subject, claims: current.claims)
+    let source = source
+    let answer = await bounded(by: RefreshCoordinator.callLimit, time) { () async throws(TokenSourceError) in
+      try await source.refresh(request)
+    }
+    switch answer {
+    case .success(let fresh):
+      events.token(.refresh, .done)
+      if let identity = fresh.identity, identity.issuer != current.issuer || identity.subject != current.subject {
+        return try await end(current, .identityChanged)
+      }
+      return try await save(tokens(fresh, after: current), in: current, claims: fresh)
+    case .failure(let error):
+      events.token(.refresh, error.result)
+      guard case .refused(let code) = error, Identifier(code) == "invalid_grant" else { return keep(current, or: TokenFailure(error)) }
+      return try await refused(current)
+    }
+  }
+
+  /// The token is no longer good. A peer with newer tokens may be the reason; otherwise the session is over.
+  private func refused(_ current: Session) async throws(SessionStoreError) -> Outcome {
+    guard let newest = try await manager.read(current.key) else { return .failed(.sessionEnded(nil)) }
+    return isNewer(newest, than: current) ? .fresh(newest) : try await end(current, .refreshRefused)
+  }
+
+  private func tokens(_ fresh: RefreshedTokens, after current: Session) -> SessionTokens {
+    let now = manager.now()
+    var tokens = SessionTokens(
+      accessToken: fresh.accessToken, received: now, accessExpiry: fresh.expiresIn.map { now.advanced(by: $0) },
+      refreshToken: fresh.refreshToken ?? current.tokens.refreshToken,
+      refreshExpiry: fresh.refreshExpiresIn.map { now.advanced(by: $0) }
+        ?? (fresh.refreshToken == nil ? current.tokens.refreshExpiry : nil),
+      idToken: fresh.identity?.idToken ?? current.tokens.idToken)
+    tokens.generation = current.tokens.generation &+ 1
+    return tokens
+  }
+
+  /// Writes by compare-and-swap: over a peer's touch, never over a peer's newer tokens, and never after a deletion (fault 27).
+  private func save(
+    _ tokens: SessionTokens, in current: Session, claims fresh: RefreshedTokens? = nil
+  ) async throws(SessionStoreError) -> Outcome {
+    let claims = fresh?.identity?.claims
+    let saved: Session?
+    do throws(SessionStoreError) {
+      saved = try await manager.update(current) { record in
+        guard record.tokens.generation < tokens.generation else { return false }
+        record.tokens = tokens
+        if let claims { record.claims = claims }
+        return true
+      }
+    } catch {
+      unsaved.keep(tokens, of: current.key)
+      throw error
+    }
+    unsaved.forget(current.key)
+    guard let saved else { return .failed(.sessionEnded(nil)) }
+    return .fresh(saved)
+  }
+
+  private func end(_ session: Session, _ reason: EndReason) async throws(SessionStoreError) -> Outcome {
+    _ = try await manager.end(session.key, reason: reason)
+    return .failed(.sessionEnded(reason))
+  }
+
+  private func isNewer(_ session: Session, than seen: Session) -> Bool {
+    session.tokens.generation > seen.tokens.generation && session.tokens.isUsable(at: manager.now())
+  }
+
+  private func keep(_ session: Session, or failure: TokenFailure) -> Outcome {
+    session.tokens.isUsable(at: manager.now()) ? .kept(session) : .failed(failure)
+  }
+}
+
+/// Refreshed tokens that wait for the store.
+private final class UnsavedTokens: Sendable {
+  private let waiting = Mutex([SessionKey: SessionTokens]())
+  /// An outage of the store with more refreshes than this loses some: those people sign in again.
+  private static let maximum = 10_000
+
+  func tokens(of key: SessionKey) -> SessionTokens? { waiting.withLock { $0[key] } }
+  func forget(_ key: SessionKey) { waiting.withLock { $0[key] = nil } }
+  func keep(_ tokens: SessionTokens, of key: SessionKey) {
+    waiting.withLock { waiting in
+      if waiting.count < Self.maximum { waiting[key] = tokens }
+    }
+  }
+}

@@ -1,0 +1,404 @@
+import Cryptography
+import IntercomCore
+import IntercomTesting
+import Sessions
+import Testing
+
+@Suite("Refresh")
+struct RefreshTests {
+  let time = ManualTime()
+  let store: FaultySessionStore
+  let source = ScriptedTokenSource()
+  let manager: SessionManager
+  let coordinator: RefreshCoordinator
+
+  init() throws {
+    store = FaultySessionStore(MemorySessionStore(time: time))
+    manager = SessionManager(store: store, keys: try .test(), time: time, random: SystemRandom())
+    coordinator = RefreshCoordinator(manager: manager, source: source, time: time, random: SystemRandom())
+  }
+
+  private func login(subject: Identifier = "alice", refreshToken: String? = "refresh-0") async throws -> Session {
+    try await manager.create(from: .example(subject: subject, now: manager.now(), refreshToken: refreshToken)).session
+  }
+  private func failure(of session: Session) async -> TokenFailure? {
+    do throws(TokenFailure) {
+      _ = try await coordinator.session(session)
+      return nil
+    } catch { return error }
+  }
+  private func stored(_ session: Session) async throws -> Session? { try await manager.load(session.key).session }
+
+  @Test("a token that is good is used, without the store and without the provider")
+  func good() async throws {
+    let session = try await login()
+    let reads = store.count(of: .read)
+    time.advance(by: .seconds(269))
+    for _ in 0..<100 { _ = try await coordinator.session(session) }
+    #expect(source.refreshes == 0 && store.count(of: .read) == reads)
+  }
+
+  @Test("200 requests at expiry cause one refresh and all get its token (fault 13, S16)")
+  func singleFlight() async throws {
+    let session = try await login()
+    time.advance(by: .seconds(300))
+    let gate = Gate()
+    source.hold(at: gate)
+    let coordinator = coordinator
+    let tokens = try await withThrowingTaskGroup(of: String.self) { group in
+      for _ in 0..<200 { group.addTask { try await coordinator.session(session).tokens.accessToken.reveal() } }
+      #expect(await eventually { gate.arrived == 1 })
+      gate.open()
+      return try await group.reduce(into: Set<String>()) { $0.insert($1) }
+    }
+    #expect(tokens == ["access-1 of alice"] && source.refreshes == 1)
+    let late = try await coordinator.session(session)
+    #expect(late.tokens.accessToken.reveal() == "access-1 of alice" && source.refreshes == 1)
+    #expect(try await stored(session)?.tokens.refreshToken?.reveal() == "refresh-1")
+  }
+
+  @Test("two replicas with one store refresh once for 100 requests, 50 times in a row, with rotation and reuse detection (fault 13)")
+  func twoReplicas() async throws {
+    let store = MemorySessionStore(time: SystemTime())
+    let keys = try KeyRing.test()
+    let past = SystemTime().wallNow().advanced(by: .seconds(-10))
+    for _ in 0..<50 {
+      let source = ScriptedTokenSource()
+      let managers = (0..<2).map { _ in SessionManager(store: store, keys: keys, time: SystemTime(), random: SystemRandom()) }
+      let replicas = managers.map { RefreshCoordinator(manager: $0, source: source, time: SystemTime(), random: SystemRandom()) }
+      let session = try await managers[0].create(from: .example(now: past, accessLife: .seconds(1))).session
+      let tokens = try await withThrowingTaskGroup(of: String.self) { group in
+        for index in 0..<100 { group.addTask { try await replicas[index % 2].session(session).tokens.accessToken.reveal() } }
+        return try await group.reduce(into: Set<String>()) { $0.insert($1) }
+      }
+      #expect(tokens == ["access-1 of alice"] && source.refreshes == 1)
+    }
+  }
+
+  @Test("a token that is due is used while its refresh runs in the background")
+  func ahead() async throws {
+    let session = try await login()
+    time.advance(by: .seconds(275))
+    let gate = Gate()
+    source.hold(at: gate)
+    let now = try await coordinator.session(session)
+    #expect(now.tokens.accessToken.reveal() == "access-0")
+    _ = try await coordinator.session(session)
+    #expect(await eventually { gate.arrived == 1 })
+    gate.open()
+    let manager = manager
+    #expect(await eventually { (try? await manager.load(session.key).session?.tokens.accessToken.reveal()) == "access-1 of alice" })
+    let then = try await coordinator.session(session)
+    #expect(then.tokens.accessToken.reveal() == "access-1 of alice" && source.refreshes == 1)
+  }
+
+  @Test(
+    "ahead means less than min(30 s, 20 % of the life) left",
+    arguments: [(300, 270, false), (300, 271, true), (50, 40, false), (50, 41, true)])
+  func due(life: Int, age: Int, isDue: Bool) {
+    let start = WallInstant(seconds: 1_000)
+    let tokens = SessionTokens(
+      accessToken: Secret("a"), received: start, accessExpiry: start.advanced(by: .seconds(life)), idToken: Secret("i"))
+    #expect(tokens.isDue(at: start.advanced(by: .seconds(age))) == isDue)
+  }
+
+  @Test("a refused refresh ends the session once, with its reason (fault 16)")
+  func refused() async throws {
+    let observer = RecordingEndObserver()
+    manager.add(observer)
+    let session = try await login()
+    source.fail(.refused(code: "invalid_grant"))
+    time.advance(by: .seconds(300))
+    #expect(await failure(of: session) == .sessionEnded(.refreshRefused))
+    #expect(await failure(of: session) == .sessionEnded(nil))
+    #expect(source.refreshes == 1 && observer.ended.map(\.reason) == [.refreshRefused])
+    #expect(try await stored(session) == nil)
+  }
+
+  @Test(
+    "an unreachable, broken or misconfigured provider ends nothing, and it recovers by itself (fault 15)",
+    arguments: [TokenSourceError.unavailable("down"), .invalidAnswer("html"), .refused(code: "invalid_client")])
+  func unavailable(_ error: TokenSourceError) async throws {
+    let session = try await login()
+    source.fail(error)
+    time.advance(by: .seconds(290))
+    #expect(try await coordinator.session(session).tokens.accessToken.reveal() == "access-0")
+    let source = source
+    #expect(await eventually { source.refreshes == 1 })
+    time.advance(by: .seconds(10))
+    let failure = await failure(of: session)
+    #expect(failure != nil && failure != .sessionEnded(nil))
+    #expect(try await stored(session) != nil)
+    source.fail(nil)
+    #expect(try await coordinator.session(session).tokens.accessToken.reveal().hasSuffix("of alice"))
+  }
+
+  @Test("a refresh that failed ahead of time is not tried again by every request")
+  func rests() async throws {
+    let session = try await login()
+    source.fail(.unavailable("down"))
+    time.advance(by: .seconds(275))
+    _ = try await coordinator.session(session)
+    let source = source
+    #expect(await eventually { source.refreshes == 1 })
+    let coordinator = coordinator
+    #expect(await eventually { await !coordinator.isRefreshing(session.key) })
+    for _ in 0..<50 { _ = try await coordinator.session(session) }
+    #expect(source.refreshes == 1)
+  }
+
+  @Test("a provider that never answers is given up after eight seconds")
+  func blackHole() async throws {
+    let session = try await login()
+    time.advance(by: .seconds(300))
+    source.hold(at: Gate())
+    let coordinator = coordinator
+    let request = Task { () async -> TokenFailure? in
+      do throws(TokenFailure) {
+        _ = try await coordinator.session(session)
+        return nil
+      } catch { return error }
+    }
+    let time = time
+    #expect(await eventually { time.sleeping == 1 })
+    time.advance(by: .seconds(8))
+    guard case .unavailable = await request.value else { throw SessionStoreConformance.Violation("it was not given up") }
+    #expect(try await stored(session) != nil)
+  }
+
+  @Test("a client that goes away does not cancel the refresh: its answer holds the only good token")
+  func cancelledClient() async throws {
+    let session = try await login()
+    time.advance(by: .seconds(300))
+    let gate = Gate()
+    source.hold(at: gate)
+    let coordinator = coordinator
+    let request = Task { try await coordinator.session(session) }
+    #expect(await eventually { gate.arrived == 1 })
+    request.cancel()
+    gate.open()
+    let manager = manager
+    #expect(await eventually { (try? await manager.load(session.key).session?.tokens.refreshToken?.reveal()) == "refresh-1" })
+  }
+
+  @Test("logout racing refresh: the deleted session is not written back and nobody gets the new token (fault 27)")
+  func racingLogout() async throws {
+    let session = try await login()
+    time.advance(by: .seconds(300))
+    let gate = Gate()
+    source.hold(at: gate)
+    let coordinator = coordinator
+    let failures = await withTaskGroup(of: TokenFailure?.self) { group in
+      for _ in 0..<20 {
+        group.addTask {
+          do throws(TokenFailure) {
+            _ = try await coordinator.session(session)
+            return nil
+          } catch { return error }
+        }
+      }
+      #expect(await eventually { gate.arrived == 1 })
+      _ = try? await manager.end(session.key, reason: .loggedOut)
+      gate.open()
+      return await group.reduce(into: [TokenFailure?]()) { $0.append($1) }
+    }
+    #expect(failures.count == 20 && failures.allSatisfy { $0 == .sessionEnded(nil) })
+    #expect(try await stored(session) == nil)
+  }
+
+  @Test("a touch between the refresh and its write loses neither")
+  func racingTouch() async throws {
+    let session = try await login()
+    time.advance(by: .seconds(300))
+    let gate = Gate()
+    source.hold(at: gate)
+    let coordinator = coordinator
+    let request = Task { try await coordinator.session(session) }
+    #expect(await eventually { gate.arrived == 1 })
+    _ = try await manager.touch(session, use: manager.now())
+    gate.open()
+    #expect(try await request.value.tokens.accessToken.reveal() == "access-1 of alice")
+    let stored = try #require(try await stored(session))
+    #expect(stored.lastUse == manager.now() && stored.tokens.refreshToken?.reveal() == "refresh-1")
+  }
+
+  @Test("refreshed tokens that the store could not take are written later, not asked for again (fault 17)")
+  func storeFailsAfterRotation() async throws {
+    let session = try await login()
+    time.advance(by: .seconds(300))
+    store.fail([.write])
+    #expect(await failure(of: session) == .store(.unavailable("the test says so")))
+    store.fail([])
+    let session2 = try await coordinator.session(session)
+    #expect(session2.tokens.accessToken.reveal() == "access-1 of alice" && source.refreshes == 1)
+    #expect(try await stored(session)?.tokens.refreshToken?.reveal() == "refresh-1")
+  }
+
+  @Test(
+    "a refreshed token of another user or issuer ends the session (S16)",
+    arguments: [("bob", "https://id.example"), ("alice", "https://x")])
+  func changedIdentity(subject: String, issuer: String) async throws {
+    let session = try await login()
+    time.advance(by: .seconds(300))
+    source.name(.init(idToken: Secret("i"), issuer: Identifier(issuer), subject: Identifier(subject), claims: [:]))
+    #expect(await failure(of: session) == .sessionEnded(.identityChanged))
+    #expect(try await stored(session) == nil)
+  }
+
+  @Test("stale authorisation: claims of a refreshed id_token replace the old ones (S27)")
+  func claimsReplaced() async throws {
+    let session = try await login()
+    time.advance(by: .seconds(300))
+    source.name(.init(idToken: Secret("id-token-1"), issuer: "https://id.example", subject: "alice", claims: ["groups": ["mail"]]))
+    let fresh = try await coordinator.session(session)
+    #expect(fresh.claims == ["groups": ["mail"]] && fresh.tokens.idToken.reveal() == "id-token-1")
+  }
+
+  @Test("without a refresh token the session ends when the access token does, not before")
+  func noRefreshToken() async throws {
+    let session = try await login(refreshToken: nil)
+    time.advance(by: .seconds(299))
+    _ = try await coordinator.session(session)
+    time.advance(by: .seconds(1))
+    #expect(await failure(of: session) == .sessionEnded(.tokenExpired))
+    #expect(source.refreshes == 0)
+  }
+}
+
+@Suite("Token exchange")
+struct ExchangeTests {
+  let time = ManualTime()
+  let source = ScriptedTokenSource()
+  let manager: SessionManager
+  let coordinator: RefreshCoordinator
+  private let files = ExchangeTarget(audience: "files")
+  private let wiki = ExchangeTarget(audience: "wiki")
+
+  init() throws {
+    manager = SessionManager(store: MemorySessionStore(time: time), keys: try .test(), time: time, random: SystemRandom())
+    coordinator = RefreshCoordinator(manager: manager, source: source, time: time, random: SystemRandom())
+  }
+
+  private func login(_ subject: Identifier = "alice") async throws -> Session {
+    try await manager.create(from: .example(subject: subject, now: manager.now())).session
+  }
+  private func failure(_ session: Session, _ target: ExchangeTarget) async -> TokenFailure? {
+    do throws(TokenFailure) {
+      _ = try await coordinator.token(for: session, target)
+      return nil
+    } catch { return error }
+  }
+
+  @Test("200 requests at expiry cause one refresh and one exchange per audience")
+  func singleFlight() async throws {
+    let session = try await login()
+    time.advance(by: .seconds(300))
+    let gate = Gate()
+    source.hold(at: gate)
+    let coordinator = coordinator
+    let targets = [files, wiki]
+    let tokens = try await withThrowingTaskGroup(of: String.self) { group in
+      for index in 0..<200 { group.addTask { try await coordinator.token(for: session, targets[index % 2]).accessToken.reveal() } }
+      #expect(await eventually { gate.arrived == 1 })
+      gate.open()
+      return try await group.reduce(into: Set<String>()) { $0.insert($1) }
+    }
+    #expect(tokens == ["alice for files - -", "alice for wiki - -"])
+    #expect(source.refreshes == 1 && source.exchanges(for: files) == 1 && source.exchanges(for: wiki) == 1)
+  }
+
+  @Test("one user's token used for another: 40 users and 12 targets interleaved never mix (S16b, fault 25)")
+  func neverMixed() async throws {
+    var sessions: [Session] = []
+    for number in 0..<40 { sessions.append(try await login(Identifier("user-\(number)"))) }
+    let targets = ["files", "wiki", nil].flatMap { (audience: Identifier?) in
+      ["read", nil].flatMap { (scope: Identifier?) in
+        ["https://r", nil].map { ExchangeTarget(audience: audience, scope: scope, resource: $0) }
+      }
+    }
+    let coordinator = coordinator
+    let jobs = (0..<3).flatMap { _ in sessions.flatMap { session in targets.map { (session, $0) } } }.shuffled()
+    let wrong = try await withThrowingTaskGroup(of: Bool.self) { group in
+      for (session, target) in jobs {
+        group.addTask {
+          let token = try await coordinator.token(for: session, target).accessToken.reveal()
+          return token != "\(session.subject) for \(target.audience ?? "-") \(target.scope ?? "-") \(target.resource ?? "-")"
+        }
+      }
+      return try await group.reduce(into: 0) { $0 += $1 ? 1 : 0 }
+    }
+    #expect(wrong == 0 && source.exchanges == 40 * 12)
+  }
+
+  @Test("an exchanged token is fetched anew before it expires, and kept when the provider is down for a moment")
+  func renewal() async throws {
+    let session = try await login()
+    source.setExchangeLife(.seconds(100))
+    _ = try await coordinator.token(for: session, files)
+    time.advance(by: .seconds(79))
+    _ = try await coordinator.token(for: session, files)
+    #expect(source.exchanges == 1)
+    time.advance(by: .seconds(6))
+    source.fail(.unavailable("down"))
+    #expect(await failure(session, files) == nil)
+    #expect(source.exchanges == 2)
+    source.fail(nil)
+    _ = try await coordinator.token(for: session, files)
+    #expect(source.exchanges == 3)
+    time.advance(by: .seconds(99))
+    source.fail(.unavailable("down"))
+    time.advance(by: .seconds(1))
+    #expect(await failure(session, files) == .unavailable("down"))
+  }
+
+  @Test("a refused exchange is answered from memory for five seconds, ends no session, and never falls back to the user's own token")
+  func refusal() async throws {
+    let session = try await login()
+    source.fail(.refused(code: "access_denied"))
+    for _ in 0..<50 { #expect(await failure(session, files) == .refused(code: "access_denied")) }
+    #expect(source.exchanges == 1)
+    #expect(try await manager.load(session.key).session != nil)
+    source.fail(nil)
+    time.advance(by: .seconds(5))
+    #expect(await failure(session, files) == nil)
+  }
+
+  @Test("after an upstream's 401 the next request exchanges anew, for that backend alone")
+  func invalidated() async throws {
+    let session = try await login()
+    _ = try await coordinator.token(for: session, files)
+    _ = try await coordinator.token(for: session, wiki)
+    await coordinator.invalidate(session.key, files)
+    _ = try await coordinator.token(for: session, files)
+    _ = try await coordinator.token(for: session, wiki)
+    #expect(source.exchanges(for: files) == 2 && source.exchanges(for: wiki) == 1)
+  }
+
+  @Test("logout racing an exchange: what arrives afterwards is given to nobody and not kept")
+  func racingLogout() async throws {
+    let session = try await login()
+    let gate = Gate()
+    source.hold(at: gate)
+    let coordinator = coordinator
+    let target = files
+    let request = Task { () async -> TokenFailure? in
+      do throws(TokenFailure) {
+        _ = try await coordinator.token(for: session, target)
+        return nil
+      } catch { return error }
+    }
+    #expect(await eventually { gate.arrived == 1 })
+    _ = try await manager.end(session.key, reason: .backChannelLogout)
+    gate.open()
+    #expect(await request.value == .sessionEnded(nil))
+  }
+
+  @Test("an exchange for an expired session without a provider is 503 and asks for no exchange")
+  func providerDown() async throws {
+    let session = try await login()
+    time.advance(by: .seconds(300))
+    source.fail(.unavailable("down"))
+    #expect(await failure(session, files) == .unavailable("down"))
+    #expect(source.exchanges == 0)
+  }
+}
