@@ -46,3 +46,26 @@ struct CookieScannerTests {
     #expect(cookie.map { names.claims($0, in: bytes.span) } == false)
   }
 }
+
+@Suite("Two readers of cookies")
+struct CookieReadersTests {
+  @Test("endpoints and the warm path read the same cookies out of any field")
+  func agree() {
+    var generator = SeededGenerator(seed: 77)
+    let pieces = ["a", "=", ";", " ", "\t", "\"", ",", "__Host-intercom", "b=c", "; ", "\u{e9}", "==", ";;"]
+    for _ in 0..<5_000 {
+      let field = (0..<Int.random(in: 0...9, using: &generator)).map { _ in pieces[Int.random(in: 0..<pieces.count, using: &generator)] }
+        .joined()
+      let bytes = latin1(field)
+      var scanner = CookieScanner(ByteRange(0, bytes.count))
+      var fromScanner: [[UInt8]] = []
+      while let cookie = scanner.next(in: bytes.span) {
+        fromScanner += [cookie.name.bytes(in: bytes.span), cookie.value.bytes(in: bytes.span)]
+      }
+      var fields = Fields()
+      fields.append("Cookie", bytes: bytes)
+      let fromHeader = CookieHeader(fields).all.flatMap { [$0.name, $0.value.reveal()] }
+      #expect(fromScanner == fromHeader, "\(field.debugDescription)")
+    }
+  }
+}

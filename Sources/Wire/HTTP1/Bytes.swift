@@ -1,6 +1,7 @@
 import HTTPMessage
 
-// Eight bytes at a time, every load bounds-checked. "Unsafe" in the load's name is about types whose bits may be invalid: any 64 bits are a UInt64.
+// Eight bytes at a time, every load bounds-checked. "Unsafe" in the load's name is about types whose bits may be invalid: any 64 bits are
+// a UInt64.
 
 @inline(__always) func load2(_ bytes: borrowing Span<UInt8>, _ at: Int) -> UInt16 {
   bytes.bytes.unsafeLoadUnaligned(fromByteOffset: at, as: UInt16.self)

@@ -32,8 +32,8 @@ package enum ChunkStep: Sendable, Hashable {
 
 /// Tracks where a chunked body (RFC 9112 §7.1) ends. Its bytes may pass untouched (`scan`), or its payload is taken out (`next`).
 ///
-/// Strict, because every leniency here is a known way to smuggle: sizes are digits only, lines end in CRLF, extensions and trailers have the
-/// right characters and bounded sizes, and a trailer may not carry what only a head may (framing, routing, identity).
+/// Strict, because every leniency here is a known way to smuggle: sizes are digits only, lines end in CRLF, extensions and trailers have
+/// the right characters and bounded sizes, and a trailer may not carry what only a head may (framing, routing, identity).
 package struct ChunkedScanner: Sendable {
   private enum State: UInt8 {
     case size, extensions, sizeLF, data, dataCR, dataLF

@@ -11,8 +11,8 @@ package struct CookiePair: Sendable, Hashable {
   package var hasEquals: Bool
 }
 
-/// Walks the cookies of one Cookie field (RFC 6265 §4.2.1, read as RFC 6265bis servers do). Quotes do not hide a `;`: whatever a cookie's value
-/// holds, the next `;` ends it, so a planted `a="` cannot swallow the cookie behind it.
+/// Walks the cookies of one Cookie field (RFC 6265 §4.2.1, read as RFC 6265bis servers do). Quotes do not hide a `;`: whatever a cookie's
+/// value holds, the next `;` ends it, so a planted `a="` cannot swallow the cookie behind it.
 package struct CookieScanner: Sendable {
   private var at: Int
   private let end: Int
@@ -56,8 +56,8 @@ package struct OwnCookieNames: Sendable, Hashable {
 
   package init(_ names: [String]) { self.names = names.map { $0.utf8.map(lowercase) } }
 
-  /// Whether this pair is, or some reader could take it for, one of ours: any case of the letters, nameless (`=__Host-x=…`, or the bare name),
-  /// quoted, or behind a comma (which some readers take for a separator).
+  /// Whether this pair is, or some reader could take it for, one of ours: any case of the letters, nameless (`=__Host-x=…`, or the bare
+  /// name), quoted, or behind a comma (which some readers take for a separator).
   package func claims(_ cookie: CookiePair, in bytes: borrowing Span<UInt8>) -> Bool {
     guard cookie.pair.upper <= bytes.count else { return false }
     var start = cookie.pair.lower

@@ -1,5 +1,5 @@
-// The names as little-endian words, ASCII letters folded to lower case. Made by a script; `FieldIDTests` checks every name, every case of it
-// and its near misses, so a wrong word cannot stay unseen.
+// The names as little-endian words, ASCII letters folded to lower case. Made by a script; `FieldIDTests` checks every name, every case of
+// it and its near misses, so a wrong word cannot stay unseen.
 
 extension FieldID {
   /// The id of the name of `length` bytes at `start`, whatever the case of its letters.

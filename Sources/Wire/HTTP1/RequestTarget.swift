@@ -1,7 +1,7 @@
 import HTTPMessage
 
-/// The request target (RFC 9112 §3.2, RFC 3986 §3.3). A path that two readers could take for two different ones is refused here, before any
-/// route is looked at (S1): dot segments raw, encoded or before `;`, behind `/` or `%2F`; backslash; NUL; broken escapes; fragments.
+/// The request target (RFC 9112 §3.2). Its path is read by `PathSyntax`: what two readers could take for two paths is refused here, before
+/// any route is looked at (S1).
 enum RequestTarget {
   static func read(_ bytes: borrowing Span<UInt8>, _ start: Int, _ end: Int, _ request: inout CanonicalRequest) -> HeadRefusal? {
     if request.method == .connect { return authorityForm(bytes, start, end, &request) }
@@ -46,89 +46,34 @@ enum RequestTarget {
     if at < end, bytes[at] == ASCII.slash { return path(bytes, at, end, &request) }
     // `http://host` and `http://host?q` mean the path `/` (RFC 9110 §4.2.3): the scheme's second slash lends its byte.
     request.path = ByteRange(colon &+ 2, colon &+ 3)
-    return at < end ? query(bytes, at &+ 1, end, &request) : nil
+    return at < end ? query(bytes, at, end, &request) : nil
   }
 
   private static func path(_ bytes: borrowing Span<UInt8>, _ start: Int, _ end: Int, _ request: inout CanonicalRequest) -> HeadRefusal? {
-    var at = start
-    while at < end {
-      let byte = bytes[at]
-      if isPath(byte) {
-        at &+= 1
-        continue
-      }
-      switch byte {
-      case ASCII.slash:
-        at &+= 1
-        if beginsDotSegment(bytes, at, end) { return .dotSegment }
-      case ASCII.percent:
-        guard at &+ 2 < end, let high = hexValue(bytes[at &+ 1]), let low = hexValue(bytes[at &+ 2]) else { return .badEscape }
-        at &+= 3
-        request.pathHasEscapes = true
-        switch high &<< 4 | low {
-        case 0: return .nulInPath
-        case 0x5c: return .backslash
-        case 0x2f:
-          request.pathHasEncodedSlash = true
-          if beginsDotSegment(bytes, at, end) { return .dotSegment }
-        default: break
-        }
-      case ASCII.question:
-        request.path = ByteRange(start, at)
-        return query(bytes, at &+ 1, end, &request)
-      case UInt8(ascii: "\\"): return .backslash
-      case UInt8(ascii: "#"): return .fragment
-      default: return .badTarget
-      }
-    }
-    request.path = ByteRange(start, end)
-    return nil
+    let scan = PathSyntax.scan(bytes, start, end)
+    if let fault = scan.fault { return refusal(fault) }
+    request.path = ByteRange(start, scan.end)
+    request.pathHasEscapes = scan.hasEscapes
+    request.pathHasEncodedSlash = scan.hasEncodedSlash
+    return scan.end < end ? query(bytes, scan.end, end, &request) : nil
   }
 
-  /// The query is passed on as it is and never read by the engine, so it may hold whatever browsers leave bare: any visible ASCII but `#`.
-  private static func query(_ bytes: borrowing Span<UInt8>, _ start: Int, _ end: Int, _ request: inout CanonicalRequest) -> HeadRefusal? {
-    for at in start..<end {
-      let byte = bytes[at]
-      if byte &- 0x21 > 0x5d { return .badTarget }
-      if byte == UInt8(ascii: "#") { return .fragment }
-    }
+  /// `mark` is where the `?` stands.
+  private static func query(_ bytes: borrowing Span<UInt8>, _ mark: Int, _ end: Int, _ request: inout CanonicalRequest) -> HeadRefusal? {
+    if let fault = PathSyntax.queryFault(bytes, mark &+ 1, end) { return refusal(fault) }
     request.hasQuery = true
-    request.query = ByteRange(start, end)
+    request.query = ByteRange(mark &+ 1, end)
     return nil
   }
 
-  /// pchar of RFC 3986 but `%`, and `[ ] ^ |`, which browsers send bare.
-  @inline(__always) private static func isPath(_ byte: UInt8) -> Bool {
-    let low: UInt64 = 0x2fff_7fd2_0000_0000
-    let high: UInt64 = 0x57ff_fffe_efff_ffff
-    return byte < 128 && ((byte < 64 ? low : high) &>> UInt64(byte & 63)) & 1 == 1
-  }
-
-  /// Whether the segment at `at` is `.` or `..` once its escapes are decoded, alone or before a `;`.
-  @inline(__always) private static func beginsDotSegment(_ bytes: borrowing Span<UInt8>, _ at: Int, _ end: Int) -> Bool {
-    guard at < end, bytes[at] == ASCII.dot || bytes[at] == ASCII.percent else { return false }
-    return isDotSegment(bytes, at, end)
-  }
-
-  private static func isDotSegment(_ bytes: borrowing Span<UInt8>, _ from: Int, _ end: Int) -> Bool {
-    var at = from
-    var dots = 0
-    while at < end {
-      var byte = bytes[at]
-      at &+= 1
-      if byte == ASCII.percent {
-        // A broken escape is refused by the caller, which comes to it next.
-        guard at &+ 1 < end, let high = hexValue(bytes[at]), let low = hexValue(bytes[at &+ 1]) else { return false }
-        byte = UInt8(truncatingIfNeeded: high &<< 4 | low)
-        at &+= 2
-      }
-      switch byte {
-      case ASCII.dot: dots &+= 1
-      case ASCII.slash, ASCII.semicolon, ASCII.question, UInt8(ascii: "\\"): return dots == 1 || dots == 2
-      default: return false
-      }
-      if dots > 2 { return false }
+  private static func refusal(_ fault: PathFault) -> HeadRefusal {
+    switch fault {
+    case .badByte: .badTarget
+    case .badEscape: .badEscape
+    case .nul: .nulInPath
+    case .backslash: .backslash
+    case .dotSegment: .dotSegment
+    case .fragment: .fragment
     }
-    return dots == 1 || dots == 2
   }
 }

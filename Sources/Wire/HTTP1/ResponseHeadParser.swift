@@ -3,8 +3,8 @@ import HTTPMessage
 /// Reads the heads of upstreams' answers (RFC 9112 §4–§6) as strictly as those of requests: an answer that two readers could delimit
 /// differently is refused, which makes it a 502 and ends the connection.
 ///
-/// One parser per upstream connection; called like `RequestHeadParser`. Interim answers (1xx) are heads of their own: drop `headLength` bytes
-/// and parse on.
+/// One parser per upstream connection; called like `RequestHeadParser`. Interim answers (1xx) are heads of their own: drop `headLength`
+/// bytes and parse on.
 package struct ResponseHeadParser: Sendable {
   package let limits: HeadLimits
   private var progress = HeadProgress()
@@ -14,8 +14,8 @@ package struct ResponseHeadParser: Sendable {
   /// Forgets an unfinished head.
   package mutating func reset() { progress = HeadProgress() }
 
-  /// `method` is that of the request being answered: an answer to HEAD has no body. `upgradeAsked`: the request asked for an upgrade, so 101
-  /// is an answer to it.
+  /// `method` is that of the request being answered: an answer to HEAD has no body. `upgradeAsked`: the request asked for an upgrade, so
+  /// 101 is an answer to it.
   package mutating func parse(
     _ bytes: borrowing Span<UInt8>, method: Method, upgradeAsked: Bool = false, into head: inout ResponseHead
   ) -> HeadResult {
