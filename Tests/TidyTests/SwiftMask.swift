@@ -1,3 +1,5 @@
+import IntercomTesting
+
 /// Replaces comments and the text of string literals by spaces, so that rules see code only. Interpolations are code and stay.
 ///
 /// A scanner, not a parser: it knows nested comments, escapes, interpolation, multi-line and raw strings. Regex literals are not used here.
@@ -108,21 +110,6 @@ private struct SwiftMask {
 }
 
 extension [UInt8] {
-  /// The positions where `needle` begins.
-  func positions(of needle: [UInt8]) -> [Int] {
-    guard let first = needle.first, count >= needle.count else { return [] }
-    var found: [Int] = []
-    var from = 0
-    while let next = self[from...].firstIndex(of: first) {
-      guard next + needle.count <= count else { break }
-      if self[next..<next + needle.count].elementsEqual(needle) { found.append(next) }
-      from = next + 1
-    }
-    return found
-  }
-
-  func contains(_ needle: String) -> Bool { !positions(of: Array(needle.utf8)).isEmpty }
-
   var trimmed: ArraySlice<UInt8> {
     var rest = self[...]
     while rest.first == 0x20 || rest.first == 0x09 { rest = rest.dropFirst() }

@@ -56,6 +56,7 @@ package enum Socket {
     case failed(SystemCallError)
   }
 
+  /// The next waiting connection of a non-blocking listener, or why there is none.
   package static func accept(_ listener: Int32) -> Accepted {
     var storage = sockaddr_storage()
     var size = socklen_t(MemoryLayout<sockaddr_storage>.size)

@@ -135,6 +135,7 @@ package final class RawSocket: Sendable {
 
   package func shutdownWriting() { Socket.shutdownWriting(descriptor) }
 
+  /// Closes the descriptor once; later calls do nothing.
   package func close() {
     let first = state.withLock { state in
       defer { state.isClosed = true }
