@@ -103,7 +103,9 @@ let package = Package(
     tests(
       "GatewayTests",
       ["IntercomCore", "HTTPMessage", "HTTP1", "Gateway", "Sessions", "OIDC", "Policy", "Cryptography", "HTTPServer", "IntercomTesting"]),
-    tests("DemoTests", ["IntercomCore", "HTTPMessage", "HTTPServer", "DemoWorkplace", "DemoPages", "JOSE", "IntercomTesting"]),
+    tests(
+      "DemoTests",
+      ["IntercomCore", "HTTPMessage", "StrictJSON", "JOSE", "Telemetry", "HTTPServer", "DemoWorkplace", "DemoPages", "IntercomTesting"]),
     tests("AppTests", ["IntercomCore", "HTTPMessage", "StrictJSON", "IntercomApp", "IntercomTesting"]),
     tests("EndToEndTests", ["IntercomCore", "HTTPMessage", "StrictJSON", "IntercomApp", "DemoWorkplace", "IntercomTesting", "Linux"]),
     tests("TidyTests", ["IntercomTesting"]),

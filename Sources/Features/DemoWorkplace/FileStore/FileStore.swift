@@ -57,7 +57,7 @@ package struct FileStore: Sendable {
 
   private func answer(_ request: Request, _ body: RequestBody) async throws -> Response {
     let user: String
-    switch await authenticate(request) {
+    switch await withTaskExecutorPreference(workers, operation: { await authenticate(request) }) {
     case .user(let name): user = name
     case .refused(let challenge, let problem):
       var response = Response(problem)
@@ -167,8 +167,11 @@ struct EntityTagList: Sendable {
 
   func matches(_ entry: StoreEntry?) -> Bool {
     guard let entry else { return false }
-    return isAny || tags.contains(Array(entry.entityTag.utf8))
+    return contains(entry.entityTag)
   }
+
+  /// The list names this tag, or any.
+  func contains(_ tag: String) -> Bool { isAny || tags.contains(Array(tag.utf8)) }
 }
 
 /// Each user's folder, opened at first use.

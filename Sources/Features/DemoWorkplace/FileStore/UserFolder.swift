@@ -67,7 +67,7 @@ package final class UserFolder: Sendable {
     self.label = label
   }
 
-  /// What stands at a path, the folder itself included; an error when there is nothing.
+  /// What is at this path; `notFound` for links and special files too.
   package func entry(_ path: StorePath) throws(FileStoreError) -> StoreEntry {
     guard let name = path.name else { return StoreEntry(path: path, status: try onDisk { () throws(FileError) in try root.status() }) }
     let folder = try parent(of: path, missing: .notFound)

@@ -154,7 +154,8 @@ package final class OpenFile: Sendable {
 
 /// Makes a new folder for this process alone; `prefix` is the beginning of its path, links followed.
 package func makeTemporaryFolder(prefix: String) throws(FileError) -> String {
-  var template = Array((prefix + "XXXXXX").utf8CString)
+  // mkdtemp(3) replaces six X.
+  var template = Array((prefix + String(repeating: "X", count: 6)).utf8CString)
   guard mkdtemp(&template) != nil else { throw .last }
   return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }
