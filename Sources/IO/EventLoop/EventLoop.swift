@@ -61,6 +61,8 @@ package final class EventLoop {
   package let received: ReceiveBuffer
   /// How many connections live here, those to upstreams included.
   package internal(set) var connections = 0
+  /// What owners keep on this loop, by a number that they choose; gone when the loop ends.
+  package var attachments: [Int: AnyObject] = [:]
 
   private let poller: Poller
   private var sources: [EventSource?] = []
@@ -206,6 +208,7 @@ package final class EventLoop {
     attached = nil
     turn = []
     sources = []
+    attachments = [:]
   }
 
   private func runTurn(longestWait: Int32) {

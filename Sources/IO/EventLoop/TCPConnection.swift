@@ -7,9 +7,13 @@ open class TCPConnection: EventSource {
   package final private(set) var isClosed = false
   /// The peer has ended its direction; ours may go on.
   package final private(set) var peerHasEnded = false
-  /// Bytes the kernel has taken, and how often everything that waited was taken: to judge how fast the peer reads.
+  /// Bytes the kernel has taken, and how often everything that waited was taken.
   package final private(set) var sentBytes = 0
   package final private(set) var drains: UInt32 = 0
+
+  /// Bytes the peer has acknowledged: a system call. The kernel takes much at once and gives it away little by little, so `sentBytes` says
+  /// little about how fast a slow peer reads.
+  package final var acknowledgedBytes: Int { sentBytes &- Socket.unacknowledged(descriptor) }
 
   private enum Phase: UInt8 {
     case connecting

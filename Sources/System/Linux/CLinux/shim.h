@@ -13,3 +13,6 @@ int accept4(int, struct sockaddr *restrict, socklen_t *restrict, int);
 int posix_spawn_file_actions_addclosefrom_np(void *actions, int from);
 int pthread_setname_np(pthread_t, const char *);
 void *memmem(const void *haystack, __SIZE_TYPE__ haystackLength, const void *needle, __SIZE_TYPE__ needleLength);
+#include <sys/ioctl.h>
+// ioctl is variadic, which Swift cannot call. TIOCOUTQ of a socket: bytes that the peer has not acknowledged.
+static inline int clinux_unacknowledged(int socket) { int n = 0; return ioctl(socket, TIOCOUTQ, &n) == 0 ? n : 0; }

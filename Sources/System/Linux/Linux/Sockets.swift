@@ -142,6 +142,9 @@ package enum Socket {
     }
   }
 
+  /// Bytes that the kernel took from us and the peer has not acknowledged.
+  package static func unacknowledged(_ descriptor: Int32) -> Int { Int(clinux_unacknowledged(descriptor)) }
+
   /// Ends our direction: the peer reads the end after what was sent (FIN).
   package static func shutdownWriting(_ descriptor: Int32) { _ = Glibc.shutdown(descriptor, Int32(SHUT_WR)) }
 

@@ -6,6 +6,9 @@ package enum Threads {
   /// The calling thread, as a number to compare.
   package static var current: UInt { UInt(pthread_self()) }
 
+  /// Blocks the calling thread for at least this long.
+  package static func pause(milliseconds: Int) { usleep(UInt32(clamping: milliseconds * 1000)) }
+
   /// Starts a detached thread. `name` is cut to 15 bytes (pthread_setname_np).
   package static func spawn(name: String, stackBytes: Int = 2 << 20, _ body: @escaping @Sendable () -> Void) throws(SystemCallError) {
     var attributes = pthread_attr_t()

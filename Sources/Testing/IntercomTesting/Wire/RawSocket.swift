@@ -239,3 +239,6 @@ package func eventually(within limit: Duration = .seconds(10), _ condition: @esc
   }
   return await condition()
 }
+
+/// Blocks the calling thread: for raw clients whose slowness is the subject of a test.
+package func pauseThread(milliseconds: Int) { Threads.pause(milliseconds: milliseconds) }

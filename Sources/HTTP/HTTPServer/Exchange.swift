@@ -1,0 +1,391 @@
+import EventLoop
+import HTTP1
+import HTTPMessage
+import IntercomCore
+import Linux
+
+/// A client's connection and the exchange that is going on upon it. Requests are answered one after the other; what a client sends ahead
+/// waits here (one receive buffer at most) and in the kernel.
+package class Exchange: TCPConnection {
+  enum Phase: UInt8 {
+    /// Between exchanges, or within a head.
+    case idle
+    /// The handler is being asked.
+    case deciding
+    /// The handler wants to be asked again.
+    case held
+    /// An endpoint's task is at work.
+    case running
+    /// The forwarder is at work.
+    case forwarding
+    /// Answered; the rest of the request's body is thrown away.
+    case swallowing
+    /// The last exchange is over; the connection closes when everything is sent.
+    case closing
+  }
+
+  package final let server: ServerLoop
+  package final let peer: SocketAddress
+  final var phase = Phase.idle
+  private final var sequence: UInt32 = 0
+
+  // Input
+  private final var buffered: [UInt8] = []
+  private final var partial: HeadReader?
+  private final var headBegan: MonotonicInstant?
+  private final var isConsuming = false
+  private final var isRehandled = false
+  final var body = RequestBodyState(.none)
+  final var isBodyPaused = false
+  private final var bodyPauses: UInt32 = 0
+  private final var bodyTaken = 0
+  private final var swallowed = 0
+
+  // The request
+  package final private(set) var method = Method.get
+  package final private(set) var isHTTP10 = false
+  package final private(set) var expectsContinue = false
+  final var wantsKeepAlive = true
+  private final var began: MonotonicInstant
+  private final var sentBefore = 0
+
+  // The answer
+  package final internal(set) var isAnswerStarted = false
+  final var answerStatus = 0
+  final var answerCoding = AnswerCoding.none
+  final var isAnswerDone = false
+  /// Field lines, each with its CRLF, that every answer of this exchange gets, errors too (CORS and Vary).
+  package final var answerLines: [UInt8] = []
+  final var sink: (any ExchangeSink)?
+  final var work: EndpointWork?
+
+  private final var pace = Pace()
+
+  init(descriptor: Int32, peer: SocketAddress, server: ServerLoop) {
+    self.server = server
+    self.peer = peer
+    began = server.loop.now
+    super.init(descriptor: descriptor, loop: server.loop)
+  }
+
+  /// Puts the connection to work.
+  final func open() throws(EventLoopError) {
+    try start()
+    server.connections += 1
+    setDeadline(after: server.settings.idleTime)
+  }
+
+  // MARK: what the subclass knows
+
+  func dispatch(_ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>) {}
+  func renewContext() {}
+  func report(_ summary: ExchangeSummary) {}
+
+  // MARK: names
+
+  package final var exchangeID: ExchangeID { ExchangeID(connection: id, sequence: sequence) }
+  package final func isCurrent(_ id: ExchangeID) -> Bool {
+    id.connection == self.id && id.sequence == sequence && phase != .idle && phase != .closing && !isClosed
+  }
+  package final var isIdle: Bool { phase == .idle && partial == nil }
+
+  // MARK: input
+
+  package final override func onData(_ bytes: borrowing Span<UInt8>) {
+    if buffered.isEmpty {
+      let used = consume(bytes)
+      if used < bytes.count, !isClosing { buffered = [UInt8](copying: bytes.extracting(used...)) }
+    } else {
+      buffered.append(copying: bytes)
+      consumeBuffered()
+    }
+  }
+
+  package final override func afterTurn() { consumeBuffered() }
+
+  private final func consumeBuffered() {
+    guard !isConsuming, !isClosing, !buffered.isEmpty else { return }
+    let all = buffered
+    buffered = []
+    let used = consume(all.span)
+    guard !isClosing, used < all.count else { return }
+    buffered = used == 0 ? all : Array(all[used...])
+  }
+
+  /// How many bytes were taken.
+  private final func consume(_ bytes: borrowing Span<UInt8>) -> Int {
+    isConsuming = true
+    defer { isConsuming = false }
+    var at = 0
+    while at < bytes.count, !isClosing {
+      let used = take(bytes.extracting(at...))
+      guard used > 0 else { break }
+      at &+= used
+    }
+    return at
+  }
+
+  private final func take(_ bytes: borrowing Span<UInt8>) -> Int {
+    switch phase {
+    case .idle:
+      // A client that sends requests ahead but does not read the answers.
+      guard pendingBytes <= server.settings.waitingOutput else { break }
+      return takeHead(bytes)
+    case .running, .forwarding, .swallowing:
+      guard !body.isDone, !isBodyPaused else { break }
+      return takeBody(bytes)
+    case .deciding, .held, .closing: break
+    }
+    pauseReading()
+    return 0
+  }
+
+  private final func takeHead(_ bytes: borrowing Span<UInt8>) -> Int {
+    let reader = partial ?? server.takeReader()
+    switch reader.parser.parse(bytes, into: &reader.head) {
+    case .incomplete:
+      if partial == nil {
+        partial = reader
+        headBegan = loop.now
+        setDeadline(after: server.settings.headTime)
+      }
+      return 0
+    case .refused(let refusal):
+      forgetPartial(reader)
+      beginExchange()
+      refuse(refusal.problem, .refused)
+      return 0
+    case .complete:
+      partial = nil
+      headBegan = nil
+      let used = begin(reader.head, bytes)
+      server.giveBack(reader)
+      return used
+    }
+  }
+
+  private final func forgetPartial(_ reader: HeadReader) {
+    partial = nil
+    headBegan = nil
+    server.giveBack(reader)
+  }
+
+  private final func beginExchange() {
+    sequence &+= 1
+    began = loop.now
+    sentBefore = sentBytes &+ pendingBytes
+    isAnswerStarted = false
+    isAnswerDone = false
+    answerStatus = 0
+    answerCoding = .none
+    answerLines = []
+    swallowed = 0
+    isBodyPaused = false
+    method = .other
+    isHTTP10 = false
+    wantsKeepAlive = false
+    body = RequestBodyState(.none)
+    pace = Pace()
+    setDeadline(after: server.settings.paceWindow / 4)
+  }
+
+  /// A whole head is there: asks the handler. Returns how many bytes are done with; none when the exchange is held.
+  private final func begin(_ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>) -> Int {
+    if isRehandled {
+      isRehandled = false
+    } else {
+      beginExchange()
+      renewContext()
+    }
+    method = head.request.method
+    isHTTP10 = head.request.isHTTP10
+    wantsKeepAlive = head.request.keepAlive
+    expectsContinue = head.request.expectsContinue
+    body = RequestBodyState(head.request.framing)
+    bodyTaken = 0
+    phase = .deciding
+    let headLength = head.request.headLength
+    dispatch(head, bytes)
+    if phase == .held {
+      pauseReading()
+      return 0
+    }
+    if phase == .deciding { refuse(Problem(500, "no_answer", "Intercom could not decide about this request."), .failed) }
+    return isClosing ? bytes.count : headLength &+ bodyTaken
+  }
+
+  /// For a sink that wants to send head and body together: how many bytes behind the head belong to the body. They count as taken.
+  package final func takeBody(behind head: borrowing RequestHead, in bytes: borrowing Span<UInt8>) -> Int {
+    guard phase == .deciding || phase == .forwarding, bodyTaken == 0, head.request.headLength <= bytes.count else { return 0 }
+    bodyTaken = body.scan(bytes.extracting(head.request.headLength...))
+    return bodyTaken
+  }
+  package final var isBodyDone: Bool { body.isDone }
+
+  private final func takeBody(_ bytes: borrowing Span<UInt8>) -> Int {
+    if phase == .running, let work {
+      let used = body.decode(bytes, into: &work.queue)
+      if body.isBroken { return bodyBroke() }
+      if work.waitingBytes > server.settings.waitingInput, !body.isDone { pauseBody() }
+      work.resumePull(isDone: body.isDone)
+      return used
+    }
+    let used = body.scan(bytes)
+    if body.isBroken { return bodyBroke() }
+    if phase == .forwarding {
+      sink?.takeBody(bytes.extracting(0..<used), isLast: body.isDone)
+    } else {
+      swallowed &+= used
+      if !body.isDone, swallowed > server.settings.swallowedBody { wantsKeepAlive = false }
+      endIfDone()
+    }
+    return used
+  }
+
+  private final func bodyBroke() -> Int {
+    refuse(Problem(400, "bad_chunked_body", "The request's chunked body is not well-formed. Correct it and send it again."), .refused)
+    return 0
+  }
+
+  /// Takes no more of the body until `resumeBody`.
+  package final func pauseBody() {
+    guard !isBodyPaused else { return }
+    isBodyPaused = true
+    bodyPauses &+= 1
+  }
+
+  package final func resumeBody() {
+    guard isBodyPaused else { return }
+    isBodyPaused = false
+    resumeInput()
+  }
+
+  /// Takes what waits, in the next turn, and reads on.
+  final func resumeInput() {
+    guard !isClosing else { return }
+    resumeReading()
+    if !isConsuming, !buffered.isEmpty { continueSoon() }
+  }
+
+  // MARK: hold
+
+  /// Keeps the request as it is until `rehandle`; nothing is read meanwhile. The context is kept.
+  package final func hold() -> ExchangeID {
+    if phase == .deciding { phase = .held }
+    return exchangeID
+  }
+
+  /// Asks the handler again about a held request, with the same bytes.
+  package final func rehandle() {
+    guard phase == .held else { return }
+    phase = .idle
+    isRehandled = true
+    consumeBuffered()
+    if !isClosing, phase != .held { resumeReading() }
+  }
+
+  // MARK: the end
+
+  /// Ends the exchange when its answer is complete and its body done or given up.
+  final func endIfDone() {
+    guard isAnswerDone, phase != .closing, phase != .idle else { return }
+    guard wantsKeepAlive else { return endConnection(.complete) }
+    guard body.isDone else {
+      phase = .swallowing
+      isBodyPaused = false
+      return resumeInput()
+    }
+    finish(.complete)
+    phase = .idle
+    if peerHasEnded || server.isDraining { return endConnection(nil) }
+    setDeadline(after: server.settings.idleTime)
+    resumeInput()
+  }
+
+  /// The connection closes when what waits is sent.
+  final func endConnection(_ ending: ExchangeSummary.Ending?) {
+    if let ending { finish(ending) }
+    phase = .closing
+    buffered = []
+    setDeadline(after: server.settings.paceWindow / 4)
+    closeWhenSent(lingering: true)
+  }
+
+  /// Reports the exchange and lets go of whoever worked on it.
+  private final func finish(_ ending: ExchangeSummary.Ending) {
+    let (sink, work) = (sink, work)
+    self.sink = nil
+    self.work = nil
+    sink?.exchangeEnded()
+    work?.end(isCancelled: ending != .complete)
+    report(
+      ExchangeSummary(
+        method: method, status: answerStatus, bytesIn: body.received, bytesOut: sentBytes &+ pendingBytes &- sentBefore,
+        duration: began.duration(to: loop.now), ending: ending))
+  }
+
+  /// Breaks the connection off in the middle of an answer, so that the client cannot take it for complete.
+  final func breakOff(_ ending: ExchangeSummary.Ending) {
+    guard !isClosed, phase != .closing else { return }
+    if phase != .idle { finish(ending) }
+    let isDelimited = answerCoding != .untilClose
+    phase = .closing
+    buffered = []
+    // What was sent of a delimited answer may still arrive; of an answer that only the end delimits the end must be a reset.
+    if isDelimited { closeWhenSent(lingering: false) } else { abort() }
+  }
+
+  package final override func onPeerEnd() {
+    switch phase {
+    case .idle: endConnection(nil)
+    case .closing: break
+    case .deciding, .held, .running, .forwarding, .swallowing:
+      // A client may end its direction and still read; only what it owes of the body is lost.
+      wantsKeepAlive = false
+      if !body.isDone { close() }
+    }
+  }
+
+  package final override func onDrained() {
+    if phase == .forwarding { sink?.clientDrained() }
+    work?.resumeWriter(isGone: false)
+    if phase == .idle { resumeInput() }
+  }
+
+  package final override func onClosed() {
+    server.connections -= 1
+    buffered = []
+    if let reader = partial { forgetPartial(reader) }
+    guard phase != .idle, phase != .closing else { return }
+    finish(.clientGone)
+    phase = .closing
+  }
+
+  // MARK: time
+
+  package final override func onTimeOut() {
+    if phase == .idle, pendingBytes == 0 {
+      guard headBegan != nil else { return endConnection(nil) }
+      if let reader = partial { forgetPartial(reader) }
+      beginExchange()
+      return refuse(Problem(408, "request_timeout", "The request's head took too long."), .timedOut)
+    }
+    let waitsForBody = !body.isDone && !isBodyPaused && (phase == .running || phase == .forwarding || phase == .swallowing)
+    let isSlow = pace.isTooSlow(
+      now: loop.now, settings: server.settings, output: pendingBytes > 0 ? (acknowledgedBytes, drains) : nil,
+      input: waitsForBody ? (body.received, bodyPauses) : nil)
+    guard !isSlow else {
+      if phase != .idle, phase != .closing {
+        finish(.timedOut)
+        phase = .closing
+      }
+      return pendingBytes > 0 ? abort() : close()
+    }
+    setDeadline(after: server.settings.paceWindow / 4)
+  }
+
+  /// No further request on this connection.
+  final func drain() {
+    if isIdle, pendingBytes == 0 { endConnection(nil) }
+  }
+}

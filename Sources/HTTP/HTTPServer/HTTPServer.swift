@@ -1,0 +1,124 @@
+import EventLoop
+import IntercomCore
+import Linux
+import Synchronization
+
+/// Listeners on some addresses, one per loop, whose requests one kind of handler answers.
+package final class HTTPServer<Handler: RequestHandler>: Sendable {
+  /// Where it listens, with the actual ports.
+  package let addresses: [SocketAddress]
+  private let loops: [LoopActor]
+  private let number: Int
+
+  private init(addresses: [SocketAddress], loops: [LoopActor], number: Int) {
+    self.addresses = addresses
+    self.loops = loops
+    self.number = number
+  }
+
+  /// Opens the listeners. Port 0 takes a free one. Throws `addressInUse` when somebody listens there.
+  ///
+  /// - Parameter makeHandler: called once on each loop.
+  package static func start(
+    on addresses: [SocketAddress], loops: [LoopActor], settings: ServerSettings = ServerSettings(),
+    makeHandler: @escaping @Sendable (EventLoop) -> Handler
+  ) async throws(EventLoopError) -> HTTPServer {
+    let number = serverNumbers.add(1, ordering: .relaxed).newValue
+    var actual: [SocketAddress] = []
+    var sockets: [[Int32]] = []
+    do throws(EventLoopError) {
+      for address in addresses {
+        let opened = try Listener.sockets(on: address, count: loops.count)
+        sockets.append(opened)
+        do { actual.append(try Socket.localAddress(opened[0])) } catch { throw .system(error) }
+      }
+    } catch {
+      for socket in sockets.joined() { Socket.close(socket) }
+      throw error
+    }
+    let server = HTTPServer(addresses: actual, loops: loops, number: number)
+    for (index, actor) in loops.enumerated() {
+      let own = sockets.map { $0[index] }
+      try await actor.withLoop { (loop) throws(EventLoopError) in
+        let state = HandlerLoop(loop: loop, settings: settings, handler: makeHandler(loop))
+        loop.attachments[number] = state
+        for socket in own { state.listeners.append(try Self.listen(socket, state)) }
+      }
+    }
+    return server
+  }
+
+  private static func listen(_ socket: Int32, _ state: HandlerLoop<Handler>) throws(EventLoopError) -> Listener {
+    try Listener(descriptor: socket, loop: state.loop, maximumConnections: state.settings.maximumConnections) {
+      [unowned state] client, peer in
+      // It closes the descriptor itself when it cannot be registered.
+      try? ServerConnection<Handler>(descriptor: client, peer: peer, server: state).open()
+    }
+  }
+
+  /// Calls `body` with the handler of each loop, on that loop, and returns when all have returned.
+  package func onEachLoop(_ body: @escaping @Sendable (Handler, EventLoop) -> Void) async {
+    for actor in loops { await onLoop(actor, body) }
+  }
+
+  /// Calls `body` with one loop's handler; nothing when the loop has ended.
+  package func onLoop(_ actor: LoopActor, _ body: @Sendable (Handler, EventLoop) -> Void) async {
+    await actor.withLoop { [number] loop in
+      if let state = loop.attachments[number] as? HandlerLoop<Handler> { body(state.handler, loop) }
+    }
+  }
+
+  /// Connections that are open.
+  package func connections() async -> Int {
+    var count = 0
+    for actor in loops {
+      count += await actor.withLoop { [number] loop in (loop.attachments[number] as? ServerLoop)?.connections ?? 0 }
+    }
+    return count
+  }
+
+  /// Accepts no more, answers what has been asked, with `Connection: close`, and closes. What is not done within `limit` is cut off; false then.
+  package func drain(within limit: Duration) async -> Bool {
+    await forEachState { state in
+      state.isDraining = true
+      for listener in state.listeners { listener.close() }
+      state.listeners = []
+      state.loop.forEachSource { source in
+        if let exchange = source as? Exchange, exchange.server === state { exchange.drain() }
+      }
+    }
+    let time = SystemTime()
+    let end = time.monotonicNow().advanced(by: limit)
+    while await connections() > 0 {
+      guard time.monotonicNow() < end else {
+        await stop()
+        return false
+      }
+      try? await time.sleep(for: .milliseconds(10))
+    }
+    return true
+  }
+
+  /// Closes the listeners and all connections now.
+  package func stop() async {
+    await forEachState { state in
+      state.isDraining = true
+      for listener in state.listeners { listener.close() }
+      state.listeners = []
+      state.loop.forEachSource { source in
+        if let exchange = source as? Exchange, exchange.server === state { exchange.close() }
+      }
+    }
+  }
+
+  private func forEachState(_ body: @escaping @Sendable (ServerLoop) -> Void) async {
+    for actor in loops {
+      await actor.withLoop { [number] loop in
+        if let state = loop.attachments[number] as? ServerLoop { body(state) }
+      }
+    }
+  }
+}
+
+/// Tells the servers of a process apart.
+private let serverNumbers = Atomic<Int>(0)

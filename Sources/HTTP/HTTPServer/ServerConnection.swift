@@ -1,0 +1,23 @@
+import EventLoop
+import HTTP1
+import IntercomCore
+import Linux
+
+/// A connection of a listener whose requests `Handler` answers. All machinery is in `Exchange`, which is not generic: only the two calls to
+/// the handler are.
+package final class ServerConnection<Handler: RequestHandler>: Exchange {
+  /// The handler's own state for the exchange that is going on.
+  package var context = Handler.Context()
+  private let handlerLoop: HandlerLoop<Handler>
+
+  init(descriptor: Int32, peer: SocketAddress, server: HandlerLoop<Handler>) {
+    handlerLoop = server
+    super.init(descriptor: descriptor, peer: peer, server: server)
+  }
+
+  package var handler: Handler { handlerLoop.handler }
+
+  override func dispatch(_ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>) { handlerLoop.handler.handle(head, bytes, self) }
+  override func renewContext() { context = Handler.Context() }
+  override func report(_ summary: ExchangeSummary) { handlerLoop.handler.exchangeEnded(summary, self) }
+}

@@ -1,0 +1,111 @@
+import EventLoop
+import HTTP1
+import HTTPMessage
+import IntercomCore
+
+/// A parser and its head: one serves all connections of a loop, a connection whose head comes in pieces keeps it until the head is whole.
+final class HeadReader {
+  var parser: RequestHeadParser
+  var head = RequestHead()
+  init(limits: HeadLimits) { parser = RequestHeadParser(limits: limits) }
+}
+
+/// What the connections of one listener on one loop share.
+package class ServerLoop {
+  package final let loop: EventLoop
+  package final let settings: ServerSettings
+  /// No new requests after the ones that are going on.
+  package final internal(set) var isDraining = false
+  final var listeners: [Listener] = []
+  /// Connections of this listener that are open.
+  package final internal(set) var connections = 0
+
+  /// For heads: filled and sent within one call.
+  final var scratch: [UInt8] = []
+  private final var spareReader: HeadReader?
+  private final var dateLine: [UInt8] = []
+  private final var dateUntil: MonotonicInstant
+
+  /// The date is in whole seconds, so it may be this old.
+  private static let dateLifetime = Duration.milliseconds(500)
+
+  init(loop: EventLoop, settings: ServerSettings) {
+    self.loop = loop
+    self.settings = settings
+    dateUntil = loop.now
+    scratch.reserveCapacity(8192)
+  }
+
+  final func takeReader() -> HeadReader {
+    guard let reader = spareReader else { return HeadReader(limits: settings.headLimits) }
+    spareReader = nil
+    return reader
+  }
+
+  final func giveBack(_ reader: HeadReader) {
+    guard spareReader == nil else { return }
+    reader.parser.reset()
+    spareReader = reader
+  }
+
+  /// `Date: …` with its CRLF (RFC 9110 §6.6.1).
+  package final var currentDateLine: [UInt8] {
+    if dateLine.isEmpty || dateUntil < loop.now {
+      dateLine = Array("Date: \(HTTPDate.text(loop.configuration.time.wallNow()))\r\n".utf8)
+      dateUntil = loop.now.advanced(by: Self.dateLifetime)
+    }
+    return dateLine
+  }
+
+  /// Begins a head in `scratch`: status line and date.
+  final func beginHead(_ status: Status) {
+    if scratch.capacity > 262_144 { scratch = [] }
+    scratch.removeAll(keepingCapacity: true)
+    scratch += StatusLines.line(status.code)
+    scratch += currentDateLine
+  }
+}
+
+/// The part of a listener on one loop that knows its handler.
+final class HandlerLoop<Handler: RequestHandler>: ServerLoop {
+  let handler: Handler
+  init(loop: EventLoop, settings: ServerSettings, handler: Handler) {
+    self.handler = handler
+    super.init(loop: loop, settings: settings)
+  }
+}
+
+/// Status lines, ready as bytes.
+enum StatusLines {
+  private static let lines: [[UInt8]] = (100...599).map { Array("HTTP/1.1 \($0) \(Status($0).reason)\r\n".utf8) }
+
+  static func line(_ code: Int) -> [UInt8] { lines[min(max(code, 100), 599) - 100] }
+}
+
+/// Field lines as bytes.
+package enum FieldLines {
+  /// `name: value` lines with CRLF, or nil when a name or a value holds what would end its line or the head (response splitting).
+  ///
+  /// Fields that the connection itself decides (Content-Length, Transfer-Encoding, Connection, Keep-Alive, Date) are left out.
+  package static func render(_ fields: Fields) -> [UInt8]? {
+    var out: [UInt8] = []
+    for field in fields.all {
+      guard !field.name.isEmpty, field.name.utf8.allSatisfy(isToken), field.value.allSatisfy(isText) else { return nil }
+      if ownNames.contains(FieldName(field.name)) { continue }
+      out += field.name.utf8
+      out += [UInt8(ascii: ":"), UInt8(ascii: " ")]
+      out += field.value
+      out += [13, 10]
+    }
+    return out
+  }
+
+  private static let ownNames: Set<FieldName> = ["content-length", "transfer-encoding", "connection", "keep-alive", "date"]
+
+  /// tchar (RFC 9110 §5.6.2)
+  private static func isToken(_ byte: UInt8) -> Bool {
+    (byte | 0x20) &- 97 < 26 || byte &- 48 < 10 || "!#$%&'*+-.^_`|~".utf8.contains(byte)
+  }
+
+  private static func isText(_ byte: UInt8) -> Bool { byte >= 0x20 && byte != 0x7f || byte == 0x09 }
+}

@@ -1,0 +1,26 @@
+import HTTP1
+import IntercomCore
+import Telemetry
+
+/// Limits and times of a listener's connections (behaviour: "Times", "Requests and paths").
+package struct ServerSettings: Sendable {
+  package var headLimits = HeadLimits.request
+  /// From a head's first byte to its last.
+  package var headTime = Duration.seconds(10)
+  /// Between an answer and the next request's first byte.
+  package var idleTime = Duration.seconds(60)
+  /// A body or an answer that the client alone holds up must move `paceBytes` in this time.
+  package var paceWindow = Duration.seconds(20)
+  package var paceBytes = 4096
+  /// Bytes of a request body that are swallowed after an early answer; beyond that the connection closes instead.
+  package var swallowedBody = 65_536
+  /// Bytes of an answer that may wait for a slow client before its producer has to wait.
+  package var waitingOutput = 262_144
+  /// Bytes of a request body that may wait for a slow endpoint before reading stops.
+  package var waitingInput = 65_536
+  /// Connections of one loop, those to upstreams included, beyond which accepting pauses.
+  package var maximumConnections = Int.max
+  package var log = StructuredLog.none
+
+  package init() {}
+}
