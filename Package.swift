@@ -1,7 +1,7 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-// The folder is the layer (docs/decisions/0001-layers.md): a target imports rows below its own, and in its own row only what stands
+// The folder is the layer (docs/decisions/0004-the-folder-is-the-layer.md): a target imports rows below its own, and in its own row only what stands
 // to its left. Tests/TidyTests reads this file and the imports and refuses anything else.
 
 let strict: [SwiftSetting] = [.treatAllWarnings(as: .error), .enableUpcomingFeature("ExistentialAny")]
