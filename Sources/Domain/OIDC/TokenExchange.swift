@@ -31,12 +31,9 @@ package struct TokenExchange: Sendable {
 
   func parameters(_ style: ClientConfiguration.ExchangeStyle) -> [(String, String)] {
     var all = [("grant_type", Self.grantType), ("subject_token", subjectToken.reveal())]
-    switch style {
-    case .standard:
-      all.append(("subject_token_type", Self.accessTokenType))
-      all.append(("requested_token_type", Self.accessTokenType))
-    case .keycloakLegacy: break
-    }
+    if style == .standard { all.append(("subject_token_type", Self.accessTokenType)) }
+    // Without it Keycloak's legacy form makes a refresh token too.
+    all.append(("requested_token_type", Self.accessTokenType))
     if let audience { all.append(("audience", audience.description)) }
     if let scope { all.append(("scope", scope)) }
     if let resource { all.append(("resource", resource)) }
@@ -88,7 +85,9 @@ package struct TokenExchange: Sendable {
       default: []
       }
     guard found.contains(audience) else { throw mismatch("aud is not the audience that was asked for") }
-    let allowed = client.additionalExchangeAudiences.union([audience])
+    var allowed = client.additionalExchangeAudiences.union([audience])
+    // Keycloak's mapper for roles adds its own account console to every token of the legacy form.
+    if client.exchangeStyle == .keycloakLegacy { allowed.insert("account") }
     guard found.allSatisfy({ $0.map(allowed.contains) ?? false }) else { throw mismatch("aud is broader than was asked for") }
   }
 
