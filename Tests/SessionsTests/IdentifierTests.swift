@@ -73,63 +73,6 @@ struct SessionIDTests {
   }
 }
 
-@Suite("A loop's copies of sessions")
-struct SessionCacheTests {
-  private let id = SessionID(random: SystemRandom())
-  private var key: SessionKey { SessionKey(id) }
-  private var ended: EndedSession { EndedSession.of(id, .loggedOut) }
-
-  @Test("an entry is found until its session ends")
-  func drop() {
-    var cache = SessionCache<Int>()
-    let isKept = cache.insert(1, id: id, key: key, ticket: cache.ticket())
-    #expect(isKept)
-    cache.update(id) { $0 += 1 }
-    #expect(cache[id] == 2)
-    let dropped = cache.drop([ended])
-    #expect(dropped == [2])
-    #expect(cache[id] == nil && cache.count == 0)
-  }
-
-  @Test("a load that began before an end keeps nothing after it (fault 26)")
-  func race() {
-    var cache = SessionCache<Int>()
-    let ticket = cache.ticket()
-    cache.drop([ended])
-    let isKept = cache.insert(1, id: id, key: key, ticket: ticket)
-    #expect(!isKept)
-    let other = SessionID(random: SystemRandom())
-    let isOtherKept = cache.insert(2, id: other, key: SessionKey(other), ticket: ticket)
-    #expect(isOtherKept)
-  }
-
-  @Test("when more ends arrive during a load than are remembered, its result is thrown away")
-  func forgottenEnds() {
-    var cache = SessionCache<Int>(endsKept: 10)
-    let ticket = cache.ticket()
-    cache.drop([ended])
-    for _ in 0..<20 { cache.drop([EndedSession.of(SessionID(random: SystemRandom()), .idle)]) }
-    let isKept = cache.insert(1, id: id, key: key, ticket: ticket)
-    #expect(!isKept)
-    let other = SessionID(random: SystemRandom())
-    let isOtherKept = cache.insert(1, id: other, key: SessionKey(other), ticket: ticket)
-    #expect(!isOtherKept)
-    let isNewKept = cache.insert(1, id: other, key: SessionKey(other), ticket: cache.ticket())
-    #expect(isNewKept)
-  }
-
-  @Test("it never holds more than its capacity")
-  func capacity() {
-    var cache = SessionCache<Int>(capacity: 10)
-    for number in 0..<100 {
-      let id = SessionID(random: SystemRandom())
-      let isKept = cache.insert(number, id: id, key: SessionKey(id), ticket: cache.ticket())
-      #expect(isKept)
-      #expect(cache.count <= 10 && cache[id] == number)
-    }
-  }
-}
-
 @Suite("Logins under way")
 struct PendingLoginTests {
   let time = ManualTime()

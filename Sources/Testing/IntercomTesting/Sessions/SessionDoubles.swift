@@ -140,6 +140,7 @@ package final class Gate: Sendable {
   /// How many came so far.
   package var arrived: Int { state.withLock { $0.arrived } }
 
+  /// Returns when the gate is open, or the task is cancelled.
   package func pass() async {
     let id = state.withLock { state in
       state.arrived += 1
@@ -159,6 +160,7 @@ package final class Gate: Sendable {
     }
   }
 
+  /// Lets everybody through, now and later.
   package func open() {
     let waiting = state.withLock { state in
       state.isOpen = true

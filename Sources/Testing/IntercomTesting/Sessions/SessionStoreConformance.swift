@@ -50,7 +50,7 @@ package enum SessionStoreConformance {
   }
 
   /// All rules.
-  package static var checks: [Check] { swapChecks + deletionChecks + indexChecks + expiryChecks + leaseChecks + sealedChecks }
+  package static var checks: [Check] { swapChecks + deletionChecks + indexChecks + expiryChecks + leaseChecks + sealedChecks + walkChecks }
 
   static func require(_ condition: Bool, _ otherwise: @autoclosure () -> String) throws {
     guard condition else { throw Violation(otherwise()) }

@@ -71,6 +71,15 @@ extension SessionStoreConformance {
     ]
   }
 
+  static var walkChecks: [Check] {
+    (1...4).map { seed in
+      Check("5,000 random steps answer as the model does (seed \(seed))") { subject in
+        var walk = SessionStoreWalk(subject, seed: UInt64(seed))
+        try await walk.run(steps: 5_000)
+      }
+    }
+  }
+
   /// What an attacker or a broken disk does to a value.
   private enum Damage: CaseIterable {
     case flippedFirst, flippedKeyID, flippedMiddle, flippedLast, cut, emptied, extended, anothers
