@@ -142,6 +142,9 @@ struct SessionManagerTests {
     _ = try await manager.end(id, reason: .loggedOut)
     #expect(try await manager.touch(copy, use: manager.now()) == nil)
     #expect(try await manager.load(id).isNone)
+    let outcome = try await store.write(
+      copy.key.record, [1], indexes: [], expiry: manager.now().advanced(by: .seconds(100)), expecting: nil)
+    #expect(outcome == .deleted)
   }
 
   @Test("logout by sid ends that session alone; by subject all of that user and nobody else's")
