@@ -105,7 +105,10 @@ let package = Package(
       ["IntercomCore", "HTTPMessage", "HTTP1", "Gateway", "Sessions", "OIDC", "Policy", "Cryptography", "HTTPServer", "IntercomTesting"]),
     tests(
       "DemoTests",
-      ["IntercomCore", "HTTPMessage", "StrictJSON", "JOSE", "Telemetry", "HTTPServer", "DemoWorkplace", "DemoPages", "IntercomTesting"]),
+      [
+        "IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "JOSE", "Telemetry", "HTTPServer", "DemoWorkplace", "DemoPages",
+        "IntercomTesting",
+      ]),
     tests("AppTests", ["IntercomCore", "HTTPMessage", "StrictJSON", "IntercomApp", "IntercomTesting"]),
     tests("EndToEndTests", ["IntercomCore", "HTTPMessage", "StrictJSON", "IntercomApp", "DemoWorkplace", "IntercomTesting", "Linux"]),
     tests("TidyTests", ["IntercomTesting"]),

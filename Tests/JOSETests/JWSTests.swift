@@ -92,13 +92,16 @@ struct JWSVectorTests {
 
 @Suite("Forged tokens")
 struct JWSForgeryTests {
+  /// Made once: an RSA key costs a tenth of a second and more.
+  private static let made = Result {
+    (rsa: try SigningKey.generate(.rs256, keyID: "rsa"), ec: try SigningKey.generate(.es256, keyID: "ec"))
+  }
   let rsa: SigningKey
   let ec: SigningKey
   let keys: JSONWebKeySet
 
   init() throws {
-    rsa = try SigningKey.generate(.rs256, keyID: "rsa")
-    ec = try SigningKey.generate(.es256, keyID: "ec")
+    (rsa, ec) = try Self.made.get()
     keys = try JSONWebKeySet.parse(JSONWebKeySet.document([rsa, ec]))
   }
 

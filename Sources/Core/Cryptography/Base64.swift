@@ -1,5 +1,5 @@
-/// base64url without padding ([RFC 4648 §5](https://www.rfc-editor.org/rfc/rfc4648#section-5), RFC 7515 §2), strict: one value has exactly one
-/// spelling, so encoded forms may be compared.
+/// base64url without padding ([RFC 4648 §5](https://www.rfc-editor.org/rfc/rfc4648#section-5), RFC 7515 §2), strict: one value has exactly
+/// one spelling, so encoded forms may be compared.
 package enum Base64URL {
   private static let codec = Base64Codec(
     alphabet: Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".utf8), pads: false)

@@ -1,9 +1,10 @@
 import IntercomCore
 
-/// Keys in order: the first seals, all open. Keys are rotated by putting a new one in front and dropping the last when what it sealed is gone.
+/// Keys in order: the first seals, all open. Keys are rotated by putting a new one in front and dropping the last when what it sealed is
+/// gone.
 ///
-/// A sealed value is `version (1) ‖ key id (4) ‖ salt (16) ‖ nonce (12) ‖ ciphertext ‖ tag (16)`. Every message has a key of its own, derived
-/// from the ring's key and the salt, so that random nonces can be drawn for ever (with one AES-GCM key they may collide after 2³²
+/// A sealed value is `version (1) ‖ key id (4) ‖ salt (16) ‖ nonce (12) ‖ ciphertext ‖ tag (16)`. Every message has a key of its own,
+/// derived from the ring's key and the salt, so that random nonces can be drawn for ever (with one AES-GCM key they may collide after 2³²
 /// messages: five days at 10,000 a second). The key id saves attempts; version and id are authenticated too.
 package struct KeyRing: Sendable {
   /// One key of a ring.
@@ -47,8 +48,8 @@ package struct KeyRing: Sendable {
 
   private static func label(_ purpose: String) -> [UInt8] { Array("intercom key ring 1: \(purpose)".utf8) }
 
-  /// Seals with the first key. `context` is bound to the value (associated data): the same bytes must be given to open it, so a value of one
-  /// record or purpose cannot be put in the place of another.
+  /// Seals with the first key. `context` is bound to the value (associated data): the same bytes must be given to open it, so a value of
+  /// one record or purpose cannot be put in the place of another.
   package func seal(_ plaintext: [UInt8], context: [UInt8]) throws(CryptographyError) -> [UInt8] {
     let salt = random.bytes(Self.saltLength)
     let nonce = random.bytes(AEAD.nonceLength)

@@ -3,8 +3,8 @@ import IntercomCore
 import OpenSSL
 import StrictJSON
 
-/// A public key that may verify signatures, with the algorithms it may be used for: both are settled when the key is loaded, and nothing in a
-/// token can change them ([RFC 7517 §4](https://www.rfc-editor.org/rfc/rfc7517#section-4)).
+/// A public key that may verify signatures, with the algorithms it may be used for: both are settled when the key is loaded, and nothing in
+/// a token can change them ([RFC 7517 §4](https://www.rfc-editor.org/rfc/rfc7517#section-4)).
 package struct JSONWebKey: Sendable {
   /// Why a key of a set is not used. The rest of the set is.
   package enum Refusal: Error, Sendable, Hashable {

@@ -59,7 +59,8 @@ package struct JSONWebKeySet: Sendable {
     return JSONWebKeySet(keys: keys, skipped: skipped)
   }
 
-  /// The keys that may have signed: those with the token's `kid` that are for its `alg`; without a `kid` the only one that is for its `alg`.
+  /// The keys that may have signed: those with the token's `kid` that are for its `alg`; without a `kid` the only one that is for its
+  /// `alg`.
   private func candidates(_ algorithm: Algorithm, _ keyID: Identifier?) throws(JOSEError) -> [JSONWebKey] {
     guard let keyID else {
       let fitting = keys.filter { $0.algorithms.contains(algorithm) }

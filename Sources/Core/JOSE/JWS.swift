@@ -26,8 +26,9 @@ package struct UnverifiedJWS: Sendable {
 
   /// Takes a compact JWS apart: exactly three parts of strict base64url, a header that passes `StrictJSON` and has `alg`.
   ///
-  /// Throws `tooLarge`, `malformed`, and `criticalHeader` for any `crit` ([RFC 7515 §4.1.11](https://www.rfc-editor.org/rfc/rfc7515#section-4.1.11))
-  /// or `b64` (RFC 7797). `none` parses, so that the refusal can be named; nothing verifies it.
+  /// Throws `tooLarge`, `malformed`, and `criticalHeader` for any `crit` ([RFC 7515
+  /// §4.1.11](https://www.rfc-editor.org/rfc/rfc7515#section-4.1.11)) or `b64` (RFC 7797). `none` parses, so that the refusal can be named;
+  /// nothing verifies it.
   package static func parse(_ compact: [UInt8], limit: Int = defaultLimit) throws(JOSEError) -> UnverifiedJWS {
     guard compact.count <= limit else { throw .tooLarge }
     let parts = compact.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
@@ -64,7 +65,8 @@ package struct UnverifiedJWS: Sendable {
   }
 }
 
-/// A token whose signature is right. Only `JSONWebKeySet.verify` makes one. Who issued it, for whom and until when is for the caller to check.
+/// A token whose signature is right. Only `JSONWebKeySet.verify` makes one. Who issued it, for whom and until when is for the caller to
+/// check.
 package struct VerifiedJWS: Sendable {
   package let algorithm: Algorithm
   package let keyID: Identifier?

@@ -48,8 +48,8 @@ package struct SigningKey: Sendable {
     publicJWK = jwk
   }
 
-  /// A compact JWS over these claims. The header has `alg`, `kid` and `typ`; members of `header` replace `kid` and `typ` (null removes them)
-  /// but never `alg`. Throws `signing`.
+  /// A compact JWS over these claims. The header has `alg`, `kid` and `typ`; members of `header` replace `kid` and `typ` (null removes
+  /// them) but never `alg`. Throws `signing`.
   package func sign(_ claims: JSONObject, type: String = "JWT", header extra: JSONObject = [:]) throws(JOSEError) -> String {
     try sign(payload: claims.serialized, type: type, header: extra)
   }
