@@ -12,7 +12,7 @@ package struct FieldName: Hashable, Sendable, ExpressibleByStringLiteral, Custom
 }
 
 /// The fields of a message for endpoints and calls out, in order, duplicates kept (RFC 9110 §5). The warm path never builds one.
-package struct Fields: Sendable {
+package struct Fields: Sendable, ExpressibleByDictionaryLiteral {
   package struct Field: Sendable {
     package var name: String
     package var value: [UInt8]
@@ -26,6 +26,9 @@ package struct Fields: Sendable {
   package init() {}
   package init(_ pairs: KeyValuePairs<String, String>) {
     for (name, value) in pairs { append(name, value) }
+  }
+  package init(dictionaryLiteral elements: (String, String)...) {
+    for (name, value) in elements { append(name, value) }
   }
 
   package mutating func append(_ name: String, _ value: String) { append(name, bytes: Array(value.utf8)) }

@@ -36,6 +36,20 @@ package struct PendingLogin: Sendable, Codable {
   package let redirectURI: String
   package let maximumAge: Int64?
   package let created: WallInstant
+
+  /// From what was kept.
+  package init(
+    state: Secret<String>, nonce: Secret<String>, codeVerifier: Secret<String>, issuer: Identifier, redirectURI: String,
+    maximumAge: Int64? = nil, created: WallInstant
+  ) {
+    self.state = state
+    self.nonce = nonce
+    self.codeVerifier = codeVerifier
+    self.issuer = issuer
+    self.redirectURI = redirectURI
+    self.maximumAge = maximumAge
+    self.created = created
+  }
 }
 
 /// An authorization code request with PKCE ([OIDC Core §3.1.2.1](https://openid.net/specs/openid-connect-core-1_0.html#AuthRequest)).

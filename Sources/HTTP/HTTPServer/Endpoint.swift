@@ -111,10 +111,6 @@ package struct Response: Sendable {
   package init(_ problem: Problem) {
     self.init(problem.status, ["Content-Type": Problem.contentType, "Cache-Control": "no-store"], problem.json)
   }
-
-  package init(_ status: Status, _ fields: KeyValuePairs<String, String>, _ body: [UInt8]) {
-    self.init(status, Fields(fields), body)
-  }
 }
 
 /// One of Intercom's own answers: an async function that runs as a task on the connection's loop. A client that is gone cancels the task.

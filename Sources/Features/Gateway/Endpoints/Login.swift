@@ -1,0 +1,210 @@
+import Cryptography
+import HTTPMessage
+import HTTPServer
+import IntercomCore
+import OIDC
+import Sessions
+import Telemetry
+
+/// How a login begins and what its ends look like.
+struct LoginKind: Sendable {
+  var isSilent: Bool
+  var returnTo: String
+  var embedder: Identifier?
+}
+
+extension GatewayServices {
+  /// `GET /login?returnTo=…`, and navigations without a session: to the provider and back.
+  func login(_ request: Request, _ call: OwnCall) async -> Response {
+    let wanted = call.returnTo ?? request.queryValue("returnTo")
+    let target = ReturnTarget.validate(wanted, base: settings.base, allowedOrigins: settings.allowedOrigins)
+    return await beginLogin(LoginKind(isSilent: false, returnTo: target), request)
+  }
+
+  /// `GET /silent`: a live session answers at once; without one the provider is asked anew every time.
+  func silent(_ request: Request, _ call: OwnCall) async -> Response {
+    let embedder = embedderOrigin(request)
+    if let id = call.presentedSession {
+      do {
+        if case .live(let session) = try await sessions.load(id) {
+          step(.silentLogin, "A live session answers the silent sign-in", subject: session.displayName)
+          return silentPage(signedIn(id, session), embedder)
+        }
+      } catch { return silentPage(signedOut("store_unavailable"), embedder) }
+    }
+    return await beginLogin(LoginKind(isSilent: true, returnTo: "/", embedder: embedder), request)
+  }
+
+  private func beginLogin(_ kind: LoginKind, _ request: Request) async -> Response {
+    let cookie = request.cookie(gateway.cookies.loginName)
+    let browser = cookie.flatMap { BrowserBinding(cookieValue: $0) } ?? BrowserBinding(random: random)
+    do {
+      let state = pending.newState()
+      let sent = Secret(state.reveal() + (kind.isSilent ? Self.silentMark : ""))
+      let begun = try provider.beginLogin(LoginOptions(prompt: kind.isSilent ? LoginOptions.Prompt.none : nil), state: sent)
+      let login = Sessions.PendingLogin(
+        issuer: begun.pending.issuer, nonce: begun.pending.nonce, codeVerifier: begun.pending.codeVerifier,
+        redirectURI: begun.pending.redirectURI, returnTo: kind.returnTo, isSilent: kind.isSilent, embedderOrigin: kind.embedder)
+      try await pending.begin(login, browser: browser, state: state)
+      step(
+        kind.isSilent ? .silentLogin : .login, kind.isSilent ? "Asked the provider silently who this is" : "Sent the user to the provider")
+      return .redirect(to: begun.url, cookies: [gateway.cookies.setLogin(String(decoding: browser.cookieValue, as: UTF8.self))])
+    } catch let error as OIDCError {
+      return loginFailed(error.code.rawValue, error.detail, kind, temporary: error.isTemporary)
+    } catch {
+      return loginFailed("store_unavailable", "the session store does not answer", kind, temporary: true)
+    }
+  }
+
+  /// What the `state` of a silent flow ends with: a replayed or foreign callback is told apart without any memory of it. It decides only
+  /// which page shows the refusal.
+  static let silentMark = ".s"
+
+  /// Does every `state` of this query, however broken the rest is, carry the mark of a silent flow?
+  private func isMarkedSilent(_ query: [UInt8]?) -> Bool {
+    let fields = query.flatMap { try? FormFields(parsing: $0) }
+    let states = (fields?.all ?? []).filter { $0.name == Array("state".utf8) }.map(\.value)
+    return !states.isEmpty && states.allSatisfy { $0.suffix(Self.silentMark.utf8.count).elementsEqual(Self.silentMark.utf8) }
+  }
+
+  // MARK: callback
+
+  /// `GET /callback`: the provider's answer. A replayed or foreign one changes nothing.
+  func callback(_ request: Request, _ call: OwnCall) async -> Response {
+    let response: AuthorizationResponse
+    var kind = LoginKind(isSilent: isMarkedSilent(request.query), returnTo: "/")
+    do { response = try AuthorizationResponse.parse(request.query) } catch {
+      return refused(error.code.rawValue, error.detail, kind)
+    }
+    var state = Array(response.state.reveal().utf8)
+    if kind.isSilent { state.removeLast(min(state.count, Self.silentMark.utf8.count)) }
+    let cookie = request.cookie(gateway.cookies.loginName)
+    let browser = cookie.flatMap { BrowserBinding(cookieValue: $0) }
+    let taken: PendingTake
+    do { taken = try await pending.take(state: state, browser: browser) } catch {
+      return loginFailed("store_unavailable", "the session store does not answer", kind, temporary: true)
+    }
+    switch taken {
+    case .unknown: return refused("login_unknown", "This sign-in was used already or is not known here.", kind)
+    case .foreign:
+      return refused(browser == nil ? "cookies_blocked" : "login_foreign", "This sign-in was begun in another browser.", kind)
+    case .expired(let login):
+      kind.returnTo = login.returnTo
+      return refused("timeout", "This sign-in took longer than ten minutes.", kind)
+    case .taken(let login):
+      kind = LoginKind(isSilent: login.isSilent, returnTo: login.returnTo, embedder: login.embedderOrigin)
+      return await finish(response, login, kind, replacing: call.presentedSession)
+    }
+  }
+
+  private func finish(
+    _ response: AuthorizationResponse, _ login: Sessions.PendingLogin, _ kind: LoginKind, replacing old: SessionID?
+  ) async -> Response {
+    do {
+      let begun = OIDC.PendingLogin(
+        state: response.state, nonce: login.nonce, codeVerifier: login.codeVerifier, issuer: login.issuer, redirectURI: login.redirectURI,
+        created: login.created)
+      let result = try await withTaskExecutorPreference(workers) { () async throws(OIDCError) in
+        try await provider.finishLogin(begun, response)
+      }
+      let (id, session) = try await sessions.create(from: VerifiedLogin(result), replacing: old)
+      log.info("signed_in", "A user signed in.", ["silent": .boolean(kind.isSilent)])
+      step(.sessionCreated, "Signed in; the session stays on the server", [.init(.issuer, session.issuer)], subject: session.displayName)
+      let cookie = gateway.cookies.setSession(id)
+      guard kind.isSilent else { return .redirect(to: kind.returnTo, cookies: [cookie]) }
+      var page = silentPage(signedIn(id, session), kind.embedder)
+      page.fields.append("Set-Cookie", cookie)
+      return page
+    } catch let error as OIDCError {
+      guard error.origin == .client else { return loginFailed(error.code.rawValue, error.detail, kind, temporary: error.isTemporary) }
+      return refused(error.code.rawValue, error.detail, kind)
+    } catch {
+      return loginFailed("store_unavailable", "the session store does not answer", kind, temporary: true)
+    }
+  }
+
+  // MARK: ends
+
+  /// A login that could not begin or end for reasons outside this request: 503 for what may pass, 502 else.
+  private func loginFailed(_ reason: String, _ detail: String, _ kind: LoginKind, temporary: Bool) -> Response {
+    note(reason, detail, kind)
+    if kind.isSilent { return silentPage(signedOut(reason), kind.embedder) }
+    var page = Response(
+      MessagePage(
+        title: temporary ? "Signing in is not possible at the moment" : "Signing in failed",
+        text: temporary
+          ? "A service that Intercom needs does not answer. Nothing is lost; please try again in a minute."
+          : "The identity provider gave an answer that Intercom cannot accept. Please try again; if it happens again, tell your administrator.",
+        link: (retryLink(kind), "Try again"), code: reason
+      ).response(temporary ? 503 : 502))
+    if temporary { page.fields.append("Retry-After", "5") }
+    return page
+  }
+
+  /// A callback that does not belong to a login of this browser, or that the provider refused.
+  private func refused(_ reason: String, _ detail: String, _ kind: LoginKind) -> Response {
+    note(reason, detail, kind)
+    if kind.isSilent { return silentPage(signedOut(reason), kind.embedder) }
+    return Response(
+      MessagePage(
+        title: "This sign-in could not be completed",
+        text: "It may have been used already, or it was begun elsewhere. Please sign in again.",
+        link: (retryLink(kind), "Sign in again"), code: reason
+      ).response(400))
+  }
+
+  private func note(_ reason: String, _ detail: String, _ kind: LoginKind) {
+    // A silent sign-in without a session at the provider is everyday.
+    let everyday =
+      kind.isSilent && ["login_required", "interaction_required", "consent_required"].contains { Identifier($0) == Identifier(reason) }
+    if everyday {
+      log.debug("silent_login_ended", "Nobody is signed in.", ["reason": .string(reason)])
+    } else {
+      log.warning("login_failed", detail, ["reason": .string(reason), "silent": .boolean(kind.isSilent)])
+    }
+    step(.loginRefused, kind.isSilent ? "The silent sign-in found nobody signed in" : "The sign-in ended", [.init(.reason, reason)])
+  }
+
+  private func retryLink(_ kind: LoginKind) -> String {
+    settings.baseURL + "/login?returnTo=" + PercentCoding.encode(kind.returnTo)
+  }
+
+  func silentPage(_ outcome: SilentOutcome, _ embedder: Identifier?) -> Response {
+    Response(SilentPage.response(outcome, embedder: embedder, allowed: settings.allowedOrigins))
+  }
+
+  private func signedIn(_ id: SessionID, _ session: Session) -> SilentOutcome {
+    let now = sessions.now()
+    let end = min(session.absoluteExpiry, now.advanced(by: sessions.settings.idle))
+    return SilentOutcome(
+      isLoggedIn: true, csrfToken: String(decoding: gateway.csrf.token(for: id), as: UTF8.self),
+      expiresIn: Int(clamping: max(0, end.seconds &- now.seconds)))
+  }
+
+  private func signedOut(_ reason: String) -> SilentOutcome {
+    SilentOutcome(isLoggedIn: false, csrfToken: String(decoding: gateway.csrf.randomToken(), as: UTF8.self), reason: reason)
+  }
+
+  /// The origin of the page that embeds `/silent`, when Referer names an allowed one.
+  private func embedderOrigin(_ request: Request) -> Identifier? {
+    guard let referer = request.fields.single("referer"), let origin = HTTPURL(referer)?.origin else { return nil }
+    return settings.allowedOrigins.contains(origin) ? Identifier(bytes: origin.bytes) : nil
+  }
+}
+
+extension VerifiedLogin {
+  /// What a finished login leaves in the session.
+  init(_ result: LoginResult) {
+    self.init(
+      issuer: result.identity.issuer, subject: result.identity.subject, sid: result.identity.sessionID, claims: result.identity.claims,
+      tokens: SessionTokens(result.tokens, idToken: result.tokens.idToken ?? Secret("")))
+  }
+}
+
+extension SessionTokens {
+  init(_ tokens: TokenSet, idToken: Secret<String>) {
+    self.init(
+      accessToken: tokens.accessToken, received: tokens.received, accessExpiry: tokens.accessExpires, refreshToken: tokens.refreshToken,
+      refreshExpiry: tokens.refreshExpires, idToken: tokens.idToken ?? idToken)
+  }
+}

@@ -1,0 +1,85 @@
+import Cryptography
+import HTTPMessage
+import HTTPServer
+import IntercomCore
+import OIDC
+import Sessions
+import Telemetry
+import Workers
+
+/// What the gateway's async half works with; given by the composition root, shared by all loops.
+package struct GatewayServices: Sendable {
+  package let settings: GatewaySettings
+  package let gateway: Gateway
+  package let sessions: SessionManager
+  package let pending: PendingLogins
+  package let tokens: RefreshCoordinator
+  package let provider: RelyingParty
+  /// The secrets of `basic` credentials, by index.
+  package let passwords: [Secret<String>]
+  /// For signatures and other work that would hold up a loop.
+  package let workers: Workers
+  package let time: any TimeSource
+  package let random: any RandomSource
+  package let log: StructuredLog
+  package let steps: any StepObserver
+
+  package init(
+    settings: GatewaySettings, gateway: Gateway, sessions: SessionManager, pending: PendingLogins, tokens: RefreshCoordinator,
+    provider: RelyingParty, passwords: [Secret<String>] = [], workers: Workers, time: any TimeSource, random: any RandomSource,
+    log: StructuredLog,
+    steps: any StepObserver = NoSteps()
+  ) {
+    self.settings = settings
+    self.gateway = gateway
+    self.sessions = sessions
+    self.pending = pending
+    self.tokens = tokens
+    self.provider = provider
+    self.passwords = passwords
+    self.workers = workers
+    self.time = time
+    self.random = random
+    self.log = log
+    self.steps = steps
+  }
+
+  /// The gateway's own endpoint of that name, for one call; nil for a name that is not the gateway's.
+  package func endpoint(_ call: OwnCall) -> Endpoint? {
+    switch call.endpoint {
+    case .home: return { request, _ in home(request) }
+    case .silent: return { request, _ in await silent(request, call) }
+    case .login: return { request, _ in await login(request, call) }
+    case .callback: return { request, _ in await callback(request, call) }
+    case .logout: return { request, _ in await logout(request, call) }
+    case .backchannelLogout: return { request, body in await backchannelLogout(request, body) }
+    default: return nil
+    }
+  }
+
+  func step(_ kind: Step.Kind, _ title: String, _ facts: [Step.Fact] = [], subject: String? = nil) {
+    guard steps.wantsSteps else { return }
+    steps.observe(Step(kind, title, facts, time: time.wallNow(), subjectName: subject))
+  }
+}
+
+extension Response {
+  init(_ parts: (Status, Fields, [UInt8])) { self.init(parts.0, parts.1, parts.2) }
+
+  /// A redirect that is never stored.
+  static func redirect(to location: String, cookies: [String] = []) -> Response {
+    var fields: Fields = ["Location": location, "Cache-Control": "no-store"]
+    for cookie in cookies { fields.append("Set-Cookie", cookie) }
+    return Response(302, fields)
+  }
+}
+
+extension Session {
+  /// A name to show to people.
+  var displayName: String {
+    for claim in ["preferred_username", "name", "email"] {
+      if let name = claims[Identifier(claim)]?.string { return name }
+    }
+    return subject.description
+  }
+}

@@ -1,0 +1,75 @@
+import HTTP1
+import HTTPMessage
+import IntercomCore
+import Sessions
+
+/// Intercom's own cookies: their names, how they are read, set and deleted (behaviour: "Cookies",
+/// [RFC 6265bis §4.1.3](https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis#section-4.1.3)).
+package struct OwnCookies: Sendable {
+  package enum SameSite: String, Sendable {
+    case lax = "Lax"
+    case none = "None"
+    case strict = "Strict"
+  }
+
+  /// `__Host-intercom` when the base URL is https, else `intercom`.
+  package let sessionName: [UInt8]
+  /// Binds pending logins to this browser.
+  package let loginName: [UInt8]
+  private let isSecure: Bool
+  private let sameSite: SameSite
+  /// Seconds that the session cookie outlives the browser; nil for a cookie that ends with it.
+  private let maximumAge: Int?
+
+  package init(isSecure: Bool, name: String = "intercom", sameSite: SameSite = .lax, maximumAge: Int? = nil) {
+    let isPrefixed = name.utf8.starts(with: "__Host-".utf8)
+    let full = isSecure && !isPrefixed && name == "intercom" ? "__Host-" + name : name
+    sessionName = Array(full.utf8)
+    loginName = Array((full + "-login").utf8)
+    self.isSecure = isSecure
+    self.sameSite = sameSite
+    self.maximumAge = maximumAge
+  }
+
+  /// The names that never go upstream and that no upstream may set: with and without the host prefix.
+  package var ownNames: [[UInt8]] {
+    let prefix = Array("__Host-".utf8)
+    return [sessionName, loginName].flatMap { name in
+      name.starts(with: prefix) ? [name, Array(name.dropFirst(prefix.count))] : [name, prefix + name]
+    }
+  }
+
+  /// The session id that the client presents. With two cookies of the name the host-prefixed one wins, then the first that is well formed.
+  package func session(_ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>) -> SessionID? {
+    var found: SessionID?
+    for name in Self.readingOrder(sessionName) where found == nil {
+      forEachCookie(request, head) { cookie, bytes in
+        guard found == nil, cookie.name.equals(name, in: bytes) else { return }
+        found = SessionID(cookieValue: bytes.extracting(cookie.value.lower..<cookie.value.upper))
+      }
+    }
+    return found
+  }
+
+  private static func readingOrder(_ name: [UInt8]) -> [[UInt8]] {
+    let prefix = Array("__Host-".utf8)
+    return name.starts(with: prefix) ? [name] : [prefix + name, name]
+  }
+
+  package func setSession(_ id: SessionID) -> String {
+    line(sessionName, String(decoding: id.cookieValue, as: UTF8.self), maximumAge: maximumAge)
+  }
+  package func setLogin(_ value: String) -> String { line(loginName, value, maximumAge: 600) }
+  package var deleteSession: String { line(sessionName, "", maximumAge: 0) }
+  /// The deletion as a field line for ready-made answers.
+  package var deletionLine: [UInt8] { Array("Set-Cookie: \(deleteSession)\r\n".utf8) }
+
+  /// Setting and deleting use the same attributes, or browsers keep the old one
+  /// ([CVE-2025-55162](https://nvd.nist.gov/vuln/detail/CVE-2025-55162)).
+  private func line(_ name: [UInt8], _ value: String, maximumAge: Int?) -> String {
+    var out = String(decoding: name, as: UTF8.self) + "=" + value + "; Path=/; HttpOnly; SameSite=" + sameSite.rawValue
+    if isSecure { out += "; Secure" }
+    if let maximumAge { out += "; Max-Age=\(maximumAge)" }
+    return out
+  }
+}

@@ -1,0 +1,29 @@
+import HTTPMessage
+import IntercomCore
+
+/// The paths that are Intercom's own, as routes like any other, so that Origin, methods and paths are screened in one place.
+package enum OwnRoutes {
+  /// - Parameter cors: every allowed origin.
+  package static func all(_ cors: CORSPolicy) -> [Route] {
+    [
+      make(.home, "/", MethodSet([.get, .head]), cors),
+      make(.silent, "/silent", MethodSet([.get, .head]), cors),
+      make(.login, "/login", MethodSet([.get, .head]), cors),
+      make(.logout, "/logout", MethodSet([.get, .post]), cors),
+      make(.callback, "/callback", MethodSet([.get, .head]), cors, ignoresOrigin: true),
+      make(.backchannelLogout, "/backchannel-logout", MethodSet([.post]), cors, ignoresOrigin: true),
+    ]
+  }
+
+  /// The paths that no configured route may take.
+  package static let reserved = ["/silent", "/login", "/logout", "/callback", "/backchannel-logout", "/session", "/uuid"]
+
+  private static func make(_ id: EndpointID, _ path: String, _ methods: MethodSet, _ cors: CORSPolicy, ignoresOrigin: Bool = false) -> Route
+  {
+    var route = Route(name: id.name.description, prefix: Array(path.utf8), kind: .own(id), methods: methods, cors: cors)
+    route.exact = true
+    route.ignoresOrigin = ignoresOrigin
+    route.isPublic = true
+    return route
+  }
+}

@@ -1,0 +1,134 @@
+import Cryptography
+import IntercomCore
+import Policy
+import Sessions
+import StrictJSON
+import Telemetry
+
+/// What the resolver brings back to the loop.
+package enum Resolved: Sendable {
+  case session(SessionOutcome)
+  case credential(CredentialOutcome)
+
+  package enum SessionOutcome: Sendable {
+    case live(Session)
+    case none
+    case unavailable
+  }
+  package enum CredentialOutcome: Sendable {
+    /// The session may have newer tokens now.
+    case ready(CredentialView, Session)
+    case failed(Findings.CredentialFinding)
+  }
+}
+
+extension GatewayServices {
+  /// The session of this id from the store. A store that does not answer is no missing session.
+  func resolveSession(_ id: SessionID, noted: WallInstant?) async -> Resolved {
+    do throws(SessionStoreError) {
+      guard case .live(let session) = try await sessions.load(id, noted: noted) else { return .session(.none) }
+      step(.sessionFound, "Found the session that belongs to the browser's cookie", subject: session.displayName)
+      return .session(.live(session))
+    } catch {
+      log.error("session_store_unavailable", "The session store does not answer: \(error)")
+      return .session(.unavailable)
+    }
+  }
+
+  /// The credential of a route for a session: never the session's own token in place of an exchanged one.
+  func resolveCredential(_ session: Session, route: Route) async -> Resolved {
+    switch route.credential {
+    case .none: return .credential(.ready(CredentialView(lines: [], freshUntil: session.absoluteExpiry), session))
+    case .accessToken: return await ownToken(session)
+    case .exchange(let target): return await exchanged(session, target, route)
+    case .basic(let claim, let password): return basic(session, claim, password)
+    case .headers(let headers): return claims(session, headers)
+    }
+  }
+
+  private func ownToken(_ session: Session) async -> Resolved {
+    do throws(TokenFailure) {
+      let fresh = try await tokens.session(session)
+      let until = Self.freshUntil(fresh.tokens.received, fresh.tokens.accessExpiry ?? fresh.absoluteExpiry)
+      guard let lines = Self.bearer(fresh.tokens.accessToken) else { return .credential(.failed(.refused)) }
+      return .credential(.ready(CredentialView(lines: lines, freshUntil: until), fresh))
+    } catch { return failed(error, "session token") }
+  }
+
+  private func exchanged(_ session: Session, _ target: ExchangeTarget, _ route: Route) async -> Resolved {
+    let began = time.monotonicNow()
+    do throws(TokenFailure) {
+      let token = try await tokens.token(for: session, target)
+      guard let lines = Self.bearer(token.accessToken) else { return .credential(.failed(.refused)) }
+      let audience = target.audience?.description ?? "(default)"
+      step(
+        .tokenExchanged, "Exchanged the user's token for one that only \(audience) accepts",
+        [.init(.route, route.name), .init(.audience, audience), .init(began.duration(to: time.monotonicNow()))],
+        subject: session.displayName)
+      return .credential(.ready(CredentialView(lines: lines, freshUntil: Self.freshUntil(token.received, token.expiry)), session))
+    } catch { return failed(error, target.audience?.description ?? "") }
+  }
+
+  private func failed(_ failure: TokenFailure, _ what: String) -> Resolved {
+    let finding: Findings.CredentialFinding
+    switch failure {
+    case .sessionEnded: finding = .sessionEnded
+    case .unavailable, .overloaded: finding = .providerUnavailable
+    case .refused: finding = .refused
+    case .invalidAnswer: finding = .invalidAnswer
+    case .store: finding = .storeUnavailable
+    }
+    log.warning(
+      "credential_failed", "No credential for a request: \(failure)",
+      ["credential": .string(what), "origin": LogValue(failure.faultOrigin)])
+    return .credential(.failed(finding))
+  }
+
+  private func basic(_ session: Session, _ claim: Identifier, _ index: Int) -> Resolved {
+    guard passwords.indices.contains(index), let name = session.claims[claim]?.string, !name.isEmpty, !name.utf8.contains(UInt8(ascii: ":"))
+    else { return .credential(.failed(.claimMissing)) }
+    let pair = Array((name + ":" + passwords[index].reveal()).utf8)
+    let lines = Array("Authorization: Basic ".utf8) + Base64.encodedBytes(pair) + [13, 10]
+    return .credential(.ready(CredentialView(lines: lines, freshUntil: session.absoluteExpiry), session))
+  }
+
+  private func claims(_ session: Session, _ headers: [ClaimHeader]) -> Resolved {
+    var lines: [UInt8] = []
+    for header in headers {
+      guard let value = Self.fieldValue(session.claims[header.claim]) else { return .credential(.failed(.claimMissing)) }
+      lines += Array("\(header.field): ".utf8) + value + [13, 10]
+    }
+    return .credential(.ready(CredentialView(lines: lines, freshUntil: session.absoluteExpiry), session))
+  }
+
+  /// A claim as a field value: text and numbers as they are, a list joined by commas; nothing that could end the line.
+  private static func fieldValue(_ claim: JSONValue?) -> [UInt8]? {
+    let texts: [String]
+    switch claim {
+    case .string(let text)?: texts = [text]
+    case .int64(let number)?: texts = [String(number)]
+    case .bool(let flag)?: texts = [flag ? "true" : "false"]
+    case .array(let items)?:
+      texts = items.compactMap(\.string)
+      guard texts.count == items.count else { return nil }
+      guard !texts.contains(where: { $0.utf8.contains(UInt8(ascii: ",")) }) else { return nil }
+    default: return nil
+    }
+    let value = Array(texts.joined(separator: ",").utf8)
+    guard value.count <= 8192, value.allSatisfy({ $0 >= 0x20 && $0 != 0x7f }) else { return nil }
+    return value
+  }
+
+  /// `Authorization: Bearer …` when the token is one that may stand in a field ([RFC 6750 §2.1](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)).
+  private static func bearer(_ token: Secret<String>) -> [UInt8]? {
+    let bytes = Array(token.reveal().utf8)
+    guard !bytes.isEmpty, bytes.count <= 16_384, bytes.allSatisfy({ $0 > 0x20 && $0 < 0x7f }) else { return nil }
+    return Array("Authorization: Bearer ".utf8) + bytes + [13, 10]
+  }
+
+  /// Asked for anew when less than min(30 s, 20 % of its life) is left.
+  private static func freshUntil(_ from: WallInstant, _ end: WallInstant) -> WallInstant {
+    let life = max(0, end.seconds &- from.seconds)
+    return end.advanced(by: .seconds(-min(30, life / 5)))
+  }
+}

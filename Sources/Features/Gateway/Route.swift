@@ -1,0 +1,117 @@
+import HTTPMessage
+import IntercomCore
+import Sessions
+
+/// The name of one of Intercom's own answers; `IntercomApp` fills the table from id to endpoint for those that are not the gateway's.
+package struct EndpointID: Hashable, Sendable, ExpressibleByStringLiteral {
+  package let name: Identifier
+  package init(_ name: String) { self.name = Identifier(name) }
+  package init(stringLiteral value: String) { self.init(value) }
+}
+
+/// The credential that a backend gets instead of the client's own (behaviour: "Nothing is ever forwarded without the credential that its
+/// route demands").
+package enum CredentialRule: Sendable, Hashable {
+  /// None: the backend does not ask who it is.
+  case none
+  /// The session's own access token as a bearer.
+  case accessToken
+  /// An access token exchanged for this audience ([RFC 8693](https://www.rfc-editor.org/rfc/rfc8693)) as a bearer.
+  case exchange(ExchangeTarget)
+  /// Basic: the user name from a claim, the password a secret shared with the backend
+  /// ([RFC 7617](https://www.rfc-editor.org/rfc/rfc7617)).
+  case basic(usernameClaim: Identifier, passwordIndex: Int)
+  /// Claims as header fields; the client's own fields of these names never arrive.
+  case headers([ClaimHeader])
+}
+
+/// One claim that becomes one header field.
+package struct ClaimHeader: Sendable, Hashable {
+  package var field: String
+  package var claim: Identifier
+
+  package init(field: String, claim: Identifier) {
+    self.field = field
+    self.claim = claim
+  }
+}
+
+/// How the upstream's cookies travel (behaviour: "Cookies").
+package enum CookieMode: Sendable, Hashable {
+  case isolate
+  case pass
+  case drop
+}
+
+/// What counts as proof that the request is not forged (behaviour: "CSRF proof").
+package enum CSRFMode: Sendable, Hashable {
+  /// A token, an allowed Origin, or for reading a same-origin or top-level request.
+  case anyProof
+  /// A valid token for every method, GET included.
+  case token
+}
+
+/// Where a proxied route goes.
+package struct UpstreamTarget: Sendable, Hashable {
+  package var host: String
+  package var port: UInt16
+  /// The path below which the upstream's resources lie, without a final slash; empty for the root.
+  package var basePath: [UInt8]
+
+  package init(host: String, port: UInt16, basePath: [UInt8] = []) {
+    self.host = host
+    self.port = port
+    self.basePath = basePath
+  }
+
+  /// The authority as it stands in Host: the port is left out when it is 80.
+  package var authority: String { port == 80 ? host : "\(host):\(port)" }
+}
+
+/// One rule of where requests go and what they need.
+package struct Route: Sendable {
+  package enum Kind: Sendable {
+    case proxy(UpstreamTarget)
+    /// One of Intercom's own endpoints, or the demo's.
+    case own(EndpointID)
+  }
+
+  /// The key of the configuration's map; also the prefix of isolated cookies and a metric's label.
+  package var name: String
+  /// Lower case, without port; nil for the base URL's host (and, without host routes, any host).
+  package var host: Identifier?
+  /// The origin of a host route: where a login comes back to.
+  package var hostOrigin: Origin?
+  /// Beginning with `/`, without a final slash; empty means every path.
+  package var prefix: [UInt8]
+  /// The path must be the prefix itself.
+  package var exact = false
+  package var kind: Kind
+  package var methods: MethodSet
+  /// An explicit rule that this route needs no session. Credentials are impossible then.
+  package var isPublic = false
+  package var credential: CredentialRule = .none
+  package var stripPrefix = false
+  package var cookies: CookieMode = .isolate
+  package var csrf: CSRFMode = .anyProof
+  package var passesEncodedSlashes = false
+  /// Ignores Origin altogether (only `/callback` and `/backchannel-logout`).
+  package var ignoresOrigin = false
+  package var cors: CORSPolicy
+
+  package init(name: String, host: Identifier? = nil, prefix: [UInt8], kind: Kind, methods: MethodSet, cors: CORSPolicy) {
+    self.name = name
+    self.host = host
+    self.prefix = prefix
+    self.kind = kind
+    self.methods = methods
+    self.cors = cors
+  }
+
+  /// Does it need a signed-in user? Own endpoints look after sessions themselves.
+  package var needsSession: Bool {
+    if isPublic { return false }
+    if case .proxy = kind { return true }
+    return false
+  }
+}

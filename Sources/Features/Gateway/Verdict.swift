@@ -1,0 +1,71 @@
+import HTTPMessage
+import IntercomCore
+import Policy
+import Sessions
+
+/// What `Gateway.decide` says of a request.
+package enum Verdict: Sendable {
+  /// Send it on. Only a request with a permit gets here.
+  case forward(ForwardOrder)
+  /// Answer now; nothing reached an upstream.
+  case answer(GatewayAnswer)
+  /// One of Intercom's own endpoints (or the demo's) answers.
+  case own(OwnCall)
+  /// Something must be fetched first; then the decision runs again.
+  case need(Need)
+}
+
+/// What must be fetched before the decision can go on.
+package enum Need: Sendable, Hashable {
+  /// The session of this id, from the store.
+  case session(SessionID)
+  /// The credential that the route of this index demands for this session.
+  case credential(session: SessionID, route: Int)
+}
+
+/// All that the forwarder must know of a request that may pass.
+package struct ForwardOrder: Sendable {
+  package let permit: Permit
+  package let route: Int
+  /// The field line(s) with the route's credential, each with `\r\n`; empty for none. Secret.
+  package let credential: Secret<[UInt8]>
+  /// The CORS and Vary lines for the answer.
+  package let cors: [UInt8]
+}
+
+/// A call of one of Intercom's own endpoints with what the decision found out for it.
+package struct OwnCall: Sendable {
+  package let endpoint: EndpointID
+  package let route: Int
+  /// The well-formed session id that the client sent; not looked up.
+  package let presentedSession: SessionID?
+  package let intent: RequestIntent
+  /// The request came with an allowed Origin.
+  package let hasAllowedOrigin: Bool
+  package let cors: [UInt8]
+  /// Where a navigation without a session wanted to go: the path and query of a login that begins by itself.
+  package var returnTo: [UInt8]?
+}
+
+/// An answer of the gateway itself: status, ready field lines, body.
+package struct GatewayAnswer: Sendable {
+  package var status: Status
+  /// Field lines with `\r\n` behind each; without Content-Length, Connection and Date.
+  package var lines: [UInt8]
+  package var body: [UInt8]
+  /// Why, for logs and metrics: a stable word.
+  package var reason: String
+
+  package init(status: Status, lines: [UInt8], body: [UInt8] = [], reason: String) {
+    self.status = status
+    self.lines = lines
+    self.body = body
+    self.reason = reason
+  }
+
+  /// A problem (RFC 9457) with the CORS lines of its request.
+  package init(_ problem: Problem, cors: [UInt8], extra: [UInt8] = []) {
+    let type = Array("Content-Type: \(Problem.contentType)\r\nCache-Control: no-store\r\n".utf8)
+    self.init(status: problem.status, lines: cors + type + extra, body: problem.json, reason: problem.code)
+  }
+}
