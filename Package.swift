@@ -110,7 +110,9 @@ let package = Package(
         "IntercomTesting",
       ]),
     tests("AppTests", ["IntercomCore", "HTTPMessage", "StrictJSON", "IntercomApp", "IntercomTesting"]),
-    tests("EndToEndTests", ["IntercomCore", "HTTPMessage", "StrictJSON", "IntercomApp", "DemoWorkplace", "IntercomTesting", "Linux"]),
+    tests(
+      "EndToEndTests",
+      ["IntercomCore", "HTTPMessage", "StrictJSON", "HTTPServer", "IntercomApp", "DemoWorkplace", "IntercomTesting", "Linux"]),
     tests("TidyTests", ["IntercomTesting"]),
   ],
   swiftLanguageModes: [.v6]

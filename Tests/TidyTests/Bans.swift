@@ -34,7 +34,9 @@ struct Ban: Sendable {
         pattern: "JSONDecoder(", reason: "JSON that decides is screened first (duplicate keys, UTF-8, depth, size)", instead: "StrictJSON",
         allowed: ["Sources/Core/StrictJSON/"], within: ["Sources/"]),
       Ban(pattern: "import Foundation\n", reason: "ICU adds 44 MB to the binary", instead: "import FoundationEssentials"),
-      Ban(pattern: "usleep(", reason: "sleep is injected, and no loop may block", instead: "TimeSource.sleep(for:)"),
+      Ban(
+        pattern: "usleep(", reason: "sleep is injected, and no loop may block", instead: "TimeSource.sleep(for:)",
+        allowed: ["Sources/System/"]),
       Ban(pattern: "Thread.sleep", reason: "sleep is injected, and no loop may block", instead: "TimeSource.sleep(for:)"),
       Ban(
         pattern: "-Ounchecked", reason: "a broken precondition must stop the program", instead: "-O",

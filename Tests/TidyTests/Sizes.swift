@@ -84,6 +84,7 @@ func documentationViolations(in tree: SourceTree) -> [Violation] {
       let name = words.drop { $0 != kind }.dropFirst().first ?? "operator"
       if kind == "func" {
         if witnesses.contains(name) || requirements.contains(name) { return nil }
+        if words.contains("override") { return nil }
         let isOperator = code[index].contains("func ") && !code[index].contains("func " + name)
         if isOperator || described.contains(name) { return nil }
         if isDocumented(raw, before: index) { described.insert(name) }

@@ -1,0 +1,71 @@
+import FoundationEssentials
+import IntercomCore
+import Linux
+
+/// The program itself, as built, in a process of its own.
+package struct IntercomProcess: Sendable {
+  package let child: ChildProcess
+  /// The main listener's port on 127.0.0.1.
+  package let port: Int
+  package let adminPort: Int
+
+  /// The debug build's executable; `swift build --build-tests` makes it.
+  package static let binary = PackageRoot.build + "/debug/intercom"
+
+  /// Runs `intercom serve` with this configuration and waits until it is ready.
+  ///
+  /// - Parameters:
+  ///   - configuration: YAML without `listen` and `admin`, which are added.
+  ///   - port: nil takes a free one.
+  ///   - untilReady: false returns as soon as the process lives: for tests of a provider that is not there.
+  package static func serve(
+    _ configuration: String, port: Int? = nil, environment: [String: String?] = [:], untilReady: Bool = true
+  ) async throws -> IntercomProcess {
+    let port = try port ?? FreePort.next()
+    let adminPort = try FreePort.next()
+    let folder = PackageRoot.build + "/test-logs"
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    let file = "\(folder)/intercom-\(port).yaml"
+    let text = "listen: 127.0.0.1:\(port)\nadmin:\n  listen: 127.0.0.1:\(adminPort)\n\(configuration)"
+    guard FileManager.default.createFile(atPath: file, contents: Data(text.utf8)) else {
+      throw WaitFailure("cannot write \(file)", within: .zero)
+    }
+    let child = try ChildProcess(binary, ["serve", "--config", file], environment: environment, log: "intercom-serve")
+    let process = IntercomProcess(child: child, port: port, adminPort: adminPort)
+    if untilReady { try await process.waitUntilReady() }
+    return process
+  }
+
+  /// Runs `intercom demo` and waits for its last line, `ready URL`.
+  package static func demo(port: Int? = nil) async throws -> IntercomProcess {
+    let port = try port ?? FreePort.next()
+    let adminPort = try FreePort.next()
+    let child = try ChildProcess(binary, ["demo", "--port", "\(port)"], environment: ["ADMIN_PORT": "\(adminPort)"], log: "intercom-demo")
+    _ = try await child.line("ready", within: .seconds(30)) { $0.hasPrefix("ready http://") }
+    return IntercomProcess(child: child, port: port, adminPort: adminPort)
+  }
+
+  /// Waits until `/readyz` answers 200; throws at once when the program ends before.
+  package func waitUntilReady(within limit: Duration = .seconds(30)) async throws {
+    let client = RawHTTPClient(timeout: .seconds(2))
+    do {
+      try await waitUntilTrue("200 at /readyz", within: limit, pause: .milliseconds(50)) {
+        if let exit = child.exit {
+          throw WaitFailure("intercom ended (\(exit)) before it was ready", within: limit, seen: child.outputTail)
+        }
+        return (try? await client.get("http://127.0.0.1:\(adminPort)/readyz").status) == 200
+      }
+    } catch let failure as WaitFailure {
+      throw WaitFailure(failure.description, within: limit, seen: child.outputTail)
+    }
+  }
+
+  /// The text of `/metrics`.
+  package func metrics() async throws -> String { try await RawHTTPClient().get("http://127.0.0.1:\(adminPort)/metrics").text }
+
+  /// Everything that looks like a JWT in what the program wrote: must be none.
+  package var tokensInLog: [String] {
+    child.output.split(whereSeparator: { !($0.isLetter || $0.isNumber || $0 == "." || $0 == "-" || $0 == "_") })
+      .filter { $0.hasPrefix("eyJ") }.map(String.init)
+  }
+}

@@ -1,0 +1,181 @@
+import FoundationEssentials
+import IntercomTesting
+import StrictJSON
+import Testing
+
+/// The main job, on real servers. One at a time: Keycloak knows Intercom at one address.
+@Suite("A mail app attaches a file through Intercom: Keycloak and Apache", .serialized)
+struct KeycloakFlowTests {
+  @Test(
+    "in Chromium: sign in, silent frame, listing, download, upload, sign out at Keycloak, and the next request is 401",
+    .needs(.keycloak, .files, .chromium), .timeLimit(.minutes(5)))
+  func browser() async throws {
+    try Services.require(.keycloak, .files, .chromium)
+    try await Workplace.run { place in
+      let browser = try await Chromium.start(pictures: "keycloak-flow")
+      try await browser.keepingPictures { browser in
+        let mail = MailPage(browser: browser, place: place)
+        try await mail.signIn()
+        try await mail.signInSilently()
+        try await mail.workWithFiles()
+        try await mail.strangerIsRefused()
+        try await mail.signOutAtKeycloak()
+      }
+      await browser.quit()
+    }
+  }
+
+  @Test(
+    "by hand: what is on the wire, from the sign-in form to the back-channel logout", .needs(.keycloak, .files), .timeLimit(.minutes(3)))
+  func wire() async throws {
+    try await Workplace.run { place in
+      let alice = Visitor(timeout: .seconds(20))
+      let refused = try await alice.fetch("PROPFIND", place.files, origin: place.mail, ["Depth": "1"])
+      #expect(refused.status == 401)
+      #expect(refused.field("content-type")?.hasPrefix("application/problem+json") == true)
+      #expect(refused.field("access-control-allow-origin") == place.mail)
+      #expect(refused.field("vary")?.lowercased().contains("origin") == true)
+
+      try await signIn(alice, place)
+      let listing = try await alice.fetch("PROPFIND", place.files, origin: place.mail, ["Depth": "1"])
+      #expect(listing.status == 207)
+      #expect(listing.text.contains("agenda.txt"))
+      #expect(listing.field("access-control-allow-credentials") == "true")
+
+      let part = try await alice.fetch("GET", place.files + "agenda.txt", origin: place.mail, ["Range": "bytes=0-5"])
+      #expect(part.status == 206)
+      #expect(part.text == "Agenda")
+
+      let cookie = try #require(await alice.jar["intercom"])
+      #expect(cookie.attributes.contains("httponly"))
+      #expect(cookie.attributes.contains("samesite=lax"))
+
+      let foreign = try await alice.fetch("PROPFIND", place.files, origin: "http://mail.intercom.localhost:1", ["Depth": "1"])
+      #expect(foreign.status == 403)
+      #expect(foreign.field("access-control-allow-origin") == nil)
+      let unproven = try await alice.fetch("PROPFIND", place.files, ["Depth": "1"])
+      #expect(unproven.status == 403)
+
+      try await signOutAtKeycloak(alice, place)
+      try await waitUntilTrue("401 after the logout at Keycloak") {
+        try await alice.fetch("PROPFIND", place.files, origin: place.mail, ["Depth": "1"]).status == 401
+      }
+    }
+  }
+
+  @Test("alice's logout at Keycloak leaves bob signed in", .needs(.keycloak, .files), .timeLimit(.minutes(3)))
+  func others() async throws {
+    try await Workplace.run { place in
+      let (alice, bob) = (Visitor(timeout: .seconds(20)), Visitor(timeout: .seconds(20)))
+      try await signIn(alice, place)
+      try await signIn(bob, place, as: "bob")
+      try await signOutAtKeycloak(alice, place)
+      try await waitUntilTrue("401 for alice") {
+        try await alice.fetch("PROPFIND", place.files, origin: place.mail, ["Depth": "0"]).status == 401
+      }
+      #expect(try await bob.fetch("PROPFIND", place.files, origin: place.mail, ["Depth": "0"]).status == 207)
+    }
+  }
+
+  private func signIn(_ visitor: Visitor, _ place: Workplace, as name: String = "alice") async throws {
+    let form = try await visitor.open("\(place.base)/login?returnTo=\(FormText.escape(place.mail + "/"))", referer: place.mail + "/")
+    #expect(form.status == 200)
+    let back = try await visitor.submit(["username": name, "password": name])
+    #expect(back.status == 200)
+    let location = await visitor.location
+    #expect(location == place.mail + "/")
+  }
+
+  private func signOutAtKeycloak(_ visitor: Visitor, _ place: Workplace) async throws {
+    try await visitor.open(place.services.issuer + "/protocol/openid-connect/logout?client_id=intercom")
+    let done = try await visitor.submit(["confirmLogout": "Logout"])
+    #expect(done.status == 200)
+  }
+}
+
+/// The steps of a person in front of the mail page.
+private struct MailPage: Sendable {
+  let browser: Chromium
+  let place: Workplace
+
+  private func call(_ method: String, _ path: String, _ headers: JSONValue = [:], body: JSONValue = .null) async throws -> JSONObject {
+    let answer = try await browser.runAsync(
+      "return call(given[0], given[1], given[2], given[3] ?? undefined)", [.string(method), .string(path), headers, body])
+    return try #require(answer.object)
+  }
+
+  private func silent() async throws -> JSONObject { try #require(try await browser.runAsync("return silent()").object) }
+
+  func signIn() async throws {
+    try await browser.open(place.mail + "/")
+    let before = try await silent()
+    #expect(before["loggedIn"]?.bool == false)
+    #expect(before["reason"]?.string == "login_required")
+    #expect(before["origin"]?.string == place.base)
+    #expect(before["csrftoken"]?.string?.isEmpty == false)
+    #expect(try await call("PROPFIND", "/fs/", ["Depth": "1"])["status"]?.int64 == 401)
+    try await browser.find("#sign-in").click()
+    try await browser.find("#username").type("alice")
+    try await browser.find("#password").type("alice")
+    try await browser.picture("keycloak")
+    try await browser.find("#kc-login").click()
+    try await browser.waitForURL("the mail page") { $0.hasPrefix(place.mail) }
+    #expect(try await silent()["loggedIn"]?.bool == true)
+  }
+
+  /// Without Intercom's cookie, but with Keycloak's: the hidden frame alone signs in.
+  func signInSilently() async throws {
+    try await browser.open(place.base + "/")
+    let names = try await browser.cookies.compactMap { $0["name"]?.string }
+    #expect(names.contains("intercom"))
+    try await browser.deleteCookies()
+    try await browser.open(place.mail + "/")
+    #expect(try await call("PROPFIND", "/fs/", ["Depth": "1"])["status"]?.int64 == 401)
+    let fresh = try await silent()
+    #expect(fresh["loggedIn"]?.bool == true)
+    let known = try await silent()
+    let times = "silent login \(fresh["milliseconds"]?.int64 ?? -1) ms, with a session \(known["milliseconds"]?.int64 ?? -1) ms\n"
+    _ = FileManager.default.createFile(atPath: PackageRoot.build + "/pictures/keycloak-flow/times.txt", contents: Data(times.utf8))
+  }
+
+  func workWithFiles() async throws {
+    let listing = try await call("PROPFIND", "/fs/", ["Depth": "1"])
+    #expect(listing["status"]?.int64 == 207)
+    #expect(listing["text"]?.string?.contains("agenda.txt") == true)
+    let agenda = try await call("GET", "/fs/agenda.txt")
+    #expect(agenda["status"]?.int64 == 200)
+    #expect(agenda["text"]?.string?.hasPrefix("Agenda\n") == true)
+    let large = String(repeating: "Zeile für Zeile\n", count: 20_000)
+    #expect(try await call("PUT", "/fs/upload.txt", ["Content-Type": "text/plain"], body: .string(large))["status"]?.int64 == 201)
+    #expect(try await call("GET", "/fs/upload.txt")["text"]?.identifier == .init(large))
+    let target = place.base + "/fs/moved.txt"
+    #expect(try await call("MOVE", "/fs/upload.txt", ["Destination": .string(target)])["status"]?.int64 == 201)
+    #expect(try await call("GET", "/fs/upload.txt")["status"]?.int64 == 404)
+    #expect(try await call("DELETE", "/fs/moved.txt")["status"]?.int64 == 204)
+    try await browser.picture("files")
+  }
+
+  /// The same page on an origin that is not listed reads nothing.
+  func strangerIsRefused() async throws {
+    try await browser.open(place.stranger + "/")
+    await #expect(throws: BrowserError.self) { try await call("GET", "/fs/agenda.txt") }
+    await #expect(throws: BrowserError.self) { try await silent() }
+    try await browser.open(place.mail + "/")
+  }
+
+  func signOutAtKeycloak() async throws {
+    #expect(try await call("PROPFIND", "/fs/", ["Depth": "0"])["status"]?.int64 == 207)
+    try await browser.open(place.services.issuer + "/protocol/openid-connect/logout?client_id=intercom")
+    try await browser.find("#kc-logout").click()
+    try await browser.waitForText("body") { $0.lowercased().contains("logged out") }
+    try await browser.picture("signed-out")
+    try await browser.open(place.mail + "/")
+    try await waitUntilTrue("401 after the logout at Keycloak") {
+      try await call("PROPFIND", "/fs/", ["Depth": "0"])["status"]?.int64 == 401
+    }
+    let after = try await silent()
+    #expect(after["loggedIn"]?.bool == false)
+    #expect(after["reason"]?.string == "login_required")
+    try await browser.picture("after")
+  }
+}

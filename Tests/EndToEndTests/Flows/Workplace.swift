@@ -1,0 +1,102 @@
+import HTTPMessage
+import HTTPServer
+import IntercomTesting
+
+/// Intercom in its own process between Keycloak, the Apache file store and a mail page: the workplace of the flow tests.
+struct Workplace: Sendable {
+  let services: Services
+  let intercom: IntercomProcess
+  /// The mail page's origin, which Intercom allows.
+  let mail: String
+  /// The same page on an origin that Intercom does not know.
+  let stranger: String
+
+  /// Intercom's base URL as browsers see it.
+  var base: String { services.intercomURL }
+  var files: String { base + "/fs/" }
+
+  /// Starts everything, tells the story, and ends Intercom in order: exit code 0, no token in its log.
+  static func run(_ story: @escaping @Sendable (Workplace) async throws -> Void) async throws {
+    let services = try Services.require(.keycloak, .files)
+    var table = EndpointTable()
+    let page = Array(mailPage(services.intercomURL).utf8)
+    table.add(.get, "/*") { _, _ in Response(200, ["Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store"], page) }
+    try await TestServer.run(table) { server in
+      let mail = "http://mail.intercom.localhost:\(server.port)"
+      let intercom = try await IntercomProcess.serve(configuration(services, origin: mail), port: services.intercomPort)
+      let workplace = Workplace(
+        services: services, intercom: intercom, mail: mail, stranger: "http://stranger.intercom.localhost:\(server.port)")
+      do {
+        try await story(workplace)
+      } catch {
+        await intercom.child.terminate()
+        throw WaitFailure("\(error)", within: .zero, seen: intercom.child.outputTail)
+      }
+      let exit = await intercom.child.terminate(grace: .seconds(15))
+      let leaked = intercom.tokensInLog
+      guard exit == .code(0), leaked.isEmpty else {
+        throw WaitFailure("intercom ended with \(exit), tokens in its log: \(leaked.count)", within: .zero, seen: intercom.child.outputTail)
+      }
+    }
+  }
+
+  private static func configuration(_ services: Services, origin: String) -> String {
+    """
+    baseURL: \(services.intercomURL)
+    provider:
+      issuer: \(services.issuer)
+      clientID: intercom
+      clientSecret: intercom-secret
+    origins: ["\(origin)"]
+    sessions:
+      store: memory
+    routes:
+      fs:
+        path: /fs
+        upstream: \(services.filesURL.dropLast())
+        credential:
+          exchange: {audience: files}
+        methods: webdav
+        stripPrefix: true
+
+    """
+  }
+
+  /// A page that speaks to Intercom as mail apps do: a hidden frame for the sign-in, then requests with credentials.
+  private static func mailPage(_ base: String) -> String {
+    """
+    <!doctype html><html lang="en"><meta charset="utf-8"><title>Mail</title>
+    <style>body{font:16px sans-serif;margin:2em} pre{background:#eee;padding:1em;min-height:10em}</style>
+    <h1>Mail</h1><p><a id="sign-in">Sign in</a></p><pre id="out"></pre>
+    <script>
+    const base = "\(base)", out = document.querySelector("#out");
+    document.querySelector("#sign-in").href = base + "/login?returnTo=" + encodeURIComponent(location.href);
+    const say = (text) => { out.textContent += text + "\\n"; };
+    async function silent() {
+      const begin = performance.now();
+      const answer = await new Promise((resolve, reject) => {
+        const frame = document.createElement("iframe");
+        frame.hidden = true;
+        frame.src = base + "/silent";
+        addEventListener("message", (event) => {
+          if (event.source !== frame.contentWindow) return;
+          frame.remove();
+          resolve({...event.data, origin: event.origin});
+        });
+        setTimeout(() => { frame.remove(); reject(new Error("no message from /silent")); }, 10000);
+        document.body.append(frame);
+      });
+      answer.milliseconds = Math.round(performance.now() - begin);
+      say("silent: loggedIn " + answer.loggedIn + (answer.reason ? ", " + answer.reason : "") + ", " + answer.milliseconds + " ms");
+      return answer;
+    }
+    async function call(method, path, headers, body) {
+      const answer = await fetch(base + path, {method, headers, body, credentials: "include"});
+      const text = await answer.text();
+      say(method + " " + path + ": " + answer.status + ", " + text.length + " characters");
+      return {status: answer.status, text, type: answer.headers.get("content-type")};
+    }
+    </script></html>
+    """
+  }
+}
