@@ -15,7 +15,7 @@ struct RefreshTests {
   init() throws {
     store = FaultySessionStore(MemorySessionStore(time: time))
     manager = SessionManager(store: store, keys: try .test(), time: time, random: SystemRandom())
-    coordinator = RefreshCoordinator(manager: manager, source: source, time: time, random: SystemRandom())
+    coordinator = RefreshCoordinator(manager: manager, source: source, time: time)
   }
 
   private func login(subject: Identifier = "alice", refreshToken: String? = "refresh-0") async throws -> Session {
@@ -65,7 +65,7 @@ struct RefreshTests {
     for _ in 0..<50 {
       let source = ScriptedTokenSource()
       let managers = (0..<2).map { _ in SessionManager(store: store, keys: keys, time: SystemTime(), random: SystemRandom()) }
-      let replicas = managers.map { RefreshCoordinator(manager: $0, source: source, time: SystemTime(), random: SystemRandom()) }
+      let replicas = managers.map { RefreshCoordinator(manager: $0, source: source, time: SystemTime()) }
       let session = try await managers[0].create(from: .example(now: past, accessLife: .seconds(1))).session
       let tokens = try await withThrowingTaskGroup(of: String.self) { group in
         for index in 0..<100 { group.addTask { try await replicas[index % 2].session(session).tokens.accessToken.reveal() } }
@@ -276,7 +276,7 @@ struct ExchangeTests {
 
   init() throws {
     manager = SessionManager(store: MemorySessionStore(time: time), keys: try .test(), time: time, random: SystemRandom())
-    coordinator = RefreshCoordinator(manager: manager, source: source, time: time, random: SystemRandom())
+    coordinator = RefreshCoordinator(manager: manager, source: source, time: time)
   }
 
   private func login(_ subject: Identifier = "alice") async throws -> Session {

@@ -24,7 +24,7 @@ package actor RefreshCoordinator: SessionEndObserver {
   private static let maximumResting = 10_000
 
   package init(
-    manager: SessionManager, source: any TokenSource, time: any TimeSource, random: any RandomSource, events: SessionEvents = .none,
+    manager: SessionManager, source: any TokenSource, time: any TimeSource, events: SessionEvents = .none,
     maximumCachedSessions: Int = 50_000
   ) {
     self.manager = manager
