@@ -36,6 +36,7 @@ export class Files {
       body: '<?xml version="1.0"?><propfind xmlns="DAV:"><prop><displayname/><resourcetype/><getcontentlength/><getlastmodified/><getcontenttype/></prop></propfind>',
     });
     const page = new DOMParser().parseFromString(await answer.text(), "application/xml");
+    if (page.querySelector("parsererror")) throw new Error("The file store's answer cannot be read.");
     const responses = [...page.getElementsByTagNameNS("DAV:", "response")];
     const own = Math.min(...responses.map(depth));
     let title = "";

@@ -53,7 +53,8 @@ let owner = "";
 function showPerson() {
   const { loggedIn, reason } = intercom.state;
   const avatar = make("span", { class: loggedIn ? "avatar" : "avatar out", "aria-hidden": "true" }, loggedIn ? (owner[0] ?? "✓") : "?");
-  const text = make("span", { id: "person-text" }, loggedIn ? (owner ? `Signed in as ${owner}` : "Signed in") : "Not signed in");
+  const text = make("span", { id: "person-text" }, loggedIn ? "Signed in" : "Not signed in");
+  if (loggedIn && owner) text.replaceChildren(make("span", { class: "long" }, "Signed in as "), owner);
   byId("person", HTMLElement).replaceChildren(avatar, text);
   byId("sign-in", HTMLElement).hidden = loggedIn;
   byId("sign-out", HTMLElement).hidden = !loggedIn;

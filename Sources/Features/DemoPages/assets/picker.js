@@ -75,6 +75,8 @@ export class Picker {
       if (path.length === 0 && title) this.onOwner?.(title);
       this.note.textContent = entries.length === 0 ? "This folder is empty." : "";
       this.rows.replaceChildren(...entries.map((entry) => make("li", {}, entry.isFolder ? this.folderRow(entry) : this.fileRow(entry))));
+      const first = this.rows.querySelector("button, input:enabled");
+      if (document.activeElement === byId("picker-body", HTMLElement) && first instanceof HTMLElement) first.focus();
     } catch (error) {
       if (visit === this.visit) this.note.textContent = explain(error);
     }

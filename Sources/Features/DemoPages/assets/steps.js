@@ -17,28 +17,31 @@ const drawings = {
   alert: "M12 8v5m0 3.5v.1M12 3l10 18H2z",
 };
 
-/** How a kind of step looks, and what it means. @type {Record<string, [drawing: keyof typeof drawings, tone: string, meaning: string]>} */
+/**
+ * How a kind of step looks, which line of the map it is about, and what it means.
+ * @type {Record<string, [drawing: keyof typeof drawings, tone: string, edge: string, meaning: string]>}
+ */
 const kinds = {
-  login: ["door", "plum", "Sent to the identity provider. The password is typed there; neither Intercom nor any application sees it."],
-  silentLogin: ["frame", "plum", "A hidden frame asked whether there is a session already. No page was left, nothing was typed."],
-  loginRefused: ["stop", "warn", "The provider did not sign anyone in. Intercom asks it anew the next time."],
-  sessionCreated: ["person", "good", "The tokens stay in Intercom, sealed. The browser got only an opaque cookie that scripts cannot read."],
-  sessionFound: ["person", "accent", "The cookie names a live session, so Intercom knows who is asking."],
-  sessionMissing: ["person", "warn", "No live session came with this request, so nothing was passed on."],
-  sessionEnded: ["out", "warn", "The session is gone; its cookie is worth nothing any more."],
-  tokenRefreshed: ["again", "accent", "The access token was about to end, so Intercom fetched a new one. Nobody had to sign in again."],
-  tokenExchanged: ["swap", "good", "The user's token was traded at the provider for one that only this audience accepts. A stolen one would open nothing else."],
-  tokenFromCache: ["shelf", "accent", "The token for this audience is still good, so the provider was not asked again."],
-  policyPermitted: ["check", "good", "The rules of this route allow this method, from this origin, for this user."],
-  forwarded: ["arrow", "good", "Passed on with the right token. Cookies of Intercom do not travel further."],
-  refused: ["stop", "bad", "Stopped here. Nothing that is refused reaches an application."],
-  loggedOut: ["out", "plum", "The session here ended first, then the one at the provider."],
-  backChannelLogout: ["out", "plum", "The provider itself said that the user signed out. Intercom ended the sessions at once, without the browser."],
-  providerUnavailable: ["alert", "bad", "The identity provider does not answer. Sessions are kept; work that needs no new token goes on."],
+  login: ["door", "plum", "provider", "Sent to the identity provider. The password is typed there; neither Intercom nor any application sees it."],
+  silentLogin: ["frame", "plum", "provider", "A hidden frame asked whether there is a session already. No page was left, nothing was typed."],
+  loginRefused: ["stop", "warn", "provider", "The provider did not sign anyone in. Intercom asks it anew the next time."],
+  sessionCreated: ["person", "good", "mail", "The tokens stay in Intercom, sealed. The browser got only an opaque cookie that scripts cannot read."],
+  sessionFound: ["person", "accent", "mail", "The cookie names a live session, so Intercom knows who is asking."],
+  sessionMissing: ["person", "warn", "mail", "No live session came with this request, so nothing was passed on."],
+  sessionEnded: ["out", "warn", "mail", "The session is gone; its cookie is worth nothing any more."],
+  tokenRefreshed: ["again", "accent", "provider", "The access token was about to end, so Intercom fetched a new one. Nobody had to sign in again."],
+  tokenExchanged: ["swap", "good", "provider", "The user's token was traded at the provider for one that only this audience accepts. A stolen one would open nothing else."],
+  tokenFromCache: ["shelf", "accent", "files", "The token for this audience is still good, so the provider was not asked again."],
+  policyPermitted: ["check", "good", "mail", "The rules of this route allow this method, from this origin, for this user."],
+  forwarded: ["arrow", "good", "files", "Passed on with the right token. Cookies of Intercom do not travel further."],
+  refused: ["stop", "bad", "mail", "Stopped here. Nothing that is refused reaches an application."],
+  loggedOut: ["out", "plum", "provider", "The session here ended first, then the one at the provider."],
+  backChannelLogout: ["out", "plum", "provider", "The provider itself said that the user signed out. Intercom ended the sessions at once, without the browser."],
+  providerUnavailable: ["alert", "bad", "provider", "The identity provider does not answer. Sessions are kept; work that needs no new token goes on."],
 };
 
-/** The facts that are shown, in this order; the duration stands beside the title. */
-const shown = ["method", "path", "route", "audience", "status", "credential", "upstream", "origin", "scope", "issuer", "reason", "count"];
+/** The facts that are shown, in this order; method and path stand above the group, the duration beside the title. */
+const shown = ["route", "audience", "status", "credential", "upstream", "origin", "scope", "issuer", "reason", "count"];
 const maximumGroups = 40;
 
 /** @param {string} microseconds */
@@ -48,29 +51,39 @@ function took(microseconds) {
   return value < 1000 ? `${value} µs` : value < 100_000 ? `${(value / 1000).toFixed(1)} ms` : `${Math.round(value / 1000)} ms`;
 }
 
-/** @param {Step} step */
-function render(step) {
-  const [drawing, tone, meaning] = kinds[step.kind] ?? ["arrow", "accent", ""];
+/** @param {Step} step @param {Set<string>} told what the group says already */
+function render(step, told) {
+  const [drawing, tone, , meaning] = kinds[step.kind] ?? ["arrow", "accent", "mail", ""];
   const title = make("h3", {}, step.title);
   if (step.facts.duration) title.prepend(make("span", { class: "took" }, took(step.facts.duration)));
-  const facts = shown.flatMap((key) => (key in step.facts ? [[key, step.facts[key] ?? ""]] : []));
+  const facts = shown.flatMap((key) => {
+    const value = step.facts[key];
+    if (value === undefined || told.has(`${key} ${value}`)) return [];
+    told.add(`${key} ${value}`);
+    return [[key, value]];
+  });
   const list = make("dl", { class: "facts" }, ...facts.map(([key = "", value = ""]) => make("div", {}, make("dt", {}, key), make("dd", { title: value }, value))));
   const body = make("div", {}, title, make("p", {}, meaning));
   if (facts.length > 0) body.append(list);
   return make("li", { class: `step enter ${tone}` }, make("span", { class: "dot" }, icon(drawings[drawing])), body);
 }
 
+/** @param {string} path */
+function readable(path) {
+  try { return decodeURI(path); } catch { return path; }
+}
+
 /** @param {Step} step */
 function headline(step) {
   const { method, path, route } = step.facts;
-  if (method && path) return `${method} ${path}`;
+  if (method && path) return `${method} ${readable(path)}`;
   return /** @type {Record<string, string>} */ ({
     login: "Sign-in", silentLogin: "Silent sign-in", loginRefused: "Silent sign-in", sessionCreated: "Sign-in", loggedOut: "Sign-out",
     backChannelLogout: "Sign-out told by the provider", sessionEnded: "End of a session",
   })[step.kind] ?? (route ? `Route ${route}` : "Request");
 }
 
-/** @typedef {{ key: string, element: HTMLElement, steps: HTMLElement, heading: HTMLElement, hasRequest: boolean }} Group */
+/** @typedef {{ key: string, element: HTMLElement, steps: HTMLElement, heading: HTMLElement, told: Set<string>, hasRequest: boolean }} Group */
 
 export class StepPanel {
   constructor() {
@@ -79,6 +92,8 @@ export class StepPanel {
     /** @type {Group[]} newest first */
     this.groups = [];
     this.lastID = 0;
+    /** @type {Map<string, ReturnType<typeof setTimeout>>} */
+    this.lights = new Map();
     byId("clear-steps", HTMLButtonElement).addEventListener("click", () => this.clear());
   }
 
@@ -124,7 +139,19 @@ export class StepPanel {
       group.heading.textContent = headline(step);
       group.hasRequest = Boolean(step.facts.method && step.facts.path);
     }
-    group.steps.append(render(step));
+    group.steps.append(render(step, group.told));
+    this.light(step.kind);
+  }
+
+  /** Shows for a moment which connection of the map a step was about. @param {string} kind */
+  light(kind) {
+    const [, tone, name] = kinds[kind] ?? ["arrow", "accent", "mail", ""];
+    const edge = document.querySelector(`#map [data-edge="${name}"]`);
+    if (!edge) return;
+    edge.classList.add("lit");
+    edge.classList.toggle("bad", tone === "bad");
+    clearTimeout(this.lights.get(name));
+    this.lights.set(name, setTimeout(() => edge.classList.remove("lit", "bad"), 1600));
   }
 
   /** @param {string} key @param {Step} step @returns {Group} */
@@ -135,6 +162,6 @@ export class StepPanel {
     const who = step.subject ? [make("span", { class: "muted" }, step.subject)] : [];
     const steps = make("ol", {});
     const header = make("header", {}, heading, ...who, make("time", { datetime: time.toISOString() }, clock));
-    return { key, element: make("li", { class: "group" }, header, steps), steps, heading, hasRequest: false };
+    return { key, element: make("li", { class: "group" }, header, steps), steps, heading, told: new Set(), hasRequest: false };
   }
 }
