@@ -106,8 +106,8 @@ let package = Package(
     tests(
       "DemoTests",
       [
-        "IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "JOSE", "Telemetry", "HTTPServer", "DemoWorkplace", "DemoPages",
-        "IntercomTesting",
+        "IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "JOSE", "Telemetry", "Workers", "HTTPServer", "DemoWorkplace",
+        "DemoPages", "IntercomTesting",
       ]),
     tests("AppTests", ["IntercomCore", "HTTPMessage", "StrictJSON", "IntercomApp", "IntercomTesting"]),
     tests(

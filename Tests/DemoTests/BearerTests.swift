@@ -86,7 +86,7 @@ private let issuer = "http://id.intercom.localhost:8008"
     let folder = try DemoFolder.make()
     defer { folder.remove() }
     try folder.seed("alice")
-    let store = FileStore(authority: "files.test", users: try folder.users(), workers: nil) { [bearer] in await bearer.authenticate($0) }
+    let store = FileStore(users: try folder.users(), workers: nil) { [bearer] in await bearer.authenticate($0) }
     func send(_ values: [String]) async throws -> Answer {
       var request = Request(method: .get, rawPath: Array("/Notes.txt".utf8))
       for value in values { request.fields.append("Authorization", value) }
@@ -117,7 +117,7 @@ private let issuer = "http://id.intercom.localhost:8008"
     defer { folder.remove() }
     try folder.seed("alice")
     let down = BearerAuthentication(issuer: "x", audience: "files", time: FixedTime(seconds: now)) { throw Down() }
-    let store = FileStore(authority: "files.test", users: try folder.users(), workers: nil) { await down.authenticate($0) }
+    let store = FileStore(users: try folder.users(), workers: nil) { await down.authenticate($0) }
     let token = try key.sign(Self.claims())
     let request = Request(method: .get, rawPath: Array("/Notes.txt".utf8), fields: Fields(["Authorization": "Bearer \(token)"]))
     #expect(try await Answer(store.endpoint(request, RequestBody(bytes: []))).status == 503)

@@ -13,7 +13,7 @@ struct StoreFixture {
     folder = try DemoFolder.make()
     try folder.seed("alice")
     try folder.seed("bob")
-    store = FileStore(authority: "files.test:8008", users: try folder.users(), workers: nil) { request in
+    store = FileStore(users: try folder.users(), workers: nil) { request in
       guard let user = request.fields.single("x-user") else {
         return .refused(challenge: "Bearer", Problem(401, "token_required", "A token is required."))
       }

@@ -29,7 +29,7 @@ package struct DemoWorkplace: Sendable {
     self.steps = steps
     let pages = SitePages(addresses: addresses)
     let shared: [DemoAsset] = [.themeStyle, .logo, .interfaceScript, .intercomScript]
-    let store = FileStore(authority: addresses.authority("files"), users: users, workers: workers) { request in
+    let store = FileStore(users: users, workers: workers) { request in
       await tokens.authenticate(request)
     }
     sites = [

@@ -18,10 +18,6 @@ package struct DemoAddresses: Sendable {
   package func origin(_ host: Identifier) -> String { port == 80 ? "http://\(host)" : "http://\(host):\(port)" }
   package var intercom: String { origin(Self.intercomHost) }
   package func site(_ label: String) -> String { origin(Self.host(label)) }
-  /// Host and port as an authority has them.
-  package func authority(_ label: String) -> Identifier {
-    port == 80 ? Self.host(label) : Identifier("\(Self.host(label)):\(port)")
-  }
 }
 
 /// Pages and their parts, with the fields that keep them from running or loading anything else.

@@ -30,14 +30,12 @@ package struct FileStore: Sendable {
   static let methods: [Method] = [.options, .get, .head, .put, .delete, .propfind, .proppatch, .mkcol, .copy, .move]
   static let allowed = methods.map(\.name).joined(separator: ", ")
 
-  let authority: Identifier
   let users: UserFolders
   private let authenticate: Authenticate
   private let workers: (any TaskExecutor)?
 
-  /// `authority` is the store's host with its port: a `Destination` must name it.
-  package init(authority: Identifier, users: UserFolders, workers: (any TaskExecutor)?, authenticate: @escaping Authenticate) {
-    self.authority = authority
+  /// `workers` nil (tests) leaves the work where the request runs.
+  package init(users: UserFolders, workers: (any TaskExecutor)?, authenticate: @escaping Authenticate) {
     self.users = users
     self.workers = workers
     self.authenticate = authenticate

@@ -44,7 +44,7 @@ enum LiveProperty: String, CaseIterable {
     case .getcontentlength: entry.isFolder ? nil : String(entry.status.size)
     case .getcontenttype: entry.isFolder ? nil : MediaType.of(entry.path.name ?? [])
     case .getetag: entry.isFolder ? nil : MultiStatus.escaped(entry.entityTag)
-    case .getlastmodified: httpDate(secondsSince1970: entry.status.modifiedSeconds)
+    case .getlastmodified: entry.lastModified
     case .resourcetype: entry.isFolder ? "<D:collection/>" : ""
     }
   }

@@ -11,7 +11,7 @@ extension FileStore {
     guard path.name != nil else { return notAllowed("This is a folder: list it with PROPFIND.") }
     let (file, entry) = try await blocking { () throws(FileStoreError) in try folder.open(path) }
     var fields = Fields([
-      "ETag": entry.entityTag, "Last-Modified": httpDate(secondsSince1970: entry.status.modifiedSeconds), "Accept-Ranges": "bytes",
+      "ETag": entry.entityTag, "Last-Modified": entry.lastModified, "Accept-Ranges": "bytes",
       "Cache-Control": "private, no-cache",
     ])
     if let match = EntityTagList(visit.request.fields.values("if-match")), !match.matches(entry) {
@@ -19,7 +19,8 @@ extension FileStore {
     }
     if isUnchanged(visit, entry) { return Response(304, fields) }
     fields.append("Content-Type", MediaType.of(path.name ?? []))
-    fields.append("Content-Disposition", "attachment; filename*=UTF-8''\(StorePath.percentEncoded(path.name ?? []))")
+    fields.append(
+      "Content-Disposition", "attachment; filename*=UTF-8''\(String(decoding: PercentCoding.encode(path.name ?? []), as: UTF8.self))")
     let size = entry.status.size
     switch requestedRange(visit, entry) {
     case .whole: return stream(file, 0..<size, 200, fields)
@@ -35,7 +36,7 @@ extension FileStore {
   /// `If-None-Match` decides where present, else `If-Modified-Since` when it repeats our own `Last-Modified`.
   private func isUnchanged(_ visit: Visit, _ entry: StoreEntry) -> Bool {
     if let list = EntityTagList(visit.request.fields.values("if-none-match")) { return list.matches(entry) }
-    return visit.field("if-modified-since").map { Identifier($0) } == Identifier(httpDate(secondsSince1970: entry.status.modifiedSeconds))
+    return visit.field("if-modified-since").map { Identifier($0) } == Identifier(entry.lastModified)
   }
 
   private func requestedRange(_ visit: Visit, _ entry: StoreEntry) -> RequestedRange {

@@ -1,3 +1,5 @@
+import HTTPMessage
+
 /// A path of the file store: its segments decoded once, as bytes. No value of this type leads out of the folder it is used in.
 package struct StorePath: Sendable, Hashable {
   /// Empty for the root.
@@ -30,7 +32,7 @@ package struct StorePath: Sendable, Hashable {
     guard parts.count <= Self.maximumDepth else { return nil }
     var segments: [[UInt8]] = []
     for part in parts {
-      guard let name = Self.percentDecoded(part), Self.isName(name) else { return nil }
+      guard let name = PercentCoding.decode(part), Self.isName(name) else { return nil }
       segments.append(name)
     }
     self.init(segments: segments, hasTrailingSlash: hasTrailingSlash)
@@ -52,48 +54,10 @@ package struct StorePath: Sendable, Hashable {
     var out = "/"
     for (index, segment) in segments.enumerated() {
       if index > 0 { out += "/" }
-      out += Self.percentEncoded(segment)
+      out += String(decoding: PercentCoding.encode(segment), as: UTF8.self)
     }
     if isFolder, !segments.isEmpty { out += "/" }
     return out
-  }
-
-  /// [RFC 3986 §2.3](https://www.rfc-editor.org/rfc/rfc3986#section-2.3): letters, digits and `-._~` stay, all else is escaped.
-  package static func percentEncoded(_ bytes: [UInt8]) -> String {
-    let digits = Array("0123456789ABCDEF".utf8)
-    var out: [UInt8] = []
-    for byte in bytes {
-      switch byte {
-      case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
-        UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"):
-        out.append(byte)
-      default: out += [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
-      }
-    }
-    return String(decoding: out, as: UTF8.self)
-  }
-
-  private static func percentDecoded(_ bytes: ArraySlice<UInt8>) -> [UInt8]? {
-    var out: [UInt8] = []
-    var rest = bytes
-    while let byte = rest.popFirst() {
-      guard byte == UInt8(ascii: "%") else {
-        out.append(byte)
-        continue
-      }
-      guard let high = rest.popFirst().flatMap(hexDigit), let low = rest.popFirst().flatMap(hexDigit) else { return nil }
-      out.append(high << 4 | low)
-    }
-    return out
-  }
-
-  private static func hexDigit(_ byte: UInt8) -> UInt8? {
-    switch byte {
-    case UInt8(ascii: "0")...UInt8(ascii: "9"): byte &- UInt8(ascii: "0")
-    case UInt8(ascii: "a")...UInt8(ascii: "f"): byte &- UInt8(ascii: "a") &+ 10
-    case UInt8(ascii: "A")...UInt8(ascii: "F"): byte &- UInt8(ascii: "A") &+ 10
-    default: nil
-    }
   }
 
   private static func isName(_ name: [UInt8]) -> Bool {

@@ -1,3 +1,5 @@
+import HTTPMessage
+import IntercomCore
 import Linux
 import Synchronization
 
@@ -35,6 +37,8 @@ package struct StoreEntry: Sendable, Equatable {
   package var status: FileStatus
 
   package var isFolder: Bool { status.kind == .folder }
+
+  package var lastModified: String { HTTPMessage.HTTPDate.format(WallInstant(seconds: status.modifiedSeconds)) }
 
   /// Strong: a new upload is a new inode, and a change in place moves the time
   /// ([RFC 9110 §8.8.3](https://www.rfc-editor.org/rfc/rfc9110#section-8.8.3)).

@@ -59,7 +59,7 @@ extension FileStore {
     guard let raw = visit.field("destination") else {
       return Response(Problem(400, "destination_required", "Destination must be given once."))
     }
-    guard let target = Destination.path(of: raw, authority: authority) else {
+    guard let target = Destination.path(of: raw, authority: visit.request.authority) else {
       return Response(Problem(502, "foreign_destination", "Destination is not on this server."))
     }
     guard let destination = StorePath(raw: target) else {
@@ -90,7 +90,7 @@ extension FileStore {
 
 /// The `Destination` field ([RFC 4918 §10.3](https://www.rfc-editor.org/rfc/rfc4918#section-10.3)).
 package enum Destination {
-  /// The path's bytes when the value is an absolute path or an http(s) URL of this authority; nil otherwise.
+  /// The path's bytes when the value is an absolute path or an http(s) URL of the authority that the request was sent to; nil otherwise.
   package static func path(of value: String, authority: Identifier) -> [UInt8]? {
     let bytes = Array(value.utf8)
     guard !bytes.contains(UInt8(ascii: "?")), !bytes.contains(UInt8(ascii: "#")) else { return nil }
@@ -99,7 +99,7 @@ package enum Destination {
       let rest = bytes.dropFirst(scheme.utf8.count)
       let slash = rest.firstIndex(of: UInt8(ascii: "/")) ?? rest.endIndex
       let host = rest[..<slash].map { $0 &- 65 < 26 ? $0 | 0x20 : $0 }
-      guard Identifier(bytes: host) == authority else { return nil }
+      guard host == authority.bytes.map({ $0 &- 65 < 26 ? $0 | 0x20 : $0 }) else { return nil }
       return slash == rest.endIndex ? [UInt8(ascii: "/")] : Array(rest[slash...])
     }
     return nil
