@@ -109,7 +109,7 @@ let package = Package(
         "IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "JOSE", "Telemetry", "Workers", "HTTPServer", "DemoWorkplace",
         "DemoPages", "IntercomTesting",
       ]),
-    tests("AppTests", ["IntercomCore", "HTTPMessage", "StrictJSON", "IntercomApp", "IntercomTesting"]),
+    tests("AppTests", ["IntercomCore", "HTTPMessage", "StrictJSON", "ConfigurationYAML", "IntercomApp", "Linux", "IntercomTesting"]),
     tests(
       "EndToEndTests",
       ["IntercomCore", "HTTPMessage", "StrictJSON", "HTTPServer", "IntercomApp", "DemoWorkplace", "IntercomTesting", "Linux"]),

@@ -221,7 +221,7 @@ struct YAMLConfigurationTests {
     _ = missing.top[setting]
     #expect(
       messages(missing).first
-        == "c.yaml:1:26: clientSecret: cannot read '/nowhere': No such file or directory; name a file that this process may read")
+        == "c.yaml:1:26: clientSecret: cannot read the file named here: No such file or directory; name a file that this process may read")
   }
 
   @Test("only a secret can be read from the file that a variable names")

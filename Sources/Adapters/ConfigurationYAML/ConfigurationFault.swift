@@ -14,6 +14,15 @@ package enum ConfigurationPlace: Sendable, Hashable, Comparable, CustomStringCon
     }
   }
 
+  /// The beginning of a file: for what is wrong with it as a whole.
+  package static func start(of file: String) -> Self { .file(file, YAMLMark(line: 1, column: 1)) }
+
+  /// Both from 1; nil for a variable.
+  package var lineAndColumn: (line: Int, column: Int)? {
+    guard case .file(_, let mark) = self else { return nil }
+    return (mark.line, mark.column)
+  }
+
   /// The order of the file, then variables by name.
   package static func < (left: Self, right: Self) -> Bool {
     switch (left, right) {

@@ -59,12 +59,14 @@ package final class ConfigurationReader {
   /// The whole document.
   package var top: ConfigurationSection {
     let place = ConfigurationPlace.file(file, YAMLMark(line: 1, column: 1))
-    var entries: [YAMLNode.Entry] = []
+    var entries: [YAMLNode.Entry]?
     switch root?.value {
     case .map(let all)?: entries = all
     case nil, .refused?: break
     case .scalar?, .list?:
-      if root?.isNull != true {
+      if root?.isNull == true {
+        entries = []
+      } else {
         add(ConfigurationFault(place, "", "the file is no map of settings", "write lines such as 'listen: 127.0.0.1:8008'"))
       }
     }
@@ -110,11 +112,12 @@ package final class ConfigurationReader {
   // MARK: For sections and values
 
   func section(
-    _ entries: [YAMLNode.Entry], place: ConfigurationPlace, path: String, pattern: [String], levels: [[UInt8]]
+    _ entries: [YAMLNode.Entry]?, place: ConfigurationPlace, path: String, pattern: [String], levels: [[UInt8]]
   ) -> ConfigurationSection {
-    sections.append(SectionRecord(path: path, entries: entries))
+    sections.append(SectionRecord(path: path, entries: entries ?? []))
     return ConfigurationSection(
-      reader: self, id: sections.count - 1, entries: entries, place: place, path: path, pattern: pattern, levels: levels)
+      reader: self, id: sections.count - 1, entries: entries ?? [], place: place, path: path, pattern: pattern, levels: levels,
+      isReadable: entries != nil)
   }
 
   func asked(_ key: String, in id: Int, pattern: [String], isSecret: Bool = false) {
@@ -132,23 +135,24 @@ package final class ConfigurationReader {
   func filePlace(_ mark: YAMLMark) -> ConfigurationPlace { .file(file, mark) }
   func noteInlineSecret() { holdsInlineSecrets = true }
 
-  /// The text of a secret's file without its last line feed; nil and a fault when there is none. The message never holds the content.
+  /// The text of a secret's file without its last line feed; nil and a fault when there is none. The message holds neither the content
+  /// nor the name: people write secrets where a file's name belongs.
   func secretText(at name: String, for place: ConfigurationPlace, _ path: String) -> String? {
     do throws(ConfigurationFileError) {
       var bytes = try readFile(resolved(name, for: place)).bytes
       if bytes.last == UInt8(ascii: "\n") { bytes.removeLast() }
       if bytes.last == UInt8(ascii: "\r") { bytes.removeLast() }
       guard !bytes.isEmpty else {
-        add(ConfigurationFault(place, path, "the file \(quoted(name)) is empty", "write the secret into it"))
+        add(ConfigurationFault(place, path, "the file named here is empty", "write the secret into it"))
         return nil
       }
       guard let text = String(validating: bytes, as: UTF8.self) else {
-        add(ConfigurationFault(place, path, "the file \(quoted(name)) is not text", "write the secret as UTF-8"))
+        add(ConfigurationFault(place, path, "the file named here is not text", "write the secret as UTF-8"))
         return nil
       }
       return text
     } catch {
-      add(ConfigurationFault(place, path, "cannot read \(quoted(name)): \(error.reason)", "name a file that this process may read"))
+      add(ConfigurationFault(place, path, "cannot read the file named here: \(error.reason)", "name a file that this process may read"))
       return nil
     }
   }

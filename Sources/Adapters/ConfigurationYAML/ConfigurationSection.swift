@@ -10,6 +10,11 @@ package struct ConfigurationSection {
   /// The path with `*` for names that the operator chose.
   let pattern: [String]
   let levels: [[UInt8]]
+  /// False when what was written is no map: then missing settings are not reported on top of it.
+  package let isReadable: Bool
+
+  /// Whether nobody wrote anything into it.
+  package var isEmpty: Bool { entries.isEmpty && reader.variableChildren(of: levels).isEmpty }
 
   /// Whether somebody wrote this key, without counting it as asked for.
   package func has(_ key: String) -> Bool {
@@ -32,7 +37,7 @@ package struct ConfigurationSection {
   }
 
   private func missing<Value>(_ setting: Setting<Value>, _ childPath: String) -> Located<Value>? {
-    if setting.isRequired {
+    if setting.isRequired, isReadable {
       reader.add(ConfigurationFault(place, childPath, "missing", "write '\(setting.name): \(setting.example)'"))
     }
     return nil
@@ -105,7 +110,7 @@ package struct ConfigurationSection {
       return reader.section([], place: fallback ?? place, path: path(of: key), pattern: pattern, levels: childLevels)
     }
     let keyPlace = reader.filePlace(entry.mark)
-    var entries: [YAMLNode.Entry] = []
+    var entries: [YAMLNode.Entry]?
     switch entry.value.value {
     case .map(let all): entries = all
     case .refused: break

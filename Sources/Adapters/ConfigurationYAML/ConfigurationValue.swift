@@ -101,14 +101,15 @@ package struct ConfigurationValue {
       if case .node = source { reader.noteInlineSecret() }
       return Secret(text)
     }
-    guard let section = section(expected: "a secret", example: "the text, or {fromFile: /path}"),
-      let file = section[Self.fromFile]
-    else { return nil }
-    return reader.secretText(at: file.value, for: file.place, path).map { Secret($0) }
+    // Its keys are not shown: `{the secret}` is a map with the secret as its key.
+    guard case .node(let node) = source, case .map(let entries) = node.value, entries.count == 1, let entry = entries.first,
+      entry.key.utf8.elementsEqual("fromFile".utf8), case .scalar(let file, _) = entry.value.value, !entry.value.isNull
+    else {
+      refuse("expected a secret, found another map than {fromFile: /path}", "write the text in quotes, or {fromFile: /path}")
+      return nil
+    }
+    return reader.secretText(at: file, for: reader.filePlace(entry.value.mark), path).map { Secret($0) }
   }
-
-  private static let fromFile = Setting<String>(
-    "fromFile", .text(), required: true, example: "/run/secrets/name", "The file that holds the secret.")
 
   /// The path with the configuration's directory before it when it is relative.
   package func resolvedFile(_ name: String) -> String { reader.resolved(name, for: place) }

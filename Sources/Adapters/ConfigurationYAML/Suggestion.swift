@@ -1,8 +1,11 @@
-/// The candidate that a person probably meant by `word`, if one is near: the same but for case, `_` and `-`, or at most a third of its
+/// The candidate that a person probably meant by `word`, if one is near: the same but for case, `_` and `-`, its
+/// beginning, or at most a third of its
 /// letters away.
 package func suggestion(for word: String, among candidates: [String]) -> String? {
   let wanted = letters(word)
   if let same = candidates.first(where: { letters($0) == wanted }) { return same }
+  let longer = candidates.filter { letters($0).starts(with: wanted) }
+  if wanted.count > 2, longer.count == 1 { return longer.first }
   // Longer words are no typing errors, and the table below grows with the product of both lengths.
   guard (2...64).contains(wanted.count) else { return nil }
   let ranked = candidates.map { (name: $0, distance: distance(wanted, letters($0))) }

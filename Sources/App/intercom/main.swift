@@ -1,1 +1,3 @@
-print("intercom")
+import IntercomApp
+
+await IntercomCommand.main()

@@ -1,0 +1,84 @@
+/// What the command line says.
+package enum Invocation: Sendable, Equatable {
+  package enum Format: String, Sendable, CaseIterable { case text, json }
+
+  case serve(configuration: String)
+  case checkConfiguration(file: String, Format)
+  case configurationReference
+  case demo(DemoOptions)
+  /// Of one command, or of all.
+  case help(CommandGrammar?)
+  case version
+}
+
+/// Why a command line is no invocation; the exit code is then 64.
+package struct UsageFault: Error, Sendable, Equatable, CustomStringConvertible {
+  package let problem: String
+  package let remedy: String
+  package var description: String { "\(problem); \(remedy)" }
+}
+
+/// One option of a command.
+package struct OptionGrammar: Sendable, Equatable {
+  let name: String
+  /// What stands for its value in help; nil for a switch.
+  let value: String?
+  let summary: String
+  var isRequired = false
+
+  fileprivate var usage: String {
+    let text = name + (value.map { " " + $0 } ?? "")
+    return isRequired ? " " + text : " [" + text + "]"
+  }
+}
+
+/// One command: declared once, then parsed and explained from here.
+package struct CommandGrammar: Sendable, Equatable {
+  package let words: [String]
+  let options: [OptionGrammar]
+  /// The names of its arguments, all required.
+  let arguments: [String]
+  let summary: String
+  /// What help says below the options: what happens, and what to do next.
+  let details: String
+
+  package var name: String { words.joined(separator: " ") }
+  var usage: String {
+    "intercom \(name)" + options.map(\.usage).joined() + arguments.map { " " + $0 }.joined()
+  }
+}
+
+extension CommandGrammar {
+  static let all = [demo, check, reference, serve]
+
+  static let demo = CommandGrammar(
+    words: ["demo"], options: [OptionGrammar(name: "--port", value: "N", summary: "the port to listen on (8008)")], arguments: [],
+    summary: "run a whole workplace on this machine, with a provider, a mail app and a file store",
+    details: """
+      Everything runs in this process and listens on loopback only. When 'ready http://mail.intercom.localhost:8008/' appears, open that
+      address and sign in as alice or bob; the password is the name. Ctrl-C ends it.
+      """)
+
+  static let check = CommandGrammar(
+    words: ["config", "check"],
+    options: [OptionGrammar(name: "--format", value: "text|json", summary: "for people or for programs (text)")], arguments: ["FILE"],
+    summary: "show everything that is wrong with a configuration file",
+    details: """
+      Prints every fault as 'file:line:column: key: what is wrong; what to write instead' and ends with 1, or prints what will hold and ends
+      with 0. Nothing is started, and secrets are not shown. Begin with a copy of Examples/intercom.yaml; all settings are explained in
+      docs/configuration.md.
+      """)
+
+  static let reference = CommandGrammar(
+    words: ["config", "reference"], options: [], arguments: [], summary: "print every setting with type, default and range (Markdown)",
+    details: "The same text as docs/configuration.md.")
+
+  static let serve = CommandGrammar(
+    words: ["serve"], options: [OptionGrammar(name: "--config", value: "FILE", summary: "the configuration file", isRequired: true)],
+    arguments: [],
+    summary: "run Intercom",
+    details: """
+      Variables named INTERCOM_CFG_<SECTION>__<KEY> stand over the file. A file with faults is refused with exit code 78; look at it with
+      'intercom config check FILE'. Log lines go to standard error as JSON. SIGTERM ends it after the requests in flight.
+      """)
+}

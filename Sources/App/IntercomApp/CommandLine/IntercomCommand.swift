@@ -1,0 +1,115 @@
+import ConfigurationYAML
+import Linux
+
+/// Intercom's version; CHANGELOG.md says what is in it.
+package let intercomVersion = "0.1.0"
+
+/// The program `intercom`: from the words of the command line to an exit code.
+package struct IntercomCommand: Sendable {
+  /// Where a command's text goes.
+  package enum Stream: Sendable { case output, error }
+
+  private let environment: [String: String]
+  private let commands: Commands
+  private let write: @Sendable (Stream, String) -> Void
+
+  package init(environment: [String: String], commands: Commands, write: @escaping @Sendable (Stream, String) -> Void) {
+    self.environment = environment
+    self.commands = commands
+    self.write = write
+  }
+
+  /// Runs the process's own command line and ends the process.
+  package static func main() async -> Never {
+    let command = IntercomCommand(environment: processEnvironment(), commands: .built) { stream, text in
+      _ = writeAll(Array(text.utf8), to: stream == .output ? 1 : 2)
+    }
+    endProcess(await command.run(Array(CommandLine.arguments.dropFirst())))
+  }
+
+  private static func processEnvironment() -> [String: String] {
+    let pairs = environmentStrings().compactMap { entry -> (String, String)? in
+      guard let separator = entry.firstIndex(of: "=") else { return nil }
+      return (String(entry[..<separator]), String(entry[entry.index(after: separator)...]))
+    }
+    return Dictionary(pairs) { first, _ in first }
+  }
+
+  /// The exit code of these words.
+  package func run(_ words: [String]) async -> Int32 {
+    do throws(UsageFault) {
+      return await run(try CommandParser.parse(words))
+    } catch {
+      write(.error, "intercom: \(error)\n")
+      return ExitCode.usage
+    }
+  }
+
+  private func run(_ invocation: Invocation) async -> Int32 {
+    switch invocation {
+    case .version: write(.output, "intercom \(intercomVersion)\n")
+    case .help(let command): write(.output, CommandHelp.text(command))
+    case .configurationReference: write(.output, ConfigurationReference.markdown)
+    case .checkConfiguration(let file, let format): return check(file, format)
+    case .serve(let file): return await serve(file)
+    case .demo(let options): return await started("demo") { try await commands.demo(options) }
+    }
+    return ExitCode.success
+  }
+
+  private func check(_ file: String, _ format: Invocation.Format) -> Int32 {
+    let reading = ConfigurationLoader(environment: environment).load(file)
+    let report = ConfigurationReport(file, reading)
+    write(.output, format == .json ? String(decoding: report.json, as: UTF8.self) : report.text)
+    return reading.errors.isEmpty ? ExitCode.success : ExitCode.failure
+  }
+
+  private func serve(_ file: String) async -> Int32 {
+    let reading = ConfigurationLoader(environment: environment).load(file)
+    for fault in (reading.errors + reading.warnings).sorted() { write(.error, "\(fault)\n") }
+    guard let configuration = reading.configuration else {
+      write(.error, "intercom: not started: the configuration has faults\n")
+      return ExitCode.configuration
+    }
+    return await started("serve") { try await commands.serve(configuration) }
+  }
+
+  private func started(_ name: String, _ body: () async throws -> Int32) async -> Int32 {
+    do {
+      return try await body()
+    } catch {
+      write(.error, "intercom \(name): \(error)\n")
+      return ExitCode.failure
+    }
+  }
+}
+
+/// The text of `--help`.
+enum CommandHelp {
+  static func text(_ command: CommandGrammar?) -> String { command.map(one) ?? all }
+
+  private static let all = """
+    intercom \(intercomVersion): an identity-aware intermediary between browser apps and their backends
+
+    \(lines(CommandGrammar.all.map { ("intercom " + $0.name, $0.summary) }))
+      intercom --version           print the version
+      intercom COMMAND --help      explain one command
+
+    To see it work:      intercom demo
+    To set it up:        copy Examples/intercom.yaml, then: intercom config check FILE
+    To run it:           intercom serve --config FILE
+
+    Exit codes: 0 done, 1 failed, 64 wrong use, 78 the configuration has faults.
+
+    """
+
+  private static func one(_ command: CommandGrammar) -> String {
+    var text = "\(command.summary.prefix(1).uppercased())\(command.summary.dropFirst()).\n\nUsage: \(command.usage)\n\n"
+    if !command.options.isEmpty { text += lines(command.options.map { ("\($0.name) \($0.value ?? "")", $0.summary) }) + "\n\n" }
+    return text + command.details + "\n"
+  }
+
+  private static func lines(_ rows: [(String, String)]) -> String {
+    rows.map { "  " + $0.0 + String(repeating: " ", count: max(2, 29 - $0.0.count)) + $0.1 }.joined(separator: "\n")
+  }
+}

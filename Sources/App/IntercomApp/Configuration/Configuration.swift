@@ -1,0 +1,160 @@
+import ConfigurationYAML
+import HTTPMessage
+import IntercomCore
+import Telemetry
+
+/// A configuration that was read and found right: plain values, no file, no text that still could be wrong.
+///
+/// What each part means to an operator stands in the table of settings (`ConfigurationKeys`) and so in docs/configuration.md.
+package struct Configuration: Sendable {
+  package var listen: [ListenAddress]
+  /// Scheme and authority; its path is empty.
+  package var baseURL: WebURL
+  package var provider: Provider
+  /// The exact origins of the apps, without the base URL's own.
+  package var origins: [WebOrigin]
+  package var sessions: Sessions
+  /// In the order of the file.
+  package var routes: [Route]
+  package var admin: Admin
+  package var timeouts: Timeouts
+  package var limits: Limits
+  package var log: Log
+
+  /// The OpenID provider and how Intercom is registered there.
+  package struct Provider: Sendable {
+    /// Compared byte for byte with `iss`: use its `text`.
+    package var issuer: WebURL
+    /// Replaces the issuer's scheme and authority for calls from server to server.
+    package var internalURL: WebURL?
+    package var clientID: Identifier
+    package var clientSecret: Secret<String>
+    package var clientAuthentication: ClientAuthentication
+    package var scopes: [Identifier]
+    /// A PEM file of certificate authorities to trust besides the system's.
+    package var caFile: String?
+    package var tokenExchange: TokenExchangeForm
+    package var clockSkew: Duration
+  }
+
+  /// [RFC 6749 §2.3.1](https://www.rfc-editor.org/rfc/rfc6749#section-2.3.1)
+  package enum ClientAuthentication: String, Sendable, CaseIterable { case basic, post }
+
+  package enum TokenExchangeForm: String, Sendable, CaseIterable {
+    case rfc8693
+    /// Keycloak's form before its version 26.2: without `subject_token_type`.
+    case legacy
+  }
+
+  package struct Sessions: Sendable {
+    package var store: SessionStoreKind
+    /// The first seals, all open. Empty only with the memory store: then the process draws one.
+    package var keys: [Secret<[UInt8]>]
+    package var idle: Duration
+    package var absolute: Duration
+    /// Nil: by the base URL's scheme (behaviour: "Cookies").
+    package var cookieName: String?
+    package var sameSite: SameSite
+    /// The claim that `/uuid` answers.
+    package var userClaim: Identifier
+  }
+
+  package enum SessionStoreKind: String, Sendable, CaseIterable {
+    case memory, sqlite, redis
+
+    /// What a file without `sessions.store` gets.
+    package static let standard = SessionStoreKind.memory
+    /// The stores that this version has.
+    package static let available: Set<SessionStoreKind> = [.memory]
+  }
+
+  package enum SameSite: String, Sendable, CaseIterable { case lax, none, strict }
+
+  /// One entry of the map `routes`.
+  package struct Route: Sendable {
+    /// Letters, digits and `-`: also the prefix of isolated cookies and a metric's label.
+    package var name: String
+    /// Lower case, without port; nil for the base URL's host.
+    package var host: String?
+    /// `/`, or `/a/b` without a slash at the end.
+    package var path: String
+    package var upstream: WebURL
+    package var credential: Credential
+    package var methods: MethodSet
+    /// Nil: the top level's.
+    package var origins: [WebOrigin]?
+    package var stripPrefix: Bool
+    package var cookies: CookieMode
+    package var csrf: CSRFMode
+    /// The audience of bearer tokens that the route accepts; nil for none.
+    package var bearer: Identifier?
+    package var encodedSlashes: EncodedSlashes
+    /// Needs no session.
+    package var isPublic: Bool
+  }
+
+  /// What the upstream gets instead of the client's own credential.
+  package enum Credential: Sendable {
+    case none
+    case accessToken
+    case exchange(audience: Identifier, scope: Identifier?, resource: Identifier?)
+    case basic(usernameClaim: Identifier, secret: Secret<String>)
+    /// Field names and the claims that fill them, in the order of the file.
+    case headers([HeaderFromClaim])
+  }
+
+  package struct HeaderFromClaim: Sendable, Hashable {
+    package var field: String
+    package var claim: Identifier
+  }
+
+  package enum CookieMode: String, Sendable, CaseIterable { case isolate, pass, drop }
+  package enum CSRFMode: String, Sendable, CaseIterable { case `default`, token }
+  package enum EncodedSlashes: String, Sendable, CaseIterable { case refuse, pass }
+
+  package struct Admin: Sendable {
+    package var listen: ListenAddress
+  }
+
+  package struct Timeouts: Sendable {
+    package var providerCall: Duration
+    package var tokenOperation: Duration
+    package var connect: Duration
+    package var upstreamHead: Duration
+    package var upstreamIdle: Duration
+    package var clientHead: Duration
+    package var clientIdle: Duration
+    package var clientPace: Duration
+    package var drain: Duration
+  }
+
+  package struct Limits: Sendable {
+    package var target: Int
+    package var field: Int
+    package var head: Int
+    package var fields: Int
+    package var responseHead: Int
+    /// What a client must move within `timeouts.clientPace`, in bytes.
+    package var clientPace: Int
+    /// Of one loop, those to upstreams included.
+    package var connections: Int
+    /// 0: one per core.
+    package var loops: Int
+    /// 0: chosen by the number of cores.
+    package var workers: Int
+  }
+
+  package struct Log: Sendable {
+    package var level: LogLevel
+  }
+}
+
+extension Configuration {
+  /// Registered at the provider as redirect URI.
+  package var redirectURI: String { baseURL.text + "/callback" }
+  /// Registered at the provider for back-channel logout.
+  package var backchannelLogoutURI: String { baseURL.text + "/backchannel-logout" }
+  package var isSecure: Bool { baseURL.scheme == .https }
+  /// The session cookie's name (behaviour: "Cookies").
+  package var cookieName: String { sessions.cookieName ?? (isSecure ? "__Host-intercom" : "intercom") }
+}

@@ -1,0 +1,149 @@
+import ConfigurationYAML
+import HTTPMessage
+import IntercomCore
+import Telemetry
+
+/// What could be read of a configuration, with places. Parts that are missing or faulty are nil, so that checks across settings still find
+/// all that is wrong in one run.
+struct ConfigurationDraft {
+  struct Provider {
+    let issuer: Located<WebURL>?
+    let internalURL: Located<WebURL>?
+    let clientID: Located<Identifier>?
+    let clientSecret: Located<Secret<String>>?
+    let clientAuthentication: Located<Configuration.ClientAuthentication>
+    let scopes: Located<[Identifier]>
+    let caFile: Located<String>?
+    let tokenExchange: Located<Configuration.TokenExchangeForm>
+    let clockSkew: Located<Duration>
+  }
+
+  struct Sessions {
+    let place: ConfigurationPlace
+    let store: Located<Configuration.SessionStoreKind>
+    let keys: Located<[Secret<[UInt8]>]>?
+    /// Also true when what was written is faulty.
+    let hasKeys: Bool
+    let idle: Located<Duration>
+    let absolute: Located<Duration>
+    let cookieName: Located<String>?
+    let sameSite: Located<Configuration.SameSite>
+    let userClaim: Located<Identifier>
+  }
+
+  struct Route {
+    let name: Located<String>
+    let host: Located<String>?
+    /// Also true when what was written is faulty.
+    let hasHost: Bool
+    /// Nil when missing or faulty; `/` when only a host is written.
+    let path: Located<String>?
+    let upstream: Located<WebURL>?
+    let credential: Located<Configuration.Credential>?
+    let methods: Located<MethodSet>
+    let origins: Located<[WebOrigin]>?
+    let stripPrefix: Located<Bool>
+    let cookies: Located<Configuration.CookieMode>
+    let csrf: Located<Configuration.CSRFMode>
+    let bearer: Located<Identifier>?
+    let encodedSlashes: Located<Configuration.EncodedSlashes>?
+    let isPublic: Located<Bool>
+  }
+
+  let listen: Located<[ListenAddress]>
+  let baseURL: Located<WebURL>?
+  let origins: Located<[WebOrigin]>
+  let provider: Provider
+  let sessions: Sessions
+  let routes: [Route]
+  let routesPlace: ConfigurationPlace
+  let admin: Located<ListenAddress>
+  /// By name.
+  let timeouts: [String: Located<Duration>]
+  let limits: [String: Located<Int>]
+  let log: Located<LogLevel>
+}
+
+extension ConfigurationDraft {
+  /// Asks the reader for every setting; faults are collected there.
+  init(_ reader: ConfigurationReader) {
+    let top = reader.top
+    listen = top[ConfigurationKeys.Top.listen]
+    baseURL = top[ConfigurationKeys.Top.baseURL]
+    origins = top[ConfigurationKeys.Top.origins]
+    provider = Provider(top.section("provider"))
+    sessions = Sessions(top.section("sessions"))
+    routes = top.named("routes").map { Route($0.name, $0.section) }
+    routesPlace = top.place
+    admin = top.section("admin")[ConfigurationKeys.Admin.listen]
+    timeouts = Self.numbers(ConfigurationKeys.Timeouts.all, top.section("timeouts"))
+    limits = Self.numbers(ConfigurationKeys.Limits.all, top.section("limits"))
+    log = top.section("log")[ConfigurationKeys.Log.level]
+  }
+
+  private static func numbers<Number>(
+    _ settings: [DefaultedSetting<Number>], _ section: ConfigurationSection
+  ) -> [String: Located<Number>] {
+    Dictionary(settings.map { ($0.setting.name, section[$0]) }) { first, _ in first }
+  }
+}
+
+extension ConfigurationDraft.Provider {
+  init(_ section: ConfigurationSection) {
+    typealias Keys = ConfigurationKeys.Provider
+    issuer = section[Keys.issuer]
+    internalURL = section[Keys.internalURL]
+    clientID = section[Keys.clientID]
+    clientSecret = section[Keys.clientSecret]
+    clientAuthentication = section[Keys.clientAuthentication]
+    scopes = section[Keys.scopes]
+    caFile = section[Keys.caFile]
+    tokenExchange = section[Keys.tokenExchange]
+    clockSkew = section[Keys.clockSkew]
+  }
+}
+
+extension ConfigurationDraft.Sessions {
+  init(_ section: ConfigurationSection) {
+    typealias Keys = ConfigurationKeys.Sessions
+    place = section.place
+    store = section[Keys.store]
+    hasKeys = section.has(Keys.keys.name) || section.has(Keys.keys.name + "File")
+    keys = section[Keys.keys]
+    idle = section[Keys.idle]
+    absolute = section[Keys.absolute]
+    cookieName = section[Keys.cookieName]
+    sameSite = section[Keys.sameSite]
+    userClaim = section[Keys.userClaim]
+  }
+}
+
+extension ConfigurationDraft.Route {
+  init(_ name: Located<String>, _ section: ConfigurationSection) {
+    typealias Keys = ConfigurationKeys.Route
+    self.name = name
+    host = section[Keys.host]
+    hasHost = section.has(Keys.host.name)
+    path = Self.path(section, hasHost: hasHost)
+    upstream = section[Keys.upstream]
+    credential = section[Keys.credential]
+    methods = section[Keys.methods]
+    origins = section[Keys.origins]
+    stripPrefix = section[Keys.stripPrefix]
+    cookies = section[Keys.cookies]
+    csrf = section[Keys.csrf]
+    bearer = section[Keys.bearer]
+    encodedSlashes = section[Keys.encodedSlashes]
+    isPublic = section[Keys.isPublic]
+  }
+
+  /// With a host of its own a route may take every path.
+  private static func path(_ section: ConfigurationSection, hasHost: Bool) -> Located<String>? {
+    let key = ConfigurationKeys.Route.path
+    if let written = section[key] { return written }
+    guard !section.has(key.name), section.isReadable else { return nil }
+    if hasHost { return Located("/", section.place, section.path + ".path", isWritten: false) }
+    section.reader.add(ConfigurationFault(section.place, section.path + ".path", "missing", "write 'path: \(key.example)', or a 'host'"))
+    return nil
+  }
+}

@@ -1,0 +1,186 @@
+import ConfigurationYAML
+import HTTPMessage
+import IntercomCore
+import Telemetry
+
+/// Every setting of the configuration file, declared once: it is read, checked and documented from here.
+enum ConfigurationKeys {
+  enum Top {
+    static let listen = DefaultedSetting<[ListenAddress]>(
+      "listen", .list(of: .listenAddress, 1...16),
+      default: [ListenAddress(address: .v4([127, 0, 0, 1]), port: 8008)],
+      "Addresses and ports of the main listener. One address may stand without a list. Port 0 lets the kernel choose.")
+    static let baseURL = Setting<WebURL>(
+      "baseURL", .baseURL, required: true, example: "https://intercom.example.org",
+      """
+      Where browsers reach Intercom. Redirects, cookies and the redirect URI come only from here, never from a request. http is meant for \
+      this machine (localhost); elsewhere it is reported, because everybody on the way can read the session cookie.
+      """)
+    static let origins = DefaultedSetting<[WebOrigin]>(
+      "origins", .list(of: .origin, 0...256), default: [],
+      """
+      Exact origins of the apps that may call Intercom from script, embed `/silent` and be returned to after sign-in. The base URL's own \
+      origin always counts as allowed.
+      """)
+    static let rows = [listen.row(in: ""), baseURL.row(in: ""), origins.row(in: "")]
+  }
+
+  enum Provider {
+    static let issuer = Setting<WebURL>(
+      "issuer", .url, required: true, example: "https://id.example.org/realms/main",
+      "The OpenID provider's issuer, byte for byte as its metadata and tokens name it (a final slash counts).")
+    static let internalURL = Setting<WebURL>(
+      "internalURL", .url, absence: "the issuer's address",
+      "Base URL that replaces the issuer's for calls from server to server. The check of the issuer stays as it is.")
+    static let clientID = Setting<Identifier>(
+      "clientID", .identifier("text"), required: true, example: "intercom", "The client as which Intercom is registered.")
+    static let clientSecret = Setting<Secret<String>>(
+      "clientSecret", .secret(), required: true, example: "{fromFile: /run/secrets/client-secret}", "The client's secret.")
+    static let clientAuthentication = DefaultedSetting<Configuration.ClientAuthentication>(
+      "clientAuthentication", .choice, default: .basic, "How the client proves itself: `client_secret_basic` or `client_secret_post`.")
+    static let scopes = DefaultedSetting<[Identifier]>(
+      "scopes", .list(of: .scope, 1...32), default: ["openid"],
+      "Scopes to ask for; `openid` must be among them. `offline_access` is reported: offline sessions outlive single logout.")
+    static let caFile = Setting<String>(
+      "caFile", .file, absence: "the system's authorities", "PEM file of certificate authorities to trust for the provider.")
+    static let tokenExchange = DefaultedSetting<Configuration.TokenExchangeForm>(
+      "tokenExchange", .choice, default: .rfc8693, "Form of token exchange: the standard's, or Keycloak's from before it.")
+    static let clockSkew = DefaultedSetting<Duration>(
+      "clockSkew", .duration(.zero ... .seconds(300)), default: .seconds(60), "How far the provider's clock may be off.")
+    static let rows = [
+      issuer.row(in: "provider"), internalURL.row(in: "provider"), clientID.row(in: "provider"), clientSecret.row(in: "provider"),
+      clientAuthentication.row(in: "provider"), scopes.row(in: "provider"), caFile.row(in: "provider"), tokenExchange.row(in: "provider"),
+      clockSkew.row(in: "provider"),
+    ]
+  }
+
+  enum Sessions {
+    static let store = DefaultedSetting<Configuration.SessionStoreKind>(
+      "store", .choice, default: .standard, "Where sessions live. `memory` ends them with the process and is the only one of this version.")
+    static let keys = Setting<[Secret<[UInt8]>]>(
+      "keys", .list(of: .sealingKey, 1...8), absence: "required unless `store` is `memory`; then drawn at the start",
+      example: "[{fromFile: /run/secrets/session-key}]",
+      "Keys that seal stored sessions: the first seals, all open. Rotate by putting a new one in front.")
+    static let idle = DefaultedSetting<Duration>(
+      "idle", .duration(.seconds(60) ... .seconds(30 * 86_400)), default: .seconds(86_400),
+      "A session that is not used for so long ends.")
+    static let absolute = DefaultedSetting<Duration>(
+      "absolute", .duration(.seconds(60) ... .seconds(90 * 86_400)), default: .seconds(7 * 86_400),
+      "A session ends after so long, used or not.")
+    static let cookieName = Setting<String>(
+      "cookieName", .cookieName, absence: "`__Host-intercom`, with an http base URL `intercom`", "The session cookie's name.")
+    static let sameSite = DefaultedSetting<Configuration.SameSite>(
+      "sameSite", .choice, default: .lax, "The session cookie's SameSite attribute; `none` needs an https base URL.")
+    static let userClaim = DefaultedSetting<Identifier>(
+      "userClaim", .identifier("claim"), default: "sub", "The claim that `/uuid` answers.")
+    static let rows = [
+      store.row(in: "sessions"), keys.row(in: "sessions"), idle.row(in: "sessions"), absolute.row(in: "sessions"),
+      cookieName.row(in: "sessions"), sameSite.row(in: "sessions"), userClaim.row(in: "sessions"),
+    ]
+  }
+
+  enum Route {
+    static let host = Setting<String>(
+      "host", .routeHost, absence: "the base URL's host",
+      "The host of the route, without port. Such a route takes no request of other hosts.")
+    static let path = Setting<String>(
+      "path", .routePath, absence: "required; with `host`: `/`", example: "/fs",
+      "The path prefix: it takes itself and everything below. The longest prefix wins. Intercom's own paths cannot be taken.")
+    static let upstream = Setting<WebURL>(
+      "upstream", .url, required: true, example: "http://127.0.0.1:9000", "Where requests go. A path in it comes before the request's.")
+    static let credential = Setting<Configuration.Credential>(
+      "credential", .credential, required: true, example: "{exchange: {audience: files}}",
+      """
+      What the upstream gets instead of the client's own credential: nothing (`none`), the session's access token (`accessToken`), or one \
+      of the maps below.
+      """)
+    static let methods = DefaultedSetting<MethodSet>(
+      "methods", .methods, default: .plain,
+      """
+      Allowed methods: `read` (GET, HEAD, OPTIONS), `plain` (these and POST, PUT, PATCH, DELETE), `webdav` (these and all of WebDAV), or a \
+      list. TRACE and CONNECT are never allowed.
+      """)
+    static let origins = Setting<[WebOrigin]>(
+      "origins", .list(of: .origin, 0...256), absence: "the top level's `origins`",
+      "Origins that may call this route, instead of the top level's.")
+    static let stripPrefix = DefaultedSetting<Bool>(
+      "stripPrefix", .boolean, default: false, "Remove `path` before the request goes to the upstream.")
+    static let cookies = DefaultedSetting<Configuration.CookieMode>(
+      "cookies", .choice, default: .isolate,
+      """
+      The upstream's cookies: `isolate` (the browser keeps them under the route's name, no other upstream sees them), `pass`, `drop`. \
+      Intercom's own cookies never go upstream.
+      """)
+    static let csrf = DefaultedSetting<Configuration.CSRFMode>(
+      "csrf", .choice, default: .default,
+      "Proof against forged requests: `default` (token, allowed Origin, or a same-origin read), `token` (the token for every method, GET too)."
+    )
+    static let bearer = Setting<Identifier>(
+      "bearer", .identifier("audience"), absence: "bearer tokens are not accepted",
+      "Accept bearer tokens for this audience from clients without a session cookie.")
+    static let encodedSlashes = Setting<Configuration.EncodedSlashes>(
+      "encodedSlashes", .choice, absence: "`pass` for the paths `/fs` and `/wiki`, else `refuse`",
+      "Whether `%2F` may stand in a request's path.")
+    static let isPublic = DefaultedSetting<Bool>(
+      "public", .boolean, default: false, "Let everybody in, without a session. Only with `credential: none`.")
+    static let rows: [SettingRow] = {
+      let section = "routes.*"
+      return [
+        host.row(in: section), path.row(in: section), upstream.row(in: section), credential.row(in: section),
+      ] + Credential.rows + [
+        methods.row(in: section), origins.row(in: section), stripPrefix.row(in: section), cookies.row(in: section), csrf.row(in: section),
+        bearer.row(in: section), encodedSlashes.row(in: section), isPublic.row(in: section),
+      ]
+    }()
+  }
+
+  enum Credential {
+    static let exchange = Setting<Configuration.Credential>("exchange", .exchange, "An access token exchanged for this backend (RFC 8693).")
+    static let basic = Setting<Configuration.Credential>(
+      "basic", .basic, "Basic authentication: a claim as user name, a shared secret as password.")
+    static let headers = Setting<Configuration.Credential>(
+      "headers", .headers, "Claims as header fields; the client's own fields of these names are removed.")
+    static let rows: [SettingRow] = {
+      let section = "routes.*.credential"
+      return [exchange.row(in: section)] + Exchange.rows + [basic.row(in: section)] + Basic.rows + [headers.row(in: section)]
+    }()
+  }
+
+  enum Exchange {
+    static let audience = Setting<Identifier>(
+      "audience", .identifier("audience"), required: true, example: "files", "The backend's audience.")
+    static let scope = Setting<Identifier>("scope", .scopes, "Scopes of the new token, with spaces between them.")
+    static let resource = Setting<WebURL>("resource", .url, "The backend's URI (RFC 8707).")
+    static let rows = [
+      audience.row(in: "routes.*.credential.exchange"), scope.row(in: "routes.*.credential.exchange"),
+      resource.row(in: "routes.*.credential.exchange"),
+    ]
+  }
+
+  enum Basic {
+    static let usernameClaim = Setting<Identifier>(
+      "usernameClaim", .identifier("claim"), required: true, example: "preferred_username", "The claim that becomes the user name.")
+    static let secret = Setting<Secret<String>>(
+      "secret", .secret(), required: true, example: "{fromFile: /run/secrets/portal-key}", "The password shared with the backend.")
+    static let rows = [usernameClaim.row(in: "routes.*.credential.basic"), secret.row(in: "routes.*.credential.basic")]
+  }
+
+  enum Admin {
+    static let listen = DefaultedSetting<ListenAddress>(
+      "listen", .listenAddress, default: ListenAddress(address: .v4([127, 0, 0, 1]), port: 8009),
+      "Address of `/livez`, `/readyz` and `/metrics`. Not for browsers: keep it away from users. `ADMIN_HOST` and `ADMIN_PORT` override its parts."
+    )
+    static let rows = [listen.row(in: "admin")]
+  }
+
+  enum Log {
+    static let level = DefaultedSetting<LogLevel>(
+      "level", .logLevel, default: .info,
+      "The least level that is written (JSON lines on standard error). Secrets are never written, at no level.")
+    static let rows = [level.row(in: "log")]
+  }
+
+  /// All rows in the order of the documentation.
+  static let rows: [SettingRow] =
+    Top.rows + Provider.rows + Sessions.rows + Route.rows + Admin.rows + Timeouts.rows + Limits.rows + Log.rows
+}

@@ -1,0 +1,106 @@
+import ConfigurationYAML
+import IntercomCore
+import Linux
+
+/// What became of a configuration file.
+package struct ConfigurationReading: Sendable {
+  /// Nil when there is at least one error.
+  package let configuration: Configuration?
+  /// Errors, in the order of the file.
+  package let errors: [ConfigurationFault]
+  package let warnings: [ConfigurationFault]
+}
+
+/// From a file and the environment to a configuration, or to everything that is wrong with it.
+package struct ConfigurationLoader: Sendable {
+  /// No configuration and no secret of one is larger.
+  static let largestFile = 1 << 20
+  static let largestSecret = 1 << 16
+
+  private let environment: [String: String]
+  private let readFile: ReadConfigurationFile
+
+  package init(environment: [String: String], readFile: @escaping ReadConfigurationFile = ConfigurationLoader.readFromDisk) {
+    self.environment = environment
+    self.readFile = readFile
+  }
+
+  /// Reads at most one MiB.
+  @Sendable package static func readFromDisk(_ path: String) throws(ConfigurationFileError) -> ConfigurationFile {
+    do throws(NamedFileError) {
+      return ConfigurationFile(try readNamedFile(path, limit: largestFile).bytes)
+    } catch {
+      throw ConfigurationFileError(error.reason)
+    }
+  }
+
+  /// Reads the file of this name.
+  package func load(_ path: String) -> ConfigurationReading {
+    do throws(NamedFileError) {
+      let file = try readNamedFile(path, limit: Self.largestFile)
+      return read(file.bytes, file: path, isReadableByOthers: file.isReadableByOthers)
+    } catch {
+      let fault = ConfigurationFault(
+        .start(of: path), "", "cannot read the file: \(error.reason)", "name a file that this process may read")
+      return ConfigurationReading(configuration: nil, errors: [fault], warnings: [])
+    }
+  }
+
+  /// Reads `bytes`, which `file` names in messages.
+  package func read(_ bytes: [UInt8], file: String, isReadableByOthers: Bool = false) -> ConfigurationReading {
+    read(ConfigurationReader(file: file, bytes: bytes, environment: overlay, readFile: readFile), file, isReadableByOthers)
+  }
+
+  func read(_ reader: ConfigurationReader, _ file: String, _ isReadableByOthers: Bool) -> ConfigurationReading {
+    var configuration: Configuration?
+    if reader.isReadable {
+      let draft = ConfigurationDraft(reader)
+      draft.check(reader, readFile)
+      configuration = draft.configuration()
+    }
+    if reader.holdsInlineSecrets, isReadableByOthers {
+      reader.add(
+        ConfigurationFault(
+          .start(of: file), "", "the file holds secrets and every user of this machine may read it",
+          "write 'fromFile: path' for secrets, or: chmod 600 \(file)", severity: .warning))
+    }
+    addIgnoredVariables(reader)
+    let faults = reader.finish()
+    var errors = faults.filter { $0.severity == .error }
+    if errors.isEmpty, configuration == nil {
+      // Every part that is missing has its fault; should one lack it, nothing starts all the same.
+      errors = [ConfigurationFault(.start(of: file), "", "the file cannot be used", "compare it with Examples/intercom.yaml")]
+    }
+    return ConfigurationReading(
+      configuration: errors.isEmpty ? configuration : nil, errors: errors, warnings: faults.filter { $0.severity == .warning })
+  }
+
+  /// `ADMIN_HOST` and `ADMIN_PORT` in the form of the overlay; the overlay's own variable wins.
+  private var overlay: [String: String] {
+    let host = environment["ADMIN_HOST"].flatMap { $0.isEmpty ? nil : $0 }
+    let port = environment["ADMIN_PORT"].flatMap { $0.isEmpty ? nil : $0 }
+    guard host != nil || port != nil, environment["INTERCOM_CFG_ADMIN__LISTEN"] == nil else { return environment }
+    let fallback = ConfigurationKeys.Admin.listen.fallback
+    let address = host ?? fallback.address.text
+    var all = environment
+    all["INTERCOM_CFG_ADMIN__LISTEN"] = "\(address.contains(":") ? "[\(address)]" : address):\(port ?? String(fallback.port))"
+    return all
+  }
+
+  /// Variables that only an Intercom Service reads: with a file they would be silently without effect.
+  private static let serviceVariables = [
+    "INTERCOM_URL", "ISSUER_BASE_URL", "KEYCLOAK_URL", "REALM_NAME", "ORIGIN_REGEX", "TOKEN_EXCHANGE_V2", "ENABLE_SESSION_COOKIE",
+    "SESSION_ROLLING_DURATION", "USER_UNIQUE_MAPPER", "USERNAME_CLAIM", "NC_URL", "XWIKI_URL", "MATRIX_URL", "NORDECK_URL", "PORTAL_URL",
+    "REDIS_HOST",
+  ]
+
+  private func addIgnoredVariables(_ reader: ConfigurationReader) {
+    let found = Self.serviceVariables.filter { environment[$0] != nil }
+    guard let first = found.first else { return }
+    reader.add(
+      ConfigurationFault(
+        .variable(first), "",
+        "ignored, since a configuration file is given" + (found.count > 1 ? " (\(found.joined(separator: ", ")))" : ""),
+        "write the setting into the file, or as INTERCOM_CFG_<SECTION>__<KEY>", severity: .warning))
+  }
+}

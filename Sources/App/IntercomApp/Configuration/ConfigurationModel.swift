@@ -1,0 +1,67 @@
+import ConfigurationYAML
+import HTTPMessage
+import IntercomCore
+
+extension ConfigurationDraft {
+  /// The configuration, when nothing that it needs is missing. Whether it is right is said by the collected faults.
+  func configuration() -> Configuration? {
+    guard let baseURL, let provider = provider.model else { return nil }
+    let models = routes.compactMap(\.model)
+    guard models.count == routes.count else { return nil }
+    return Configuration(
+      listen: listen.value, baseURL: baseURL.value, provider: provider,
+      origins: origins.value.filter { !$0.text.utf8.elementsEqual(baseURL.value.text.utf8) }, sessions: sessions.model, routes: models,
+      admin: Configuration.Admin(listen: admin.value), timeouts: timeoutsModel, limits: limitsModel,
+      log: Configuration.Log(level: log.value))
+  }
+
+  private var timeoutsModel: Configuration.Timeouts {
+    typealias Keys = ConfigurationKeys.Timeouts
+    func value(_ key: DefaultedSetting<Duration>) -> Duration { timeouts[key.setting.name]?.value ?? key.fallback }
+    return Configuration.Timeouts(
+      providerCall: value(Keys.providerCall), tokenOperation: value(Keys.tokenOperation), connect: value(Keys.connect),
+      upstreamHead: value(Keys.upstreamHead), upstreamIdle: value(Keys.upstreamIdle), clientHead: value(Keys.clientHead),
+      clientIdle: value(Keys.clientIdle), clientPace: value(Keys.clientPace), drain: value(Keys.drain))
+  }
+
+  private var limitsModel: Configuration.Limits {
+    typealias Keys = ConfigurationKeys.Limits
+    func value(_ key: DefaultedSetting<Int>) -> Int { limits[key.setting.name]?.value ?? key.fallback }
+    return Configuration.Limits(
+      target: value(Keys.target), field: value(Keys.field), head: value(Keys.head), fields: value(Keys.fields),
+      responseHead: value(Keys.responseHead), clientPace: value(Keys.clientPace), connections: value(Keys.connections),
+      loops: value(Keys.loops), workers: value(Keys.workers))
+  }
+}
+
+extension ConfigurationDraft.Provider {
+  fileprivate var model: Configuration.Provider? {
+    guard let issuer, let clientID, let clientSecret else { return nil }
+    return Configuration.Provider(
+      issuer: issuer.value, internalURL: internalURL?.value, clientID: clientID.value, clientSecret: clientSecret.value,
+      clientAuthentication: clientAuthentication.value, scopes: scopes.value, caFile: caFile?.value, tokenExchange: tokenExchange.value,
+      clockSkew: clockSkew.value)
+  }
+}
+
+extension ConfigurationDraft.Sessions {
+  fileprivate var model: Configuration.Sessions {
+    Configuration.Sessions(
+      store: store.value, keys: keys?.value ?? [], idle: idle.value, absolute: absolute.value, cookieName: cookieName?.value,
+      sameSite: sameSite.value, userClaim: userClaim.value)
+  }
+}
+
+extension ConfigurationDraft.Route {
+  /// The paths whose backends are known to use encoded slashes in file and page names (behaviour: "Requests and paths").
+  private static let slashPaths = ["/fs", "/wiki"]
+
+  fileprivate var model: Configuration.Route? {
+    guard let path, let upstream, let credential else { return nil }
+    let slashes = encodedSlashes?.value ?? (Self.slashPaths.contains(path.value) ? .pass : .refuse)
+    return Configuration.Route(
+      name: name.value, host: host?.value, path: path.value, upstream: upstream.value, credential: credential.value, methods: methods.value,
+      origins: origins?.value, stripPrefix: stripPrefix.value, cookies: cookies.value, csrf: csrf.value, bearer: bearer?.value,
+      encodedSlashes: slashes, isPublic: isPublic.value)
+  }
+}

@@ -1,0 +1,89 @@
+import ConfigurationYAML
+import IntercomCore
+import StrictJSON
+
+/// What `intercom config check` prints. It is made from the checked model only, whose secrets print themselves redacted.
+package struct ConfigurationReport {
+  private let file: String
+  private let reading: ConfigurationReading
+
+  package init(_ file: String, _ reading: ConfigurationReading) {
+    self.file = file
+    self.reading = reading
+  }
+
+  /// All faults, or `FILE: ok` with what will hold, and the warnings.
+  package var text: String {
+    var lines = reading.errors.map(\.description)
+    if let configuration = reading.configuration { lines += ["\(file): ok"] + Self.summary(configuration) }
+    lines += reading.warnings.map(\.description)
+    if !reading.errors.isEmpty { lines.append("\(file): \(Self.count(reading.errors.count, "fault"))") }
+    return lines.joined(separator: "\n") + "\n"
+  }
+
+  private static func count(_ number: Int, _ noun: String) -> String { "\(number) \(noun)\(number == 1 ? "" : "s")" }
+
+  /// One line per subject.
+  static func summary(_ configuration: Configuration) -> [String] {
+    let provider = configuration.provider
+    let sessions = configuration.sessions
+    let origins = configuration.origins.map(\.text)
+    var lines: [(String, String)] = [
+      ("listen", configuration.listen.map(\.description).joined(separator: ", ")),
+      ("base URL", configuration.baseURL.text),
+      ("provider", provider.issuer.text),
+      (
+        "client",
+        "\(provider.clientID), secret \(provider.clientSecret), \(provider.clientAuthentication.rawValue), "
+          + "scopes \(provider.scopes.map(\.description).joined(separator: " "))"
+      ),
+      ("redirect URI", "\(configuration.redirectURI) (register it at the provider)"),
+      ("back-channel", "\(configuration.backchannelLogoutURI) (register it at the provider)"),
+      ("origins", origins.isEmpty ? "none but the base URL's" : origins.joined(separator: ", ")),
+      (
+        "sessions",
+        "\(sessions.store.rawValue), \(count(sessions.keys.count, "key")), idle \(showDuration(sessions.idle)), "
+          + "absolute \(showDuration(sessions.absolute)), cookie \(configuration.cookieName), SameSite \(sessions.sameSite.rawValue)"
+      ),
+      ("admin", configuration.admin.listen.description),
+    ]
+    if let internalURL = provider.internalURL { lines.insert(("called at", internalURL.text), at: 3) }
+    lines += configuration.routes.map { ("route", summary($0)) }
+    return lines.map { name, value in "  " + name + String(repeating: " ", count: max(1, 14 - name.count)) + value }
+  }
+
+  private static func summary(_ route: Configuration.Route) -> String {
+    var parts = [
+      "\(route.name): \(route.host ?? "")\(route.path) -> \(route.upstream.text)",
+      ConfigurationKeys.Route.credential.shape.show(route.credential), ConfigurationKeys.Route.methods.setting.shape.show(route.methods),
+    ]
+    if route.stripPrefix { parts.append("prefix removed") }
+    if route.cookies != .isolate { parts.append("cookies \(route.cookies.rawValue)") }
+    if route.csrf != .default { parts.append("CSRF \(route.csrf.rawValue)") }
+    if let bearer = route.bearer { parts.append("bearer for \(bearer)") }
+    if let origins = route.origins { parts.append("origins " + origins.map(\.text).joined(separator: " ")) }
+    if route.isPublic { parts.append("public") }
+    return parts.joined(separator: "; ")
+  }
+
+  /// The same for programs.
+  package var json: [UInt8] {
+    let faults = (reading.errors + reading.warnings).sorted().map(Self.object)
+    let object: JSONObject = ["file": .string(file), "ok": .bool(reading.errors.isEmpty), "faults": .array(faults)]
+    return object.serialized + [UInt8(ascii: "\n")]
+  }
+
+  private static func object(_ fault: ConfigurationFault) -> JSONValue {
+    var object: JSONObject = [
+      "severity": .string(fault.severity.rawValue), "path": .string(fault.path), "problem": .string(fault.problem),
+      "remedy": .string(fault.remedy),
+    ]
+    if let place = fault.place.lineAndColumn {
+      object["line"] = .int64(Int64(place.line))
+      object["column"] = .int64(Int64(place.column))
+    } else {
+      object["variable"] = .string(fault.place.description)
+    }
+    return .object(object)
+  }
+}

@@ -1,0 +1,120 @@
+import ConfigurationYAML
+import HTTPMessage
+import IntercomCore
+
+/// Checks of routes, alone and against each other.
+struct RouteChecks {
+  /// Whether the engine speaks TLS to upstreams: the one place to change when it does.
+  private static let speaksTLSToUpstreams = false
+
+  /// First path segments that are Intercom's own on the base URL's host.
+  static let ownSegments = [
+    "silent", "callback", "login", "logout", "backchannel-logout", "session", "uuid", "healthz", "livez", "readyz", "metrics",
+  ]
+
+  private let draft: ConfigurationDraft
+  private let reader: ConfigurationReader
+
+  init(_ draft: ConfigurationDraft, _ reader: ConfigurationReader) {
+    self.draft = draft
+    self.reader = reader
+  }
+
+  func run() {
+    if draft.routes.isEmpty {
+      reader.add(
+        ConfigurationFault(
+          draft.routesPlace, "routes", "no routes: Intercom only signs users in and out",
+          "write 'routes:' and below it a name with path, upstream and credential", severity: .warning))
+    }
+    for route in draft.routes {
+      checkName(route)
+      checkPath(route)
+      checkUpstream(route)
+      checkPublic(route)
+      if route.bearer != nil, route.csrf.value == .token, let bearer = route.bearer {
+        reader.warn(
+          bearer, "a bearer token needs no CSRF token, which this route demands from sessions", "remove one of the two unless that is meant"
+        )
+      }
+    }
+    checkDoubles()
+  }
+
+  /// The name is a prefix of cookies and a label of metrics.
+  private func checkName(_ route: ConfigurationDraft.Route) {
+    let bytes = Array(route.name.value.utf8)
+    let isName = (1...32).contains(bytes.count) && bytes.allSatisfy { $0 &- 97 < 26 || $0 &- 48 < 10 || $0 == UInt8(ascii: "-") }
+    if !isName || bytes.first == UInt8(ascii: "-") {
+      reader.refuse(route.name, "the name of a route is used in cookies and metrics", "write 1 to 32 small letters, digits and '-'")
+    }
+  }
+
+  /// Whether the route shares its host with Intercom's own paths.
+  private func isOnBaseHost(_ route: ConfigurationDraft.Route) -> Bool {
+    guard let host = route.host else { return !route.hasHost }
+    return host.value.utf8.elementsEqual(draft.baseURL?.value.bracketedHost.utf8 ?? "".utf8)
+  }
+
+  private func checkPath(_ route: ConfigurationDraft.Route) {
+    guard let path = route.path, isOnBaseHost(route) else { return }
+    let first = path.value.split(separator: "/").first
+    guard let first else {
+      reader.refuse(path, "'/' would take Intercom's own paths", "write a prefix such as /app, or give the route a 'host' of its own")
+      return
+    }
+    if Self.ownSegments.contains(where: { $0.utf8.elementsEqual(first.utf8) }) {
+      reader.refuse(path, "/\(first) is Intercom's own", "choose another prefix, or give the route a 'host' of its own")
+    }
+  }
+
+  private func checkUpstream(_ route: ConfigurationDraft.Route) {
+    guard let upstream = route.upstream else { return }
+    let url = upstream.value
+    if url.scheme == .https, !Self.speaksTLSToUpstreams {
+      reader.refuse(upstream, "https to upstreams is not part of this version", "write http://… and protect the way there by other means")
+    }
+    if url.isLoopback, draft.listen.value.contains(where: { $0.port == url.port && Self.reaches($0, url) }) {
+      reader.refuse(upstream, "this is Intercom's own listener: requests would go in circles", "write the address of the backend")
+    }
+  }
+
+  /// Whether a connection to this loopback URL ends at the listener.
+  private static func reaches(_ listener: ListenAddress, _ url: WebURL) -> Bool {
+    let isAny = listener.address == .v4([0, 0, 0, 0]) || listener.address == .v6([UInt16](repeating: 0, count: 8))
+    guard !isAny, let address = url.address else { return isAny || listener.address.isLoopback }
+    return listener.address == address
+  }
+
+  private func checkPublic(_ route: ConfigurationDraft.Route) {
+    guard route.isPublic.value else { return }
+    if let credential = route.credential {
+      if case .none = credential.value {
+      } else {
+        reader.refuse(
+          credential, "a public route has no user whose credential could be sent", "write 'credential: none', or remove 'public'")
+      }
+    }
+    if let bearer = route.bearer { reader.refuse(bearer, "a public route asks for no token", "remove one of 'public' and 'bearer'") }
+    if route.csrf.value == .token {
+      reader.refuse(route.csrf, "a public route has no session to bind a token to", "remove one of 'public' and 'csrf'")
+    }
+    if !route.methods.value.subtracting(.read).methods.isEmpty {
+      reader.warn(route.isPublic, "everybody may change things behind this route", "write 'methods: read' unless that is meant")
+    }
+  }
+
+  private func checkDoubles() {
+    var seen: [String: ConfigurationDraft.Route] = [:]
+    for route in draft.routes {
+      guard let path = route.path else { continue }
+      let host = isOnBaseHost(route) ? "" : route.host?.value ?? ""
+      let key = host + path.value
+      if let first = seen[key] {
+        reader.refuse(path, "the route '\(first.name.value)' has the same host and path", "choose another path for one of them")
+      } else {
+        seen[key] = route
+      }
+    }
+  }
+}
