@@ -1,6 +1,5 @@
-/// The candidate that a person probably meant by `word`, if one is near: the same but for case, `_` and `-`, its
-/// beginning, or at most a third of its
-/// letters away.
+/// The candidate that a person probably meant by `word`, if one is near: the same but for case, `_` and `-`, one that begins with it, or at
+/// most a third of its letters away.
 package func suggestion(for word: String, among candidates: [String]) -> String? {
   let wanted = letters(word)
   if let same = candidates.first(where: { letters($0) == wanted }) { return same }

@@ -113,7 +113,10 @@ enum ConfigurationKeys {
       """)
     static let csrf = DefaultedSetting<Configuration.CSRFMode>(
       "csrf", .choice, default: .default,
-      "Proof against forged requests: `default` (token, allowed Origin, or a same-origin read), `token` (the token for every method, GET too)."
+      """
+      Proof against forged requests: `default` (the token, an allowed Origin, or a same-origin read), or `token` (the token for every \
+      method, GET too).
+      """
     )
     static let bearer = Setting<Identifier>(
       "bearer", .identifier("audience"), absence: "bearer tokens are not accepted",
@@ -168,7 +171,10 @@ enum ConfigurationKeys {
   enum Admin {
     static let listen = DefaultedSetting<ListenAddress>(
       "listen", .listenAddress, default: ListenAddress(address: .v4([127, 0, 0, 1]), port: 8009),
-      "Address of `/livez`, `/readyz` and `/metrics`. Not for browsers: keep it away from users. `ADMIN_HOST` and `ADMIN_PORT` override its parts."
+      """
+      Address of `/livez`, `/readyz` and `/metrics`. Not for browsers: keep it away from users. The variables `ADMIN_HOST` and \
+      `ADMIN_PORT` stand over its parts.
+      """
     )
     static let rows = [listen.row(in: "admin")]
   }

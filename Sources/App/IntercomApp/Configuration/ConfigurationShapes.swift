@@ -77,7 +77,8 @@ extension ValueShape where Value == String {
     }
   }
 
-  /// [RFC 6265 §4.1.1](https://www.rfc-editor.org/rfc/rfc6265#section-4.1.1), without `~`, which separates a route's name from its cookies'.
+  /// [RFC 6265 §4.1.1](https://www.rfc-editor.org/rfc/rfc6265#section-4.1.1), without `~`, which ends the route's
+  /// name in isolated cookies.
   static var cookieName: ValueShape {
     .scalar(type: "cookie name", example: "intercom") { (text: String) throws(ValueFault) -> String in
       guard (1...64).contains(text.utf8.count), text.utf8.allSatisfy({ $0 != UInt8(ascii: "~") && isTokenByte($0) }) else {
