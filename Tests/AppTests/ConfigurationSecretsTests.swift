@@ -133,15 +133,29 @@ struct ConfigurationSecretsTests {
     }
   }
 
-  @Test(
-    "binary and giant files are refused with one fault",
-    arguments: [
-      [UInt8](0...255), [UInt8](repeating: 0, count: 1 << 20), [UInt8](repeating: 0x61, count: 2 << 20),
-      Array("routes:\n".utf8) + Array(repeating: Array("  a: {path: /a}\n".utf8), count: 60_000).joined(),
-    ])
-  func binary(bytes: [UInt8]) {
-    let reading = ConfigurationLoader(environment: [:]).read(bytes, file: "c.yaml")
-    #expect(reading.configuration == nil)
-    #expect(!reading.errors.isEmpty)
+  /// Named, so that a result does not print a megabyte.
+  enum Hostile: String, CaseIterable, Sendable {
+    case everyByte, zeros, letters, repeatedKeys, tenThousandRoutes
+
+    var bytes: [UInt8] {
+      switch self {
+      case .everyByte: [UInt8](0...255)
+      case .zeros: [UInt8](repeating: 0, count: 1 << 20)
+      case .letters: [UInt8](repeating: 0x61, count: 2 << 20)
+      case .repeatedKeys: Array(("routes:\n" + String(repeating: "  a: {path: /a}\n", count: 30_000)).utf8)
+      case .tenThousandRoutes: Array(("routes:\n" + (0..<10_000).map { "  r\($0): {path: /a, pth: /\($0)}\n" }.joined()).utf8)
+      }
+    }
+  }
+
+  @Test("binary, giant and repeating files are refused within seconds", arguments: Hostile.allCases)
+  func hostile(file: Hostile) {
+    let clock = ContinuousClock()
+    let time = clock.measure {
+      let reading = ConfigurationLoader(environment: [:]).read(file.bytes, file: "c.yaml")
+      #expect(reading.configuration == nil)
+      #expect(!reading.errors.isEmpty)
+    }
+    #expect(time < .seconds(20), "\(time)")
   }
 }

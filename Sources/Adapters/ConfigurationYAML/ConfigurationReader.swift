@@ -1,3 +1,4 @@
+import IntercomCore
 import YAML
 
 /// A file that the configuration names: a secret, for example.
@@ -35,7 +36,7 @@ package final class ConfigurationReader {
   private struct SectionRecord {
     let path: String
     let entries: [YAMLNode.Entry]
-    var asked: [String] = []
+    var asked: Set<Identifier> = []
   }
 
   /// `file` is the name for messages and the directory for relative paths of secrets; `environment` is searched for `INTERCOM_CFG_…`.
@@ -89,9 +90,11 @@ package final class ConfigurationReader {
     var all = Set(collected)
     if isReadable {
       for section in sections {
-        for entry in section.entries where !section.asked.contains(where: { $0.utf8.elementsEqual(entry.key.utf8) }) {
+        for entry in section.entries where !section.asked.contains(Identifier(entry.key)) {
           let path = (section.path.isEmpty ? "" : section.path + ".") + printable(entry.key)
-          all.insert(ConfigurationFault(.file(file, entry.mark), path, "unknown key", Self.remedy(for: entry.key, among: section.asked)))
+          all.insert(
+            ConfigurationFault(
+              .file(file, entry.mark), path, "unknown key", Self.remedy(for: entry.key, among: section.asked.map(\.description).sorted())))
         }
       }
       for name in overlay.unknown {
@@ -106,7 +109,7 @@ package final class ConfigurationReader {
   private static func remedy(for key: String, among known: [String]) -> String {
     if let near = suggestion(for: key, among: known) { return "did you mean '\(near)'?" }
     guard known.count <= 16 else { return "remove it, or see docs/configuration.md" }
-    return "known here: " + known.sorted().joined(separator: ", ")
+    return "known here: " + known.joined(separator: ", ")
   }
 
   // MARK: For sections and values
@@ -114,14 +117,16 @@ package final class ConfigurationReader {
   func section(
     _ entries: [YAMLNode.Entry]?, place: ConfigurationPlace, path: String, pattern: [String], levels: [[UInt8]]
   ) -> ConfigurationSection {
-    sections.append(SectionRecord(path: path, entries: entries ?? []))
+    let all = entries ?? []
+    sections.append(SectionRecord(path: path, entries: all))
+    let positions = Dictionary(all.enumerated().map { (Identifier($0.element.key), $0.offset) }) { first, _ in first }
     return ConfigurationSection(
-      reader: self, id: sections.count - 1, entries: entries ?? [], place: place, path: path, pattern: pattern, levels: levels,
+      reader: self, id: sections.count - 1, entries: all, positions: positions, place: place, path: path, pattern: pattern, levels: levels,
       isReadable: entries != nil)
   }
 
   func asked(_ key: String, in id: Int, pattern: [String], isSecret: Bool = false) {
-    if sections.indices.contains(id) { sections[id].asked.append(key) }
+    if sections.indices.contains(id) { sections[id].asked.insert(Identifier(key)) }
     askedPaths.insert(pattern.joined(separator: "."))
     let variable = EnvironmentOverlay.name(of: pattern)
     if !variable.contains("*") {

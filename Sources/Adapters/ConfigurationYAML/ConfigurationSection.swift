@@ -1,3 +1,4 @@
+import IntercomCore
 import YAML
 
 /// A map of the configuration, with what the environment lays over it.
@@ -5,6 +6,8 @@ package struct ConfigurationSection {
   package let reader: ConfigurationReader
   let id: Int
   let entries: [YAMLNode.Entry]
+  /// Where each key stands in `entries`.
+  let positions: [Identifier: Int]
   package let place: ConfigurationPlace
   package let path: String
   /// The path with `*` for names that the operator chose.
@@ -71,7 +74,7 @@ package struct ConfigurationSection {
     case faulty
   }
 
-  private func entry(_ key: String) -> YAMLNode.Entry? { entries.first { $0.key.utf8.elementsEqual(key.utf8) } }
+  private func entry(_ key: String) -> YAMLNode.Entry? { positions[Identifier(key)].map { entries[$0] } }
 
   private func path(of key: String) -> String { (path.isEmpty ? "" : path + ".") + printable(key) }
 

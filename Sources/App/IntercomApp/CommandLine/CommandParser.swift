@@ -2,6 +2,7 @@ import ConfigurationYAML
 
 /// Reads a command line by the grammar. Options may stand before or after arguments, as `--name value` or `--name=value`; `--` ends them.
 package enum CommandParser {
+  /// What the words after the program's name ask for. Throws what is wrong with them and what to write instead.
   package static func parse(_ words: [String]) throws(UsageFault) -> Invocation {
     guard let first = words.first else { return .help(nil) }
     if isHelp(first) { return .help(nil) }

@@ -109,7 +109,8 @@ extension ValueShape where Value == Secret<[UInt8]> {
     let redacted: @Sendable (Secret<[UInt8]>) -> String = { $0.description }
     return ValueShape(type: "secret (base64url)", range: "at least 32 bytes", isSecret: true, show: redacted) { value in
       guard let text = ValueShape<Secret<String>>.secret().read(value) else { return nil }
-      let digits = text.reveal().utf8.filter { $0 != UInt8(ascii: "=") }
+      let isPadding: (UInt8) -> Bool = { $0 == UInt8(ascii: "=") }
+      let digits = Array(text.reveal().utf8.reversed().drop(while: isPadding).reversed())
       let remedy = "make one with: openssl rand -base64 32 | tr '+/' '-_'"
       guard digits.count <= 1024, let key = Base64URL.decode(digits) else {
         value.refuse("the key is not base64url", remedy)
