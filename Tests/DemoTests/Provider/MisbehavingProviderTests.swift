@@ -68,8 +68,8 @@ struct MisbehavingProviderTests {
     let matches = claims["at_hash"]?.string == Algorithm.es256.leftHalfHash(of: Array((access?.string ?? "").utf8))
     for name: Identifier in ["jti", "at_hash", "sid"] { claims[name] = nil }
     let verified = (try? keys?.verify(parsed)) != nil
-    return
-      "\(parsed.algorithmName) \(parsed.keyID?.description ?? "-") \(verified) \(matches) \(String(decoding: claims.serialized, as: UTF8.self))"
+    let text = String(decoding: claims.serialized, as: UTF8.self)
+    return "\(parsed.algorithmName) \(parsed.keyID?.description ?? "-") \(verified) \(matches) \(text)"
   }
 
   @Test("tells the truth when nothing else is asked")

@@ -98,7 +98,7 @@ extension ProviderCore {
   }
 
   /// The form was sent.
-  mutating func signIn(_ form: FormFields, sessionCookies: [String], signInCookies: [String], now: WallInstant) -> SignInOutcome {
+  mutating func signIn(_ form: ProviderParameters, sessionCookies: [String], signInCookies: [String], now: WallInstant) -> SignInOutcome {
     let stale = "This sign-in page is too old or belongs to another browser. Go back to the application and start again."
     guard let sealed = form["request"], let (parameters, binding) = open(sealed, bindings: signInCookies, purpose: "sign-in", now: now),
       case .success(let request) = read(parameters)
@@ -139,7 +139,7 @@ extension ProviderCore {
     var pairs = [("code", code)]
     if let state = request.state { pairs.append(("state", state)) }
     pairs.append(("iss", configuration.issuer))
-    return FormFields.append(pairs, to: request.redirectURI)
+    return ProviderParameters.append(pairs, to: request.redirectURI)
   }
 
   /// An error for the client, with `iss` ([RFC 9207 §2](https://www.rfc-editor.org/rfc/rfc9207#section-2)).
@@ -147,7 +147,7 @@ extension ProviderCore {
     var pairs = [("error", fault.code.rawValue), ("error_description", fault.description)]
     if let state { pairs.append(("state", state)) }
     pairs.append(("iss", configuration.issuer))
-    return FormFields.append(pairs, to: redirectURI)
+    return ProviderParameters.append(pairs, to: redirectURI)
   }
 
   // MARK: Reading the request
@@ -156,8 +156,8 @@ extension ProviderCore {
   struct Unusable: Error { let outcome: AuthorizationOutcome }
 
   func read(_ parameters: [UInt8]) -> Result<SignInRequest, Unusable> {
-    let form: FormFields
-    do { form = try FormFields(parameters) } catch {
+    let form: ProviderParameters
+    do { form = try ProviderParameters(parameters) } catch {
       return .failure(Unusable(outcome: .refused("The application sent a request that cannot be read: \(error.description).")))
     }
     guard let client = self.client(form.identifier("client_id")) else {
@@ -171,7 +171,7 @@ extension ProviderCore {
     }
   }
 
-  private func request(_ form: FormFields, _ client: ProviderClient, _ redirectURI: String) throws(ProviderFault) -> SignInRequest {
+  private func request(_ form: ProviderParameters, _ client: ProviderClient, _ redirectURI: String) throws(ProviderFault) -> SignInRequest {
     guard form["request"] == nil else { throw ProviderFault(.requestNotSupported, "request objects are not supported") }
     guard form["request_uri"] == nil else { throw ProviderFault(.requestURINotSupported, "request_uri is not supported") }
     guard let type = form.identifier("response_type") else { throw ProviderFault(.invalidRequest, "response_type is missing") }
@@ -202,7 +202,7 @@ extension ProviderCore {
   private static let knownScopes: Set<Identifier> = ["openid", "profile", "email", "offline_access"]
 
   /// [RFC 7636 §4.3](https://www.rfc-editor.org/rfc/rfc7636#section-4.3); `plain` is not offered.
-  private func challenge(_ form: FormFields, _ client: ProviderClient) throws(ProviderFault) -> Identifier? {
+  private func challenge(_ form: ProviderParameters, _ client: ProviderClient) throws(ProviderFault) -> Identifier? {
     guard let challenge = form.identifier("code_challenge") else {
       guard !client.requiresPKCE, client.secret != nil, form["code_challenge_method"] == nil else {
         throw ProviderFault(.invalidRequest, "code_challenge is missing")

@@ -53,13 +53,13 @@ package actor DemoProvider {
     event { core, now in core.authorize(parameters, sessionCookies: jar.session, signInCookies: jar.signIn, now: now) }
   }
 
-  func signIn(_ form: FormFields, _ jar: RequestCookies) async -> SignInOutcome {
+  func signIn(_ form: ProviderParameters, _ jar: RequestCookies) async -> SignInOutcome {
     let outcome = event { core, now in core.signIn(form, sessionCookies: jar.session, signInCookies: jar.signIn, now: now) }
     if case .redirect(_, _, let deliveries) = outcome { await deliver(deliveries) }
     return outcome
   }
 
-  func token(_ form: FormFields, authorization: String?) -> Result<[UInt8], ProviderFault> {
+  func token(_ form: ProviderParameters, authorization: String?) -> Result<[UInt8], ProviderFault> {
     event { core, now in
       do throws(ProviderFault) { return .success(try core.token(form, authorization: authorization, now: now).serialized) } catch {
         return .failure(error)
@@ -75,7 +75,7 @@ package actor DemoProvider {
     }
   }
 
-  func revoke(_ form: FormFields, authorization: String?) -> Result<[UInt8], ProviderFault> {
+  func revoke(_ form: ProviderParameters, authorization: String?) -> Result<[UInt8], ProviderFault> {
     event { core, now in
       do throws(ProviderFault) {
         try core.revoke(form, authorization: authorization, now: now)
@@ -90,7 +90,7 @@ package actor DemoProvider {
     return outcome
   }
 
-  func confirmEndSession(_ form: FormFields, _ jar: RequestCookies) async -> EndSessionOutcome {
+  func confirmEndSession(_ form: ProviderParameters, _ jar: RequestCookies) async -> EndSessionOutcome {
     let outcome = event { core, now in core.confirmEndSession(form, sessionCookies: jar.session, signInCookies: jar.signIn, now: now) }
     await deliver(outcome.deliveries)
     return outcome
@@ -122,9 +122,10 @@ package actor DemoProvider {
 
   /// [Back-Channel Logout 1.0 §2.5](https://openid.net/specs/openid-connect-backchannel-1_0.html#BCRequest).
   private static func post(_ delivery: LogoutDelivery, _ transport: any HTTPTransport, deadline: MonotonicInstant) async -> Int? {
-    let body = FormFields.encode([("logout_token", delivery.token.reveal())])
+    var form = FormFields()
+    form.append("logout_token", delivery.token.reveal())
     let request = OutboundRequest(
-      .post, delivery.url, fields: Fields(["Content-Type": "application/x-www-form-urlencoded"]), body: Array(body.utf8),
+      .post, delivery.url, fields: Fields(["Content-Type": "application/x-www-form-urlencoded"]), body: form.encoded,
       maximumResponseBytes: 65_536)
     return try? await transport.send(request, deadline: deadline).status.code
   }
@@ -134,32 +135,32 @@ package actor DemoProvider {
 struct ProviderCookies: Sendable {
   let session: String
   let signIn: String
-  private let attributes: String
 
-  /// SameSite=Lax: the hidden frame of a portal below the same registrable domain still carries them.
+  private let isSecure: Bool
+
   init(_ urls: ProviderURLs) {
-    let prefix = urls.isSecure ? "__Host-" : ""
+    isSecure = urls.isSecure
+    let prefix = isSecure ? "__Host-" : ""
     session = prefix + "id-session"
     signIn = prefix + "id-sign-in"
-    attributes = "; Path=/; HttpOnly; SameSite=Lax" + (urls.isSecure ? "; Secure" : "")
   }
 
-  func set(_ name: String, _ value: String) -> String { "\(name)=\(value)\(attributes)" }
-  func drop(_ name: String) -> String { "\(name)=\(attributes); Max-Age=0" }
+  /// SameSite=Lax: the hidden frame of a portal below the same registrable domain still carries it.
+  private func cookie(_ name: String, _ value: String) -> SetCookie? { try? SetCookie(name, Secret(value), isSecure: isSecure) }
 
+  func set(_ name: String, _ value: String, on response: inout Response) {
+    if let cookie = cookie(name, value) { response.fields.append("Set-Cookie", cookie.headerValue) }
+  }
+
+  func drop(_ name: String, on response: inout Response) {
+    if let cookie = cookie(name, "") { response.fields.append("Set-Cookie", cookie.deletion) }
+  }
+
+  /// At most four values of each: more are nobody's mistake.
   func read(_ request: Request) -> RequestCookies {
-    var found = RequestCookies()
-    for field in request.fields.values("cookie") {
-      for pair in field.split(separator: UInt8(ascii: ";")) {
-        let trimmed = pair.drop { $0 == 0x20 }
-        guard let equals = trimmed.firstIndex(of: UInt8(ascii: "=")) else { continue }
-        let name = Identifier(bytes: trimmed[..<equals])
-        let value = String(decoding: trimmed[(equals + 1)...], as: UTF8.self)
-        if name == Identifier(session), found.session.count < 4 { found.session.append(value) }
-        if name == Identifier(signIn), found.signIn.count < 4 { found.signIn.append(value) }
-      }
-    }
-    return found
+    let header = CookieHeader(request.fields)
+    func texts(_ name: String) -> [String] { header.values(name).prefix(4).map { String(decoding: $0.reveal(), as: UTF8.self) } }
+    return RequestCookies(session: texts(session), signIn: texts(signIn))
   }
 }
 

@@ -24,8 +24,8 @@ extension ProviderCore {
   mutating func endSession(
     _ parameters: [UInt8], sessionCookies: [String], signInCookies: [String], now: WallInstant
   ) -> EndSessionOutcome {
-    let form: FormFields
-    do { form = try FormFields(parameters) } catch {
+    let form: ProviderParameters
+    do { form = try ProviderParameters(parameters) } catch {
       return EndSessionOutcome(page: .refused("The application sent a request that cannot be read: \(error.description)."))
     }
     var hinted: JSONObject?
@@ -60,7 +60,7 @@ extension ProviderCore {
 
   /// The person confirmed.
   mutating func confirmEndSession(
-    _ form: FormFields, sessionCookies: [String], signInCookies: [String], now: WallInstant
+    _ form: ProviderParameters, sessionCookies: [String], signInCookies: [String], now: WallInstant
   ) -> EndSessionOutcome {
     guard let sealed = form["request"], let (target, _) = open(sealed, bindings: signInCookies, purpose: "sign-out", now: now) else {
       return EndSessionOutcome(page: .refused("This page is too old or belongs to another browser."))
@@ -72,11 +72,11 @@ extension ProviderCore {
   }
 
   /// Where to go afterwards: only to an address that is registered for the client, byte for byte (§3).
-  private func redirect(_ form: FormFields, _ client: ProviderClient?) throws(ProviderFault) -> String? {
+  private func redirect(_ form: ProviderParameters, _ client: ProviderClient?) throws(ProviderFault) -> String? {
     guard let uri = form["post_logout_redirect_uri"] else { return nil }
     guard let client, client.postLogoutRedirectURIs.contains(where: { Identifier($0) == Identifier(uri) }) else {
       throw ProviderFault(.invalidRequest, "post_logout_redirect_uri is not registered")
     }
-    return FormFields.append(form["state"].map { [("state", $0)] } ?? [], to: uri)
+    return ProviderParameters.append(form["state"].map { [("state", $0)] } ?? [], to: uri)
   }
 }

@@ -1,4 +1,5 @@
 import Cryptography
+import HTTPMessage
 import IntercomCore
 import JOSE
 import StrictJSON
@@ -136,7 +137,7 @@ struct ProviderCore {
 
   /// Client authentication ([RFC 6749 §2.3](https://www.rfc-editor.org/rfc/rfc6749#section-2.3)): `client_secret_basic`,
   /// `client_secret_post`, or none for public clients; never two ways at once.
-  func authenticate(_ form: FormFields, authorization: String?) throws(ProviderFault) -> ProviderClient {
+  func authenticate(_ form: ProviderParameters, authorization: String?) throws(ProviderFault) -> ProviderClient {
     let failed = ProviderFault(.invalidClient, "client authentication failed")
     var id = form.identifier("client_id")
     var secret = form["client_secret"]
@@ -162,10 +163,10 @@ struct ProviderCore {
   static func basic(_ authorization: String) -> (user: String, password: String)? {
     let parts = authorization.utf8.split(separator: UInt8(ascii: " "))
     guard parts.count == 2, parts[0].map({ $0 | 0x20 }) == Array("basic".utf8), let bytes = Base64.decode(Array(parts[1])),
-      let colon = bytes.firstIndex(of: UInt8(ascii: ":")), let user = FormFields.decode(bytes[..<colon]),
-      let password = FormFields.decode(bytes[(colon + 1)...])
+      let colon = bytes.firstIndex(of: UInt8(ascii: ":")), let user = PercentCoding.decode(bytes[..<colon], plusIsSpace: true),
+      let password = PercentCoding.decode(bytes[(colon + 1)...], plusIsSpace: true)
     else { return nil }
-    return (user, password)
+    return (String(decoding: user, as: UTF8.self), String(decoding: password, as: UTF8.self))
   }
 
   /// The token of `Authorization: Bearer` ([RFC 6750 §2.1](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)).

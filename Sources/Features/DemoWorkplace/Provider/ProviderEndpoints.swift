@@ -87,15 +87,15 @@ extension DemoProvider {
   }
 
   private nonisolated func sendPage(_ path: ProviderPath, _ bytes: [UInt8], _ request: Request) async -> Response {
-    let form: FormFields
-    do { form = try FormFields(bytes) } catch {
+    let form: ProviderParameters
+    do { form = try ProviderParameters(bytes) } catch {
       return document(400, ProviderPages.message(title: "This cannot go on", text: "The form cannot be read."))
     }
     guard path == .signIn else { return page(await confirmEndSession(form, cookies.read(request))) }
     switch await signIn(form, cookies.read(request)) {
     case .redirect(let url, let cookie, _):
       var response = redirect(url)
-      if let cookie { response.fields.append("Set-Cookie", cookies.set(cookies.session, cookie)) }
+      if let cookie { cookies.set(cookies.session, cookie, on: &response) }
       return response
     case .again(let page): return await show(page)
     case .refused(let why): return document(400, ProviderPages.message(title: "Please start again", text: why))
@@ -104,7 +104,7 @@ extension DemoProvider {
 
   private nonisolated func show(_ page: SignInPage) async -> Response {
     var response = document(200, ProviderPages.signIn(page, action: urls.path(.signIn), hint: await hint()))
-    response.fields.append("Set-Cookie", cookies.set(cookies.signIn, page.binding))
+    cookies.set(cookies.signIn, page.binding, on: &response)
     return response
   }
 
@@ -116,9 +116,9 @@ extension DemoProvider {
     case .refused(let why): response = document(400, ProviderPages.message(title: "This cannot go on", text: why))
     case .confirm(let request, let binding):
       response = document(200, ProviderPages.confirmSignOut(request: request, action: urls.path(.confirmSignOut)))
-      response.fields.append("Set-Cookie", cookies.set(cookies.signIn, binding))
+      cookies.set(cookies.signIn, binding, on: &response)
     }
-    if outcome.dropsCookie { response.fields.append("Set-Cookie", cookies.drop(cookies.session)) }
+    if outcome.dropsCookie { cookies.drop(cookies.session, on: &response) }
     return response
   }
 
@@ -141,8 +141,8 @@ extension DemoProvider {
   // MARK: Clients' own requests
 
   private nonisolated func backChannel(_ path: ProviderPath, _ bytes: [UInt8], _ request: Request) async -> Response {
-    let form: FormFields
-    do { form = try FormFields(bytes) } catch { return oauth(.failure(error)) }
+    let form: ProviderParameters
+    do { form = try ProviderParameters(bytes) } catch { return oauth(.failure(error)) }
     let credentials = authorization(request)
     return oauth(path == .token ? await token(form, authorization: credentials) : await revoke(form, authorization: credentials))
   }

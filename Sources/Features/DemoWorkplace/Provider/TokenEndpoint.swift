@@ -10,7 +10,7 @@ extension ProviderCore {
   private static let jwtType: Identifier = "urn:ietf:params:oauth:token-type:jwt"
 
   /// The answer to a client that has authenticated.
-  mutating func token(_ form: FormFields, authorization: String?, now: WallInstant) throws(ProviderFault) -> JSONObject {
+  mutating func token(_ form: ProviderParameters, authorization: String?, now: WallInstant) throws(ProviderFault) -> JSONObject {
     let client = try authenticate(form, authorization: authorization)
     switch form.identifier("grant_type") {
     case .none: throw ProviderFault(.invalidRequest, "grant_type is missing")
@@ -22,7 +22,7 @@ extension ProviderCore {
   }
 
   /// [RFC 6749 §4.1.3](https://www.rfc-editor.org/rfc/rfc6749#section-4.1.3). A code that comes twice revokes what it gave (§10.5).
-  private mutating func redeem(_ form: FormFields, _ client: ProviderClient, now: WallInstant) throws(ProviderFault) -> JSONObject {
+  private mutating func redeem(_ form: ProviderParameters, _ client: ProviderClient, now: WallInstant) throws(ProviderFault) -> JSONObject {
     guard let code = form["code"] else { throw ProviderFault(.invalidRequest, "code is missing") }
     let key = Self.hash(code)
     let failed = ProviderFault(.invalidGrant, "the code is not valid")
@@ -61,7 +61,8 @@ extension ProviderCore {
 
   /// [RFC 6749 §6](https://www.rfc-editor.org/rfc/rfc6749#section-6). With rotation, a refresh token that was used before means that
   /// somebody has a copy: the family ends.
-  private mutating func refresh(_ form: FormFields, _ client: ProviderClient, now: WallInstant) throws(ProviderFault) -> JSONObject {
+  private mutating func refresh(_ form: ProviderParameters, _ client: ProviderClient, now: WallInstant) throws(ProviderFault) -> JSONObject
+  {
     guard let text = form["refresh_token"] else { throw ProviderFault(.invalidRequest, "refresh_token is missing") }
     let failed = ProviderFault(.invalidGrant, "the refresh token is not valid")
     let familyID = Identifier(bytes: text.utf8.prefix { $0 != UInt8(ascii: ".") })
@@ -105,8 +106,9 @@ extension ProviderCore {
 
   /// [RFC 8693 §2](https://www.rfc-editor.org/rfc/rfc8693#section-2), within one realm: a confidential client that the subject token was
   /// issued to, or is meant for, gets one for a single audience it is permitted.
-  private func checkExchange(_ form: FormFields, _ client: ProviderClient) throws(ProviderFault) -> (subject: String, audience: Identifier)
-  {
+  private func checkExchange(_ form: ProviderParameters, _ client: ProviderClient) throws(ProviderFault) -> (
+    subject: String, audience: Identifier
+  ) {
     guard client.secret != nil else { throw ProviderFault(.unauthorizedClient, "public clients may not exchange tokens") }
     guard let subject = form["subject_token"], let type = form.identifier("subject_token_type") else {
       throw ProviderFault(.invalidRequest, "subject_token and subject_token_type are required")
@@ -124,7 +126,8 @@ extension ProviderCore {
     return (subject, audience)
   }
 
-  private mutating func exchange(_ form: FormFields, _ client: ProviderClient, now: WallInstant) throws(ProviderFault) -> JSONObject {
+  private mutating func exchange(_ form: ProviderParameters, _ client: ProviderClient, now: WallInstant) throws(ProviderFault) -> JSONObject
+  {
     let (subject, audience) = try checkExchange(form, client)
     let claims: JSONObject
     let familyID: Identifier
@@ -176,7 +179,7 @@ extension ProviderCore {
   }
 
   /// [RFC 7009 §2](https://www.rfc-editor.org/rfc/rfc7009#section-2): an unknown token is no error; another client's is refused.
-  mutating func revoke(_ form: FormFields, authorization: String?, now: WallInstant) throws(ProviderFault) {
+  mutating func revoke(_ form: ProviderParameters, authorization: String?, now: WallInstant) throws(ProviderFault) {
     let client = try authenticate(form, authorization: authorization)
     guard let text = form["token"] else { throw ProviderFault(.invalidRequest, "token is missing") }
     let foreign = ProviderFault(.unauthorizedClient, "the token belongs to another client")
