@@ -1,4 +1,5 @@
 import Cryptography
+import HTTPMessage
 import IntercomCore
 
 /// What comes to the redirect URI ([OIDC Core §3.1.2.5](https://openid.net/specs/openid-connect-core-1_0.html#AuthResponse)): shape checked,
@@ -22,17 +23,17 @@ package struct AuthorizationResponse: Sendable {
   package static func parse(_ query: [UInt8]?) throws(OIDCError) -> AuthorizationResponse {
     guard let query, !query.isEmpty else { throw OIDCError(.invalidResponse, "the query is missing") }
     guard query.count <= maximumQueryBytes else { throw OIDCError(.invalidResponse, "the query is too large") }
-    let fields: UniqueFields
-    do { fields = try UniqueFields(query) } catch { throw OIDCError(.invalidResponse, "the query is malformed") }
+    let fields: FormFields
+    do { fields = try FormFields(parsing: query) } catch { throw OIDCError(.invalidResponse, "the query is malformed") }
     func value(_ name: String, maximum: Int) throws(OIDCError) -> String? {
-      switch fields.field(name) {
+      switch fields.occurrence(name) {
       case .absent: return nil
       case .repeated: throw OIDCError(.invalidResponse, "\(name) is there more than once")
-      case .once(let text):
-        guard !text.isEmpty else { throw OIDCError(.invalidResponse, "\(name) is empty") }
-        guard text.utf8.count <= maximum else { throw OIDCError(.invalidResponse, "\(name) is too large") }
-        guard text.utf8.allSatisfy({ $0 >= 0x20 && $0 < 0x7f }) else { throw OIDCError(.invalidResponse, "\(name) has forbidden bytes") }
-        return text
+      case .once(let bytes):
+        guard !bytes.isEmpty else { throw OIDCError(.invalidResponse, "\(name) is empty") }
+        guard bytes.count <= maximum else { throw OIDCError(.invalidResponse, "\(name) is too large") }
+        guard bytes.allSatisfy({ $0 >= 0x20 && $0 < 0x7f }) else { throw OIDCError(.invalidResponse, "\(name) has forbidden bytes") }
+        return String(decoding: bytes, as: UTF8.self)
       }
     }
     let code = try value("code", maximum: 4_096)

@@ -1,6 +1,7 @@
+import HTTPMessage
 import IntercomCore
 
-/// An absolute http or https URL without user information and fragment, as endpoints, issuers and redirect URIs must be.
+/// An `HTTPURL` with its spelling kept: issuers and redirect URIs are compared and sent byte for byte as they are written.
 package struct EndpointURL: Sendable, Hashable {
   package let text: Identifier
   /// `http` or `https`.
@@ -8,22 +9,14 @@ package struct EndpointURL: Sendable, Hashable {
   /// Scheme, host and port as written: `https://id.example:8443`.
   package let origin: Identifier
 
-  /// Printable ASCII of RFC 3986 only, at most 2048 bytes; nil for anything else.
+  /// What `HTTPURL` reads, with the scheme in lower case and at most 2048 bytes; nil for anything else.
   package init?(_ text: String) {
     let bytes = Array(text.utf8)
-    guard bytes.count <= 2_048, bytes.allSatisfy({ $0 > 0x20 && $0 < 0x7f && !"\"<>\\^`{|}#".utf8.contains($0) }) else { return nil }
-    let scheme: String
-    if bytes.starts(with: "https://".utf8) {
-      scheme = "https"
-    } else if bytes.starts(with: "http://".utf8) {
-      scheme = "http"
-    } else {
-      return nil
-    }
+    guard bytes.count <= 2_048, HTTPURL(bytes: bytes) != nil else { return nil }
+    let scheme = bytes.starts(with: "https://".utf8) ? "https" : "http"
+    guard bytes.starts(with: "\(scheme)://".utf8) else { return nil }
     let start = scheme.utf8.count + 3
     let end = bytes[start...].firstIndex { $0 == UInt8(ascii: "/") || $0 == UInt8(ascii: "?") } ?? bytes.count
-    let authority = bytes[start..<end]
-    guard let first = authority.first, first != UInt8(ascii: ":"), authority.allSatisfy(Self.isAuthorityByte) else { return nil }
     self.text = Identifier(text)
     self.scheme = Identifier(scheme)
     origin = Identifier(bytes: bytes[..<end])
@@ -38,13 +31,6 @@ package struct EndpointURL: Sendable, Hashable {
 
   /// What follows the origin.
   package var pathAndQuery: Identifier { Identifier(bytes: text.bytes.dropFirst(origin.bytes.count)) }
-
-  private static func isAuthorityByte(_ byte: UInt8) -> Bool {
-    switch byte {
-    case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"): true
-    default: ".-_:[]".utf8.contains(byte)
-    }
-  }
 }
 
 /// Where calls from server to server go when the provider is reached inside under another address than browsers use.

@@ -97,12 +97,12 @@ package enum LogoutForm {
   /// The value of `logout_token`.
   package static func token(_ body: [UInt8]) throws(Failure) -> Secret<[UInt8]> {
     guard body.count <= maximumBytes else { throw .tooLarge }
-    let fields: UniqueFields
-    do { fields = try UniqueFields(body) } catch { throw .malformed }
-    switch fields.field("logout_token") {
-    case .absent, .once(""): throw .missing
+    let fields: FormFields
+    do { fields = try FormFields(parsing: body, maximumBytes: maximumBytes) } catch { throw .malformed }
+    switch fields.occurrence("logout_token") {
+    case .absent, .once([]): throw .missing
     case .repeated: throw .repeated
-    case .once(let text): return Secret(Array(text.utf8))
+    case .once(let bytes): return Secret(bytes)
     }
   }
 }

@@ -66,7 +66,7 @@ enum ClientAuthentication {
     switch client.authentication {
     case .basic:
       // Both halves are form-encoded before they are joined (RFC 6749 §2.3.1): a colon in the id stays unambiguous.
-      let pair = FormURLEncoded.encode(client.clientID.description) + ":" + FormURLEncoded.encode(client.clientSecret.reveal())
+      let pair = PercentCoding.encode(client.clientID.description) + ":" + PercentCoding.encode(client.clientSecret.reveal())
       fields.append("Authorization", "Basic " + Base64.encode(Array(pair.utf8)))
     case .post:
       pairs.append(("client_id", client.clientID.description))
