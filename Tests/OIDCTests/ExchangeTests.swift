@@ -68,7 +68,9 @@ struct ExchangeTests {
 
   @Test("Fault 25: a token that is broader or of another person is never handed on", arguments: broader)
   func mismatch(_ change: ClaimChange) async throws {
-    #expect(await oidcError { try await exchange(token: change.changes) }?.code == .exchangeMismatch)
+    let error = await oidcError { try await exchange(token: change.changes) }
+    #expect(error?.code == .exchangeMismatch)
+    #expect(change.explains(error), "\(String(describing: error))")
   }
 
   @Test("Fault 25: the session's own token, or a token of another type, is never handed on")

@@ -74,6 +74,7 @@ struct LogoutTokenTests {
     let error = await oidcError { try await verify(change.changes) }
     #expect(error?.code == .invalidLogoutToken)
     #expect(error?.origin == .client)
+    #expect(change.explains(error), "\(String(describing: error))")
   }
 
   @Test("A token of another type is no logout token", arguments: ["JWT", "at+jwt", "", "logout", "secevent+jwt"])

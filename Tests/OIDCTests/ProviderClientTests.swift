@@ -127,6 +127,11 @@ struct ProviderClientTests {
     ])
   func endpoints(_ change: ClaimChange) async throws {
     #expect(try await code { $0.metadata = change.changes } == .providerUnavailable)
+    let provider = try ProviderDouble()
+    provider.lies.metadata = change.changes
+    let client = try provider.configuration()
+    let answer = try await provider.transport.send(ProviderMetadata.request(client), deadline: provider.time.monotonicNow())
+    #expect(change.explains(await oidcError { try ProviderMetadata.parse(answer, client) }))
   }
 
   @Test(

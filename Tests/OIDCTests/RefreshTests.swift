@@ -45,6 +45,7 @@ struct RefreshTests {
     let error = await oidcError {
       try await refresh(change.changes, original: ["sub": change.changes["sub"] == nil ? "alice-id" : "älice"])
     }
+    #expect(change.explains(error), "\(String(describing: error))")
     #expect(error?.code == .invalidIDToken)
   }
 
