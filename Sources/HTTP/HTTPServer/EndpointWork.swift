@@ -137,7 +137,7 @@ private struct EndpointRun: Sendable {
   private func stream(
     _ response: Response, _ length: Int?, _ produce: @Sendable (any ResponseWriter) async throws -> Void, _ request: Request
   ) async {
-    guard let lines = FieldLines.render(response.fields) else { return await fail(EndpointFault.badFields, request) }
+    guard let lines = EndpointFieldLines.render(response.fields) else { return await fail(EndpointFault.badFields, request) }
     let begun = await actor.withLoop { loop in loop.exchange(id)?.beginStream(response.status, lines, length: length) ?? false }
     guard begun else { return }
     do {

@@ -26,6 +26,8 @@ package class Exchange: TCPConnection {
 
   package final let server: ServerLoop
   package final let peer: SocketAddress
+  /// The client's address as text, without its port.
+  package final private(set) lazy var peerText: [UInt8] = Array(peer.ip.description.utf8)
   final var phase = Phase.idle
   private final var sequence: UInt32 = 0
 
@@ -56,7 +58,7 @@ package class Exchange: TCPConnection {
   final var isAnswerDone = false
   /// Field lines, each with its CRLF, that every answer of this exchange gets, errors too (CORS and Vary).
   package final var answerLines: [UInt8] = []
-  final var sink: (any ExchangeSink)?
+  package final internal(set) var sink: (any ExchangeSink)?
   final var work: EndpointWork?
 
   private final var pace = Pace()

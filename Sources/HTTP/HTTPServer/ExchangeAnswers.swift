@@ -40,7 +40,7 @@ extension Exchange {
 
   /// Answers with what an endpoint made; its body must be in memory. Fields that would break the head are a 500.
   package final func answer(_ response: Response) {
-    guard case .bytes(let bytes) = response.body, let lines = FieldLines.render(response.fields) else {
+    guard case .bytes(let bytes) = response.body, let lines = EndpointFieldLines.render(response.fields) else {
       return answer(Problem(500, "bad_answer", "Intercom made an answer that cannot be sent."))
     }
     answer(response.status, lines: lines, body: bytes)

@@ -51,7 +51,7 @@ package class ServerLoop {
   /// `Date: …` with its CRLF (RFC 9110 §6.6.1).
   package final var currentDateLine: [UInt8] {
     if dateLine.isEmpty || dateUntil < loop.now {
-      dateLine = Array("Date: \(HTTPDate.text(loop.configuration.time.wallNow()))\r\n".utf8)
+      dateLine = Array("Date: \(HTTPDate.format(loop.configuration.time.wallNow()))\r\n".utf8)
       dateUntil = loop.now.advanced(by: Self.dateLifetime)
     }
     return dateLine
@@ -83,11 +83,11 @@ enum StatusLines {
 }
 
 /// Field lines as bytes.
-package enum FieldLines {
+enum EndpointFieldLines {
   /// `name: value` lines with CRLF, or nil when a name or a value holds what would end its line or the head (response splitting).
   ///
   /// Fields that the connection itself decides (Content-Length, Transfer-Encoding, Connection, Keep-Alive, Date) are left out.
-  package static func render(_ fields: Fields) -> [UInt8]? {
+  static func render(_ fields: Fields) -> [UInt8]? {
     var out: [UInt8] = []
     for field in fields.all {
       guard !field.name.isEmpty, field.name.utf8.allSatisfy(isToken), field.value.allSatisfy(isText) else { return nil }

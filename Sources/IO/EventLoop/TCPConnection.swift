@@ -147,18 +147,20 @@ open class TCPConnection: EventSource {
       if isClosed { return }
     }
     guard !events.isSubset(of: .writable) else { return }
-    let isOver = !events.isDisjoint(with: [.hangUp, .failed])
+    // Both directions are over: what came before is read, and then the connection closes.
+    if !events.isDisjoint(with: [.hangUp, .failed]) { isBroken = true }
     if isPaused, phase != .lingering {
-      // While paused the end of a side is seen when reading resumes, a broken connection at once.
-      if isOver { close() } else { hasMore = true }
+      // While paused the peer's end is seen when reading resumes, a broken connection at once.
+      if isBroken { close() } else { hasMore = true }
     } else {
-      read(mayHaveEnded: isOver || events.contains(.peerEnded))
+      read(mayHaveEnded: isBroken || events.contains(.peerEnded))
     }
   }
 
   final override func onTurn() {
     guard !isClosed else { return }
-    if isBroken { return close() }
+    // What came before the connection broke is read: perhaps the answer that says why.
+    if isBroken { return isPaused ? close() : read(mayHaveEnded: true) }
     if phase == .flushing, pendingBytes == 0 { return endAfterFlush() }
     if isPaused, phase != .lingering { hasMore = true } else if hasMore { read(mayHaveEnded: true) }
     if !isClosed { afterTurn() }
@@ -202,7 +204,7 @@ open class TCPConnection: EventSource {
     hasMore = false
     for _ in 0..<Self.readsPerTurn {
       let count = loop.received.receive(descriptor)
-      if count == Socket.wouldBlock { return }
+      if count == Socket.wouldBlock { return isBroken ? close() : () }
       if count == Socket.broken { return close() }
       if count == 0 { return ended() }
       if phase != .lingering { loop.received.withBytes(count) { onData($0) } }
@@ -210,6 +212,7 @@ open class TCPConnection: EventSource {
       // A short read has emptied the socket, unless the end of the stream is behind it.
       if count < loop.received.capacity, !mayHaveEnded { return }
       if isPaused, phase != .lingering {
+        if isBroken { return close() }
         hasMore = true
         return
       }
@@ -220,8 +223,14 @@ open class TCPConnection: EventSource {
 
   private func ended() {
     peerHasEnded = true
-    if phase == .lingering { return close() }
-    if phase == .flushing { lingers = false } else { onPeerEnd() }
+    if phase == .lingering || isBroken && phase != .open { return close() }
+    if phase == .flushing {
+      lingers = false
+    } else {
+      onPeerEnd()
+      // An error that a write has reported already reads like an orderly end, but there is nobody left to answer.
+      if isBroken { close() }
+    }
   }
 
   private func flush() {

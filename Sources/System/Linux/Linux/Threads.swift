@@ -6,6 +6,9 @@ package enum Threads {
   /// The calling thread, as a number to compare.
   package static var current: UInt { UInt(pthread_self()) }
 
+  /// How many processors this process may use, at least 1.
+  package static var processors: Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
+
   /// Blocks the calling thread for at least this long.
   package static func pause(milliseconds: Int) { usleep(UInt32(clamping: milliseconds * 1000)) }
 
