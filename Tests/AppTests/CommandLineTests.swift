@@ -98,7 +98,7 @@ struct CommandLineTests {
             redirect URI  https://intercom.example.org/callback (register it at the provider)
             back-channel  https://intercom.example.org/backchannel-logout (register it at the provider)
             origins       none but the base URL's
-            sessions      memory, 0 keys, idle 24h, absolute 7d, cookie __Host-intercom, SameSite lax
+            sessions      memory, a key drawn at the start, idle 24h, absolute 7d, cookie __Host-intercom, SameSite lax
             admin         127.0.0.1:8009
             route         fs: /fs -> http://127.0.0.1:9001; no credential; plain
 

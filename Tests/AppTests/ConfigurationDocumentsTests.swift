@@ -37,7 +37,7 @@ struct ConfigurationDocumentsTests {
     let reading = ConfigurationFixture.read(text, files: Self.files)
     #expect(reading.errors == [])
     #expect(reading.warnings == [])
-    let written = text.split(separator: "\n").map { line in String(line.drop { $0 == " " || $0 == "-" }) }
+    let written = text.split(separator: "\n").map { line in String(line.drop { " -#".contains($0) }) }
     for row in ConfigurationKeys.rows {
       let key = String(row.path.split(separator: ".").last ?? "")
       #expect(written.contains { $0.hasPrefix(key + ":") }, "\(row.path) is not in the example")

@@ -366,6 +366,26 @@ struct ConfigurationTests {
     #expect(configuration.listen.map(\.description) == ["127.0.0.1:9008", "[::1]:9008"])
   }
 
+  @Test("ADMIN_HOST and ADMIN_PORT stand over the parts of the file's address, and are named when they are wrong")
+  func adminVariables() {
+    let text = Fixture.minimal + "admin: {listen: 127.0.0.2:9}\n"
+    #expect(Fixture.read(text, ["ADMIN_PORT": "10"]).configuration?.admin.listen.description == "127.0.0.2:10")
+    #expect(Fixture.read(text, ["ADMIN_HOST": "127.0.0.3"]).configuration?.admin.listen.description == "127.0.0.3:9")
+    #expect(
+      Fixture.errors(text, ["ADMIN_HOST": "localhost", "ADMIN_PORT": "x"]) == [
+        "ADMIN_HOST: admin.listen: 'localhost' is no address; write 127.0.0.1 or 0.0.0.0",
+        "ADMIN_PORT: admin.listen: 'x' is no port; write a number from 1 to 65535",
+      ])
+  }
+
+  @Test("a fault inside a list of the file names its position")
+  func listPosition() {
+    #expect(
+      Fixture.errors(Fixture.minimal + "origins: [https://a.example, &b https://b.example]\n") == [
+        "c.yaml:8:30: origins[1]: an anchor (&name); remove it; anchors and aliases are not supported"
+      ])
+  }
+
   @Test("variables of an Intercom Service beside a file are reported, not obeyed")
   func serviceVariables() {
     #expect(

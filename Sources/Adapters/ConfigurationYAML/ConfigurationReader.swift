@@ -52,7 +52,9 @@ package final class ConfigurationReader {
     collected += overlay.faults
   }
 
-  private static func joined(_ path: [String]) -> String { path.map(printable).joined(separator: ".") }
+  private static func joined(_ path: [String]) -> String {
+    path.reduce("") { $0 + ($0.isEmpty || $1.hasPrefix("[") ? "" : ".") + printable($1) }
+  }
 
   /// False when the text is not YAML: then asking for settings would only bring faults that follow from the first.
   package var isReadable: Bool { root != nil }

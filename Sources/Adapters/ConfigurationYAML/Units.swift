@@ -23,14 +23,17 @@ package func parseDuration(_ text: String) -> Duration? {
   return overflow ? nil : .milliseconds(milliseconds)
 }
 
-/// In the largest unit that keeps it whole; a full day or two is shown in hours, as people say `24h`.
+/// In the largest unit that keeps it whole; one or two days are shown in hours and one or two minutes in seconds, as people say `24h` and
+/// `60s`.
 package func showDuration(_ duration: Duration) -> String {
   let (seconds, attoseconds) = duration.components
   let (scaled, overflow) = Int(clamping: seconds).multipliedReportingOverflow(by: 1000)
   guard !overflow else { return "\(seconds)s" }
   let (milliseconds, tooFar) = scaled.addingReportingOverflow(Int(clamping: attoseconds / 1_000_000_000_000_000))
   guard !tooFar, milliseconds != 0 else { return "\(seconds)s" }
-  let unit = durationUnits.first { milliseconds % $0.milliseconds == 0 && ($0.name != "d" || milliseconds / $0.milliseconds > 2) }
+  let unit = durationUnits.first { unit in
+    milliseconds % unit.milliseconds == 0 && (!["d", "m"].contains(unit.name) || milliseconds / unit.milliseconds > 2)
+  }
   guard let unit else { return "\(milliseconds)ms" }
   return "\(milliseconds / unit.milliseconds)\(unit.name)"
 }

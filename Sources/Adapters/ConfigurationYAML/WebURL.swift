@@ -20,7 +20,7 @@ package struct WebURL: Sendable, Hashable, CustomStringConvertible {
   package var description: String { text }
 
   /// An address literal, if the host is one.
-  package var address: IPAddress? { IPAddress(host) }
+  package var address: AddressLiteral? { AddressLiteral(host) }
 
   /// The host as it stands in a URL: an IPv6 address in brackets.
   package var bracketedHost: String { host.contains(":") ? "[\(host)]" : host }
@@ -93,7 +93,7 @@ package struct HostAndPort: Sendable, Hashable {
       guard after.isEmpty || after.hasPrefix(":") else { throw Self.unreadable(name) }
       portText = after.isEmpty ? nil : String(after.dropFirst())
       name = String(name[name.index(after: name.startIndex)..<close])
-      guard let address = IPAddress(name), address.isV6 else {
+      guard let address = AddressLiteral(name), address.isV6 else {
         throw ValueFault("\(quoted(name)) is no IPv6 address", "write [::1] or a name")
       }
       host = address.text
@@ -132,7 +132,7 @@ package struct HostAndPort: Sendable, Hashable {
     guard fits, name.utf8.count <= 253 else {
       throw ValueFault("\(quoted(name)) is no host name", "write letters, digits and '-' between dots, without a dot at the end")
     }
-    if let last = labels.last, last.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }), IPAddress(name) == nil {
+    if let last = labels.last, last.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }), AddressLiteral(name) == nil {
       throw ValueFault("\(quoted(name)) is no IPv4 address", "write four numbers from 0 to 255 without leading zeros, or a name")
     }
     return name.lowercased()
@@ -160,13 +160,13 @@ package struct WebOrigin: Sendable, Hashable, CustomStringConvertible {
 
 /// Where a listener binds: an address literal and a port.
 package struct ListenAddress: Sendable, Hashable, CustomStringConvertible {
-  package let address: IPAddress
+  package let address: AddressLiteral
   /// 0 lets the kernel choose.
   package let port: Int
 
   package var description: String { address.isV6 ? "[\(address.text)]:\(port)" : "\(address.text):\(port)" }
 
-  package init(address: IPAddress, port: Int) {
+  package init(address: AddressLiteral, port: Int) {
     self.address = address
     self.port = port
   }
@@ -176,7 +176,7 @@ package struct ListenAddress: Sendable, Hashable, CustomStringConvertible {
       throw ValueFault("\(quoted(text)) has no address", "write 127.0.0.1:\(port) for this machine alone, 0.0.0.0:\(port) for all")
     }
     let parts = try HostAndPort(text)
-    guard let address = IPAddress(parts.host) else {
+    guard let address = AddressLiteral(parts.host) else {
       throw ValueFault("\(quoted(parts.host)) is a name, not an address", "write 127.0.0.1 for this machine alone, 0.0.0.0 for all")
     }
     guard let port = parts.port else {

@@ -57,7 +57,7 @@ struct ConfigurationDraft {
   let sessions: Sessions
   let routes: [Route]
   let routesPlace: ConfigurationPlace
-  let admin: Located<ListenAddress>
+  var admin: Located<ListenAddress>
   /// By name.
   let timeouts: [String: Located<Duration>]
   let limits: [String: Located<Int>]

@@ -87,7 +87,8 @@ enum ConfigurationKeys {
       "path", .routePath, absence: "required; with `host`: `/`", example: "/fs",
       "The path prefix: it takes itself and everything below. The longest prefix wins. Intercom's own paths cannot be taken.")
     static let upstream = Setting<WebURL>(
-      "upstream", .url, required: true, example: "http://127.0.0.1:9000", "Where requests go. A path in it comes before the request's.")
+      "upstream", .url, required: true, example: "http://127.0.0.1:9000",
+      "Where requests go. A path in it comes before the request's. This version speaks http to upstreams; https is refused.")
     static let credential = Setting<Configuration.Credential>(
       "credential", .credential, required: true, example: "{exchange: {audience: files}}",
       """

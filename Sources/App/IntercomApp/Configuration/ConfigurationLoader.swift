@@ -48,13 +48,14 @@ package struct ConfigurationLoader: Sendable {
 
   /// Reads `bytes`, which `file` names in messages.
   package func read(_ bytes: [UInt8], file: String, isReadableByOthers: Bool = false) -> ConfigurationReading {
-    read(ConfigurationReader(file: file, bytes: bytes, environment: overlay, readFile: readFile), file, isReadableByOthers)
+    read(ConfigurationReader(file: file, bytes: bytes, environment: environment, readFile: readFile), file, isReadableByOthers)
   }
 
   func read(_ reader: ConfigurationReader, _ file: String, _ isReadableByOthers: Bool) -> ConfigurationReading {
     var configuration: Configuration?
     if reader.isReadable {
-      let draft = ConfigurationDraft(reader)
+      var draft = ConfigurationDraft(reader)
+      draft.admin = admin(draft.admin, reader)
       draft.check(reader, readFile)
       configuration = draft.configuration()
     }
@@ -75,16 +76,26 @@ package struct ConfigurationLoader: Sendable {
       configuration: errors.isEmpty ? configuration : nil, errors: errors, warnings: faults.filter { $0.severity == .warning })
   }
 
-  /// `ADMIN_HOST` and `ADMIN_PORT` in the form of the overlay; the overlay's own variable wins.
-  private var overlay: [String: String] {
-    let host = environment["ADMIN_HOST"].flatMap { $0.isEmpty ? nil : $0 }
-    let port = environment["ADMIN_PORT"].flatMap { $0.isEmpty ? nil : $0 }
-    guard host != nil || port != nil, environment["INTERCOM_CFG_ADMIN__LISTEN"] == nil else { return environment }
-    let fallback = ConfigurationKeys.Admin.listen.fallback
-    let address = host ?? fallback.address.text
-    var all = environment
-    all["INTERCOM_CFG_ADMIN__LISTEN"] = "\(address.contains(":") ? "[\(address)]" : address):\(port ?? String(fallback.port))"
-    return all
+  /// The address of the admin listener with what `ADMIN_HOST` and `ADMIN_PORT` say of it.
+  private func admin(_ written: Located<ListenAddress>, _ reader: ConfigurationReader) -> Located<ListenAddress> {
+    var result = written
+    if let text = environment["ADMIN_HOST"], !text.isEmpty {
+      let place = ConfigurationPlace.variable("ADMIN_HOST")
+      if let address = AddressLiteral(text) {
+        result = Located(ListenAddress(address: address, port: result.value.port), place, written.path)
+      } else {
+        reader.add(ConfigurationFault(place, written.path, "\(quoted(text)) is no address", "write 127.0.0.1 or 0.0.0.0"))
+      }
+    }
+    if let text = environment["ADMIN_PORT"], !text.isEmpty {
+      let place = ConfigurationPlace.variable("ADMIN_PORT")
+      if let port = wholeNumber(text), port <= 65535 {
+        result = Located(ListenAddress(address: result.value.address, port: port), place, written.path)
+      } else {
+        reader.add(ConfigurationFault(place, written.path, "\(quoted(text)) is no port", "write a number from 1 to 65535"))
+      }
+    }
+    return result
   }
 
   /// Variables that only an Intercom Service reads: with a file they would be silently without effect.

@@ -26,7 +26,6 @@ package struct ConfigurationReport {
   /// One line per subject.
   static func summary(_ configuration: Configuration) -> [String] {
     let provider = configuration.provider
-    let sessions = configuration.sessions
     let origins = configuration.origins.map(\.text)
     var lines: [(String, String)] = [
       ("listen", configuration.listen.map(\.description).joined(separator: ", ")),
@@ -40,16 +39,22 @@ package struct ConfigurationReport {
       ("redirect URI", "\(configuration.redirectURI) (register it at the provider)"),
       ("back-channel", "\(configuration.backchannelLogoutURI) (register it at the provider)"),
       ("origins", origins.isEmpty ? "none but the base URL's" : origins.joined(separator: ", ")),
-      (
-        "sessions",
-        "\(sessions.store.rawValue), \(count(sessions.keys.count, "key")), idle \(showDuration(sessions.idle)), "
-          + "absolute \(showDuration(sessions.absolute)), cookie \(configuration.cookieName), SameSite \(sessions.sameSite.rawValue)"
-      ),
+      ("sessions", sessionsSummary(configuration)),
       ("admin", configuration.admin.listen.description),
     ]
     if let internalURL = provider.internalURL { lines.insert(("called at", internalURL.text), at: 3) }
     lines += configuration.routes.map { ("route", summary($0)) }
     return lines.map { name, value in "  " + name + String(repeating: " ", count: max(1, 14 - name.count)) + value }
+  }
+
+  private static func sessionsSummary(_ configuration: Configuration) -> String {
+    let sessions = configuration.sessions
+    let parts = [
+      sessions.store.rawValue, sessions.keys.isEmpty ? "a key drawn at the start" : count(sessions.keys.count, "key"),
+      "idle \(showDuration(sessions.idle))", "absolute \(showDuration(sessions.absolute))", "cookie \(configuration.cookieName)",
+      "SameSite \(sessions.sameSite.rawValue)",
+    ]
+    return parts.joined(separator: ", ")
   }
 
   private static func summary(_ route: Configuration.Route) -> String {

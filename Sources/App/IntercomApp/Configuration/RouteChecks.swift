@@ -7,6 +7,9 @@ struct RouteChecks {
   /// Whether the engine speaks TLS to upstreams: the one place to change when it does.
   private static let speaksTLSToUpstreams = false
 
+  /// Whether the gateway takes bearer tokens: likewise.
+  private static let acceptsBearerTokens = false
+
   /// First path segments that are Intercom's own on the base URL's host.
   static let ownSegments = [
     "silent", "callback", "login", "logout", "backchannel-logout", "session", "uuid", "healthz", "livez", "readyz", "metrics",
@@ -32,6 +35,9 @@ struct RouteChecks {
       checkPath(route)
       checkUpstream(route)
       checkPublic(route)
+      if let bearer = route.bearer, !Self.acceptsBearerTokens {
+        reader.refuse(bearer, "bearer tokens are not part of this version", "remove the key: a session cookie alone counts")
+      }
       if route.bearer != nil, route.csrf.value == .token, let bearer = route.bearer {
         reader.warn(
           bearer, "a bearer token needs no CSRF token, which this route demands from sessions", "remove one of the two unless that is meant"

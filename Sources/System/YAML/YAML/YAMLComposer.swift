@@ -137,7 +137,7 @@ private struct YAMLComposer: ~Copyable {
     var items: [YAMLNode] = []
     try next()
     while event.type != YAML_SEQUENCE_END_EVENT {
-      path.append("\(items.count)")
+      path.append("[\(items.count)]")
       items.append(try node(depth: depth + 1))
       path.removeLast()
       try next()

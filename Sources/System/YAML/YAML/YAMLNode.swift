@@ -46,7 +46,7 @@ package struct YAMLNode: Sendable {
 /// Why a text is not a YAML document that Intercom takes.
 package struct YAMLFault: Error, Sendable, Hashable {
   package let mark: YAMLMark
-  /// The keys (and list positions as numbers) above the place.
+  /// The keys above the place, and list positions as `[0]`.
   package let path: [String]
   /// What is wrong. It never holds a value of the document, at most a key.
   package let problem: String

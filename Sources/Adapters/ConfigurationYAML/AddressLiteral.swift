@@ -1,5 +1,5 @@
 /// An IP address literal, strictly read: no leading zeros, no octal or hexadecimal IPv4, no zone.
-package enum IPAddress: Sendable, Hashable {
+package enum AddressLiteral: Sendable, Hashable {
   case v4([UInt8])
   /// Eight groups of 16 bits.
   case v6([UInt16])
