@@ -92,7 +92,7 @@ let package = Package(
       ]),
     tests("CoreTests", ["IntercomCore", "HTTPMessage", "StrictJSON", "Telemetry", "Linux", "IntercomTesting"]),
     tests("JOSETests", ["IntercomCore", "OpenSSL", "StrictJSON", "Cryptography", "JOSE", "IntercomTesting"]),
-    tests("WireTests", ["IntercomCore", "HTTPMessage", "HTTP1", "ReverseProxy", "IntercomTesting"]),
+    tests("WireTests", ["IntercomCore", "HTTPMessage", "HTTP1", "Policy", "ReverseProxy", "IntercomTesting"]),
     tests("IOTests", ["IntercomCore", "EventLoop", "Workers", "Linux", "IntercomTesting"]),
     tests(
       "HTTPTests",

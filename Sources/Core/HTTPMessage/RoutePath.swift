@@ -4,8 +4,8 @@ package enum RouteMatch: Sendable, Hashable {
   /// The route's path is the beginning of the request's, byte for byte and in whole segments; `rest` is what follows: empty, or from `/`
   /// on.
   case matched(rest: ByteRange)
-  /// Only after its escapes are decoded would the path match: refuse it with 400, whatever other routes say. Some server behind could
-  /// read it as this route.
+  /// Only a lenient reading would match: with escapes decoded, doubled slashes merged or `;` parameters dropped. Refuse it with 400,
+  /// whatever other routes say: the server behind one of them could read it as this route, whose policy was not asked.
   case disguised
 }
 
@@ -28,15 +28,16 @@ package struct RoutePath: Sendable, Hashable, CustomStringConvertible {
 
   package var description: String { bytes.isEmpty ? "/" : String(decoding: bytes, as: UTF8.self) }
 
-  /// Segments are compared whole: `/fs` matches `/fs` and `/fs/a`, never `/fsx` or `/fs;a`.
+  /// Segments are compared whole: `/fs` matches `/fs` and `/fs/a`, never `/fsx`; `/fs;a` and `//fs` are disguises.
   package func match(_ request: CanonicalRequest, in head: borrowing Span<UInt8>) -> RouteMatch {
-    match(request.path, hasEscapes: request.pathHasEscapes, in: head)
+    match(request.path, in: head)
   }
 
-  package func match(_ path: ByteRange, hasEscapes: Bool, in head: borrowing Span<UInt8>) -> RouteMatch {
+  /// The same for a path that stands alone, such as that of a `Destination`.
+  package func match(_ path: ByteRange, in head: borrowing Span<UInt8>) -> RouteMatch {
     guard path.upper <= head.count, !path.isEmpty, head[path.lower] == UInt8(ascii: "/") else { return .none }
     if matchesRaw(path, head) { return .matched(rest: ByteRange(path.lower &+ bytes.count, path.upper)) }
-    return hasEscapes && matchesDecoded(path, head) ? .disguised : .none
+    return matchesLoosely(path, head) ? .disguised : .none
   }
 
   @inline(__always) private func matchesRaw(_ path: ByteRange, _ head: borrowing Span<UInt8>) -> Bool {
@@ -46,10 +47,12 @@ package struct RoutePath: Sendable, Hashable, CustomStringConvertible {
     return end == path.upper || head[end] == UInt8(ascii: "/")
   }
 
-  /// The same with every escape decoded once, `%2F` and `;` ending a segment.
-  private func matchesDecoded(_ path: ByteRange, _ head: borrowing Span<UInt8>) -> Bool {
+  /// The same as a lenient server reads it: escapes decoded once, slashes in a row one slash, parameters (`;x`) no part of their segment.
+  private func matchesLoosely(_ path: ByteRange, _ head: borrowing Span<UInt8>) -> Bool {
     var at = path.lower
     var offset = 0
+    var isBehindSlash = false
+    var isInParameters = false
     while at < path.upper {
       var byte = head[at]
       at &+= 1
@@ -57,7 +60,16 @@ package struct RoutePath: Sendable, Hashable, CustomStringConvertible {
         byte = decoded
         at &+= 2
       }
-      if offset == bytes.count { return byte == UInt8(ascii: "/") || byte == UInt8(ascii: ";") }
+      if byte == UInt8(ascii: "/") {
+        isInParameters = false
+        if isBehindSlash { continue }
+        isBehindSlash = true
+      } else {
+        if byte == UInt8(ascii: ";") { isInParameters = true }
+        if isInParameters { continue }
+        isBehindSlash = false
+      }
+      if offset == bytes.count { return byte == UInt8(ascii: "/") }
       guard byte == bytes[offset] else { return false }
       offset &+= 1
     }

@@ -9,7 +9,7 @@ package enum FieldID: UInt8, Sendable, CaseIterable {
   case secFetchMode, secFetchSite, secFetchDest, secFetchUser, csrfToken, accessControlRequestMethod, accessControlRequestHeaders
   case destination, forwarded, xForwardedFor, xForwardedProto, xForwardedHost, xRealIP, xRewriteURL, xEnvoyOriginalPath
   case xClientIP, clientIP, trueClientIP, xClusterClientIP, via, location, contentLocation, contentType, contentEncoding, date
-  case server, vary, cacheControl, wwwAuthenticate, maxForwards, userAgent
+  case server, vary, cacheControl, wwwAuthenticate, maxForwards, userAgent, clearSiteData, altSvc
   /// Any further `Sec-Fetch-…`, `Access-Control-…`, `X-Forwarded-…`, `X-Original-…`.
   case secFetchOther, accessControlOther, xForwardedOther, xOriginalOther
 
@@ -67,6 +67,8 @@ package enum FieldID: UInt8, Sendable, CaseIterable {
     case .wwwAuthenticate: "WWW-Authenticate"
     case .maxForwards: "Max-Forwards"
     case .userAgent: "User-Agent"
+    case .clearSiteData: "Clear-Site-Data"
+    case .altSvc: "Alt-Svc"
     case .secFetchOther: "Sec-Fetch-"
     case .accessControlOther: "Access-Control-"
     case .xForwardedOther: "X-Forwarded-"

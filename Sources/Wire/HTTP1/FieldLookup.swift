@@ -37,6 +37,7 @@ extension FieldID {
       if a == 0x6961_7274, b == 0x7265_6c69 { return .trailer }
       if a == 0x7267_7075, b == 0x6564_6172 { return .upgrade }
       if a == 0x6566_6572, b == 0x7265_7265 { return .referer }
+      if a == 0x2d74_6c61, b == 0x6376_732d { return .altSvc }
     default: break
     }
     return .other
@@ -75,6 +76,7 @@ extension FieldID {
       if a == 0x696c_632d_6575_7274, b == 0x7069_2d74_6e65_696c { return .trueClientIP }
     case 15:
       if a == 0x7261_7772_6f66_2d78, b == 0x726f_662d_6465_6472 { return .xForwardedFor }
+      if a == 0x6973_2d72_6165_6c63, b == 0x6174_6164_2d65_7469 { return .clearSiteData }
     default: break
     }
     return .other

@@ -19,6 +19,11 @@ package struct FieldNameSet: Sendable, Hashable, ExpressibleByArrayLiteral {
     lengths |= 1 &<< UInt64(bytes.count & 63)
   }
 
+  /// Takes in all names of `other`.
+  package mutating func formUnion(_ other: FieldNameSet) {
+    for name in other.names { insert(FieldName(bytes: name)) }
+  }
+
   /// Whether the name in `range` is one of these, whatever the case of its letters.
   @inline(__always) package func contains(_ bytes: borrowing Span<UInt8>, _ range: ByteRange) -> Bool {
     guard (lengths &>> UInt64(range.count & 63)) & 1 == 1, range.upper <= bytes.count else { return false }

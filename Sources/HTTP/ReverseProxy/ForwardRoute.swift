@@ -1,0 +1,98 @@
+import HTTP1
+import HTTPMessage
+import IntercomCore
+
+/// Where a route's requests go.
+package struct UpstreamEndpoint: Sendable, Hashable {
+  package let scheme: HTTPURL.Scheme
+  /// Lower case; an IPv6 address keeps its brackets.
+  package let host: Identifier
+  package let port: Int
+  /// Begins with `/` and does not end with one; empty for the root.
+  package let basePath: [UInt8]
+  /// What stands in `Host`.
+  let authority: [UInt8]
+
+  /// nil for a URL with a query.
+  package init?(_ url: HTTPURL) {
+    guard url.query == nil else { return nil }
+    scheme = url.scheme
+    host = url.host
+    port = url.port
+    authority = Array(url.authority.utf8)
+    var path = url.path
+    while path.last == UInt8(ascii: "/") { path.removeLast() }
+    basePath = path
+  }
+}
+
+/// What becomes of an upstream's cookies (behaviour: "Cookies").
+package enum CookieMode: String, Sendable, Hashable, CaseIterable {
+  /// Each cookie carries the route's name in front of its own, so no backend sees or sets another's.
+  case isolate
+  /// Unchanged, but never one of ours.
+  case pass
+  case drop
+}
+
+/// How long an upstream may take (behaviour: "Times").
+package struct UpstreamTimeouts: Sendable, Hashable {
+  package var connect: Duration
+  /// From the request's end to the answer's head.
+  package var head: Duration
+  /// Between two pieces of a body, while the client is not what is waited for.
+  package var idle: Duration
+
+  package init(connect: Duration = .seconds(2), head: Duration = .seconds(60), idle: Duration = .seconds(60)) {
+    self.connect = connect
+    self.head = head
+    self.idle = idle
+  }
+}
+
+/// What a route fixes for all of its requests, made once from the configuration: forwarding only reads it.
+package final class ForwardRoute: Sendable {
+  /// The route's position in the route table, as in `Permit.route`.
+  package let index: Int
+  /// Stands in front of its isolated cookies' names: `fs~`.
+  package let cookiePrefix: [UInt8]
+  package let path: RoutePath
+  /// Paths of other routes and of our own endpoints below `path` on the same host: a `Destination` there belongs to them.
+  package let nested: [RoutePath]
+  package let upstream: UpstreamEndpoint
+  package let stripsPrefix: Bool
+  package let passesEncodedSlashes: Bool
+  package let cookies: CookieMode
+  package let ownCookies: OwnCookieNames
+  /// Names that only Intercom sets: those of all routes together, so that no route's upstream gets a forged one (S6).
+  package let guarded: FieldNameSet
+  package let timeouts: UpstreamTimeouts
+  /// The URL under which browsers reach Intercom; `Forwarded` and `Secure` follow it, never the request.
+  package let baseURL: HTTPURL
+  /// `X-Forwarded-Proto`, `X-Forwarded-Prefix`, `Via`: the same for every request.
+  let fixedLines: [UInt8]
+
+  /// nil when `name` is empty or holds other than letters, digits, `-` or `_`: it becomes part of cookie names.
+  package init?(
+    index: Int, name: String, path: RoutePath, nested: [RoutePath] = [], upstream: UpstreamEndpoint, baseURL: HTTPURL,
+    stripsPrefix: Bool = true, passesEncodedSlashes: Bool = false, cookies: CookieMode = .isolate, ownCookies: OwnCookieNames,
+    guarded: FieldNameSet = FieldNameSet(), timeouts: UpstreamTimeouts = UpstreamTimeouts()
+  ) {
+    guard !name.isEmpty, name.utf8.allSatisfy({ ($0 | 0x20) &- 97 < 26 || $0 &- 48 < 10 || $0 == 45 || $0 == 95 }) else { return nil }
+    self.index = index
+    cookiePrefix = Array(name.utf8) + [UInt8(ascii: "~")]
+    self.path = path
+    self.nested = nested
+    self.upstream = upstream
+    self.baseURL = baseURL
+    self.stripsPrefix = stripsPrefix
+    self.passesEncodedSlashes = passesEncodedSlashes
+    self.cookies = cookies
+    self.ownCookies = ownCookies
+    self.guarded = guarded
+    self.timeouts = timeouts
+    var lines = "X-Forwarded-Proto: \(baseURL.scheme.rawValue)\r\n"
+    if stripsPrefix, !path.bytes.isEmpty { lines += "X-Forwarded-Prefix: \(path)\r\n" }
+    fixedLines = Array(lines.utf8)
+  }
+}

@@ -1,0 +1,145 @@
+import HTTP1
+import HTTPMessage
+
+/// Writes a request's head for its upstream from slices of the client's (RFC 9110 §7.6): first everything goes that is the connection's,
+/// ours or forged, then what Intercom says is added, so nothing that the client names can remove or shadow it (S3–S6, fault 50).
+package enum RequestHeadWriter {
+  /// Never passed on, whoever the upstream is. Cookie, Destination and framing are written anew.
+  private static let dropped: FieldIDSet = FieldIDSet.hopByHop.union(.forwarding).union([
+    .host, .cookie, .setCookie, .csrfToken, .destination, .contentLength,
+  ])
+  /// A name with odd characters is dropped when some reader could take it for one of these.
+  private static let shadowed: FieldIDSet = dropped.union([.authorization, .expect, .via, .trailer, .origin])
+
+  /// Appends the head to `out`; nil when it was written, else what `out` holds is to be thrown away. `peer` is the client's address as
+  /// text, without its port.
+  ///
+  /// Framing is kept: a stated length stays, chunked stays chunked. An HTTP/1.0 request becomes HTTP/1.1.
+  package static func write(
+    _ head: RequestHead, _ bytes: borrowing Span<UInt8>, plan: borrowing ForwardPlan, peer: [UInt8], into out: inout HeadBuffer
+  ) -> ForwardRefusal? {
+    let request = head.request
+    let route = plan.route
+    out.append(bytes, request.methodRange)
+    out.append(UInt8(ascii: " "))
+    if let refusal = writeTarget(request, bytes, route, &out) { return refusal }
+    out.append(Text.versionAndHost)
+    out.append(route.upstream.authority)
+    out.append(Text.lineEnd)
+    copyFields(head, bytes, plan, &out)
+    switch request.framing {
+    case .none: break
+    case .length(let length):
+      out.append(Text.contentLength)
+      out.append(decimal: length)
+      out.append(Text.lineEnd)
+    case .chunked: out.append(Text.chunked)
+    }
+    if request.cookieCount > 0, head.fields.first(.cookie)?.isNamedByConnection == false {
+      CookieRewrite.write(request, bytes, route, &out)
+    }
+    if request.hasDestination {
+      switch Destination.map(request, bytes, route) {
+      case .success(let mapped):
+        out.append(Text.destination)
+        out.append(mapped)
+        out.append(Text.lineEnd)
+      case .failure(let refusal): return refusal
+      }
+    }
+    out.append(route.fixedLines)
+    out.append(request.isHTTP10 ? Text.via10 : Text.via11)
+    writeForwarded(request, bytes, route, peer, &out)
+    out.append(plan.request.added.bytes)
+    out.append(Text.lineEnd)
+    return nil
+  }
+
+  /// The upstream's base path, what follows the route's path (or the whole path), the query. Bytes that were sent stay as they are.
+  private static func writeTarget(
+    _ request: CanonicalRequest, _ bytes: borrowing Span<UInt8>, _ route: ForwardRoute, _ out: inout HeadBuffer
+  ) -> ForwardRefusal? {
+    guard case .matched(let rest) = route.path.match(request, in: bytes) else { return .pathOutsideRoute }
+    guard !request.pathHasEncodedSlash || route.passesEncodedSlashes else { return .encodedSlash }
+    let kept = route.stripsPrefix ? rest : request.path
+    if route.upstream.basePath.isEmpty {
+      if kept.count > 1, bytes[kept.lower &+ 1] == UInt8(ascii: "/") { return .ambiguousPath }
+      if kept.isEmpty { out.append(UInt8(ascii: "/")) }
+    } else {
+      out.append(route.upstream.basePath)
+    }
+    out.append(bytes, kept)
+    if request.hasQuery {
+      out.append(UInt8(ascii: "?"))
+      out.append(bytes, request.query)
+    }
+    return nil
+  }
+
+  /// Copies the lines that stay; neighbours go in one piece.
+  private static func copyFields(
+    _ head: RequestHead, _ bytes: borrowing Span<UInt8>, _ plan: borrowing ForwardPlan, _ out: inout HeadBuffer
+  ) {
+    var drops = dropped
+    if plan.request.dropsAuthorization { drops.insert(.authorization) }
+    if !head.request.expectsContinue { drops.insert(.expect) }
+    let guarded = plan.route.guarded
+    var from = 0
+    var to = 0
+    for index in 0..<head.fields.count {
+      let field = head.fields[index]
+      var drop = drops.contains(field.id) || field.isNamedByConnection
+      if field.id == .other, !drop {
+        drop = guarded.contains(bytes, field.name) || (field.isUnusual && isTwin(bytes, field, guarded))
+      }
+      if drop { continue }
+      if Int(field.start) != to {
+        out.append(bytes, from, to)
+        from = Int(field.start)
+      }
+      to = Int(field.end)
+    }
+    out.append(bytes, from, to)
+  }
+
+  private static func isTwin(_ bytes: borrowing Span<UInt8>, _ field: HeadField, _ guarded: FieldNameSet) -> Bool {
+    let name = field.name
+    if guarded.containsTwin(bytes, name) { return true }
+    return shadowed.contains(FieldTwin.shadowed(bytes, name))
+  }
+
+  /// `X-Forwarded-For`, `X-Forwarded-Host` and `Forwarded` ([RFC 7239](https://www.rfc-editor.org/rfc/rfc7239)). What the client sent under
+  /// these names is gone: no hop in front of us is trusted.
+  private static func writeForwarded(
+    _ request: CanonicalRequest, _ bytes: borrowing Span<UInt8>, _ route: ForwardRoute, _ peer: [UInt8], _ out: inout HeadBuffer
+  ) {
+    out.append(Text.forwardedFor)
+    out.append(peer)
+    out.append(Text.forwardedHost)
+    out.append(bytes, request.authority)
+    let isIPv6 = peer.contains(UInt8(ascii: ":"))
+    out.append(isIPv6 ? Text.forwardedOpen6 : Text.forwardedOpen)
+    out.append(peer)
+    out.append(isIPv6 ? Text.forwardedMiddle6 : Text.forwardedMiddle)
+    out.append(bytes, request.authority)
+    out.append(route.baseURL.isSecure ? Text.forwardedHTTPS : Text.forwardedHTTP)
+  }
+
+  private enum Text {
+    static let versionAndHost = Array(" HTTP/1.1\r\nHost: ".utf8)
+    static let lineEnd = Array("\r\n".utf8)
+    static let contentLength = Array("Content-Length: ".utf8)
+    static let chunked = Array("Transfer-Encoding: chunked\r\n".utf8)
+    static let destination = Array("Destination: ".utf8)
+    static let via11 = Array("Via: 1.1 intercom\r\n".utf8)
+    static let via10 = Array("Via: 1.0 intercom\r\n".utf8)
+    static let forwardedFor = Array("X-Forwarded-For: ".utf8)
+    static let forwardedHost = Array("\r\nX-Forwarded-Host: ".utf8)
+    static let forwardedOpen = Array("\r\nForwarded: for=\"".utf8)
+    static let forwardedOpen6 = Array("\r\nForwarded: for=\"[".utf8)
+    static let forwardedMiddle = Array("\";host=\"".utf8)
+    static let forwardedMiddle6 = Array("]\";host=\"".utf8)
+    static let forwardedHTTP = Array("\";proto=http\r\n".utf8)
+    static let forwardedHTTPS = Array("\";proto=https\r\n".utf8)
+  }
+}

@@ -1,0 +1,134 @@
+import HTTP1
+import HTTPMessage
+
+/// How the body of an answer goes to the client.
+package enum ClientFraming: Sendable, Hashable {
+  case none
+  case length(Int)
+  /// The upstream's chunks pass untouched.
+  case chunked
+  /// The upstream's chunks are decoded, because an HTTP/1.0 client cannot; the end is the connection's.
+  case decodedUntilClose
+  /// As it comes, up to the end of both connections.
+  case untilClose
+}
+
+/// Writes an answer's head for the client from slices of the upstream's: the connection's fields and the upstream's CORS fields go, cookies
+/// are isolated, a Location on the upstream leads back to the route, ours are added.
+package enum ResponseHeadWriter {
+  /// `Clear-Site-Data` would end our session and those of other backends, `Alt-Svc` would move the whole host.
+  private static let dropped: FieldIDSet = FieldIDSet.hopByHop.union([
+    .setCookie, .accessControlOther, .accessControlRequestMethod, .accessControlRequestHeaders, .location, .contentLength, .clearSiteData,
+    .altSvc,
+  ])
+
+  /// Appends the head to `out`. `keepAlive`: the client's connection shall live on; it cannot where the body ends with it, which the
+  /// returned framing says.
+  package static func write(
+    _ head: ResponseHead, _ bytes: borrowing Span<UInt8>, plan: borrowing ForwardPlan, client: CanonicalRequest, keepAlive: Bool,
+    into out: inout HeadBuffer
+  ) -> ClientFraming {
+    writeStatusLine(head, bytes, &out)
+    copyFields(head, bytes, plan.route, &out)
+    let framing = writeFraming(head, client, &out)
+    out.append(plan.response.added.bytes)
+    let endsWithConnection = framing == .untilClose || framing == .decodedUntilClose
+    if !keepAlive || endsWithConnection {
+      out.append(Text.close)
+    } else if client.isHTTP10 {
+      out.append(Text.keepAlive)
+    }
+    out.append(Text.lineEnd)
+    return framing
+  }
+
+  /// Appends an interim answer (100, 102, 103; RFC 9110 §15.2). Not for HTTP/1.0 clients, which do not know them.
+  package static func writeInterim(
+    _ head: ResponseHead, _ bytes: borrowing Span<UInt8>, plan: borrowing ForwardPlan, into out: inout HeadBuffer
+  ) {
+    writeStatusLine(head, bytes, &out)
+    for index in 0..<head.fields.count {
+      let field = head.fields[index]
+      // Links are what 103 is for; cookies and the rest wait for the final answer.
+      if !dropped.contains(field.id), !field.isNamedByConnection { out.append(bytes, field.line) }
+    }
+    out.append(Text.lineEnd)
+  }
+
+  private static func writeStatusLine(_ head: ResponseHead, _ bytes: borrowing Span<UInt8>, _ out: inout HeadBuffer) {
+    out.append(Text.version)
+    out.append(decimal: head.status)
+    out.append(UInt8(ascii: " "))
+    out.append(bytes, head.reason)
+    out.append(Text.lineEnd)
+  }
+
+  private static func copyFields(_ head: ResponseHead, _ bytes: borrowing Span<UInt8>, _ route: ForwardRoute, _ out: inout HeadBuffer) {
+    var from = 0
+    var to = 0
+    for index in 0..<head.fields.count {
+      let field = head.fields[index]
+      if dropped.contains(field.id) || field.isNamedByConnection { continue }
+      if Int(field.start) != to {
+        out.append(bytes, from, to)
+        from = Int(field.start)
+      }
+      to = Int(field.end)
+    }
+    out.append(bytes, from, to)
+    let rare: FieldIDSet = [.setCookie, .location]
+    if head.fields.present.bits & rare.bits != 0 { writeRare(head, bytes, route, &out) }
+  }
+
+  private static func writeRare(_ head: ResponseHead, _ bytes: borrowing Span<UInt8>, _ route: ForwardRoute, _ out: inout HeadBuffer) {
+    for index in 0..<head.fields.count {
+      let field = head.fields[index]
+      if field.isNamedByConnection { continue }
+      switch field.id {
+      case .setCookie: CookieRewrite.writeSet(bytes, field, route, &out)
+      case .location:
+        guard let mapped = LocationRewrite.map(field.value.bytes(in: bytes), route) else {
+          out.append(bytes, field.line)
+          continue
+        }
+        out.append(Text.location)
+        out.append(mapped)
+        out.append(Text.lineEnd)
+      default: continue
+      }
+    }
+  }
+
+  private static func writeFraming(_ head: ResponseHead, _ client: CanonicalRequest, _ out: inout HeadBuffer) -> ClientFraming {
+    switch head.framing {
+    case .none:
+      // HEAD and 304 tell the length that a GET would have; 1xx and 204 must not (RFC 9110 §8.6).
+      if head.status >= 200, head.status != 204, let length = head.statedLength { writeLength(length, &out) }
+      return .none
+    case .length(let length):
+      writeLength(length, &out)
+      return .length(length)
+    case .chunked:
+      if client.isHTTP10 { return .decodedUntilClose }
+      out.append(Text.chunked)
+      return .chunked
+    case .untilClose: return .untilClose
+    }
+  }
+
+  private static func writeLength(_ length: Int, _ out: inout HeadBuffer) {
+    out.append(Text.contentLength)
+    out.append(decimal: length)
+    out.append(Text.lineEnd)
+  }
+
+  private enum Text {
+    static let version = Array("HTTP/1.1 ".utf8)
+    static let lineEnd = Array("\r\n".utf8)
+    static let contentLength = Array("Content-Length: ".utf8)
+    static let chunked = Array("Transfer-Encoding: chunked\r\n".utf8)
+    static let location = Array("Location: ".utf8)
+    static let close = Array("Connection: close\r\n".utf8)
+    static let keepAlive = Array("Connection: keep-alive\r\n".utf8)
+  }
+}

@@ -1,0 +1,46 @@
+import HTTPMessage
+
+/// Why a field cannot be written.
+package enum FieldLineError: Error, Sendable, Hashable {
+  case badName, badValue
+}
+
+/// Field lines ready to be sent, `name: value CRLF` each. They can only be made here, where names are tokens and values hold no CR, LF, NUL
+/// or other control byte: no claim, token or configuration can end a line and begin another (RFC 9110 §5.5).
+package struct FieldLines: Sendable {
+  /// Holds credentials: never printed.
+  private var rendered = Rendered()
+  package private(set) var names = FieldNameSet()
+
+  package init() {}
+
+  package init(_ fields: KeyValuePairs<String, String>) throws(FieldLineError) {
+    for (name, value) in fields { try append(name, Array(value.utf8)) }
+  }
+
+  package var isEmpty: Bool { rendered.bytes.isEmpty }
+  package var bytes: [UInt8] { rendered.bytes }
+
+  /// Appends one line; white space around the value is trimmed.
+  package mutating func append(_ name: String, _ value: [UInt8]) throws(FieldLineError) {
+    guard !name.isEmpty, name.utf8.allSatisfy(isToken) else { throw .badName }
+    guard value.allSatisfy({ $0 >= 0x20 && $0 != 0x7f || $0 == ASCII.tab }) else { throw .badValue }
+    rendered.bytes += name.utf8
+    rendered.bytes += [ASCII.colon, ASCII.space]
+    rendered.bytes += value.drop(while: isBlank).reversed().drop(while: isBlank).reversed()
+    rendered.bytes += [ASCII.cr, ASCII.lf]
+    names.insert(FieldName(name))
+  }
+
+  /// Appends the lines of `other`.
+  package mutating func append(_ other: FieldLines) {
+    rendered.bytes += other.rendered.bytes
+    names.formUnion(other.names)
+  }
+}
+
+private struct Rendered: Sendable, CustomReflectable, CustomStringConvertible {
+  var bytes: [UInt8] = []
+  var description: String { "<redacted>" }
+  var customMirror: Mirror { Mirror(self, children: []) }
+}
