@@ -106,7 +106,7 @@ let package = Package(
     tests(
       "DemoTests",
       [
-        "IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "JOSE", "Telemetry", "Workers", "HTTPServer", "DemoWorkplace",
+        "IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "JOSE", "Telemetry", "Workers", "OIDC", "HTTPServer", "DemoWorkplace",
         "DemoPages", "IntercomTesting",
       ]),
     tests("AppTests", ["IntercomCore", "HTTPMessage", "StrictJSON", "ConfigurationYAML", "IntercomApp", "Linux", "IntercomTesting"]),

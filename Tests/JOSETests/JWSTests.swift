@@ -254,3 +254,55 @@ struct JWSForgeryTests {
     _ = try UnverifiedJWS.parse(token, limit: token.utf8.count)
   }
 }
+
+@Suite("Random input")
+struct JOSEMutationTests {
+  /// Repeatable, so that a finding can be looked at.
+  private struct Generator {
+    var state: UInt64 = 0x2545_f491_4f6c_dd1d
+    mutating func next(below bound: Int) -> Int {
+      state ^= state << 13
+      state ^= state >> 7
+      state ^= state << 17
+      return Int(state % UInt64(bound))
+    }
+  }
+
+  private func mutate(_ bytes: [UInt8], _ random: inout Generator) -> [UInt8] {
+    var bytes = bytes
+    for _ in 0...random.next(below: 3) where !bytes.isEmpty {
+      let index = random.next(below: bytes.count)
+      switch random.next(below: 4) {
+      case 0: bytes[index] = UInt8(random.next(below: 256))
+      case 1: bytes.remove(at: index)
+      case 2: bytes.insert(bytes[random.next(below: bytes.count)], at: index)
+      default: bytes.removeSubrange(index..<min(bytes.count, index + random.next(below: 20)))
+      }
+    }
+    return bytes
+  }
+
+  @Test("no mutated token traps, and none but the original verifies")
+  func tokens() throws {
+    let keys = try JSONWebKeySet.parse(Array(Vectors.javaKeys.utf8))
+    var random = Generator()
+    for name in ["ES256", "EdDSA", "PS256"] {
+      let original = Array(try #require(Vectors.javaTokens[name]).utf8)
+      for _ in 0..<1_500 {
+        let changed = mutate(original, &random)
+        guard changed != original, let token = try? UnverifiedJWS.parse(changed) else { continue }
+        #expect((try? keys.verify(token)) == nil)
+      }
+    }
+  }
+
+  @Test("no mutated key set traps, and every key of it is used or named as skipped")
+  func keySets() {
+    var random = Generator()
+    let original = Array(Vectors.javaKeys.utf8)
+    for _ in 0..<1_500 {
+      guard let set = try? JSONWebKeySet.parse(mutate(original, &random)) else { continue }
+      #expect(set.keys.count + set.skipped.count <= 5)
+    }
+  }
+}
