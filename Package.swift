@@ -107,7 +107,7 @@ let package = Package(
       "DemoTests",
       [
         "IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "JOSE", "Telemetry", "Workers", "OIDC", "HTTPServer", "DemoWorkplace",
-        "DemoPages", "IntercomTesting",
+        "DemoPages", "Linux", "IntercomTesting",
       ]),
     tests("AppTests", ["IntercomCore", "HTTPMessage", "StrictJSON", "ConfigurationYAML", "IntercomApp", "Linux", "IntercomTesting"]),
     tests(
