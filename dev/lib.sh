@@ -29,10 +29,13 @@ debian_packages() {
     || fail "could not install ${missing[*]}: see the messages of apt-get above"
 }
 
-# The package lists of a fresh machine are empty: then a first try cannot succeed and is not made.
+# Quiet unless it fails. The package lists of a fresh machine are empty: then a first try cannot succeed and is not made.
 apt_install() {
+  local log=$root/.build/apt.log
+  mkdir -p "$root/.build"
   compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null || as_root apt-get update -qq >&2 || return 1
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >"$log" 2>&1 \
+    || { tail -5 "$log" >&2; return 1; }
 }
 
 # One build at a time for two cores; the caller's own choice wins.

@@ -48,8 +48,8 @@ keycloak_unpack() {
   archive=$(compgen -G "$shared/keycloak/keycloak-$keycloak_version*.tar.xz" | head -1 || true)
   if [ -n "$archive" ]; then
     say "unpacking Keycloak $keycloak_version from the shared folder"
-    tar -xJf "$archive" -C "$to" --strip-components=1
-    return
+    tar -xJf "$archive" -C "$to" --strip-components=1 || { rm -rf "$to"; fail "cannot unpack $archive"; }
+    return 0
   fi
   archive=$state/keycloak-$keycloak_version.tar.gz
   say "fetching Keycloak $keycloak_version (170 MB)"
@@ -64,7 +64,7 @@ keycloak_up() {
   local port=$((base + 80)) management=$((base + 90))
   local issuer=http://id.intercom.localhost:$port/realms/workplace
   if ! running keycloak; then
-    debian_packages "Keycloak" openjdk-17-jre-headless curl
+    debian_packages "Keycloak" openjdk-17-jre-headless curl ca-certificates xz-utils
     if ! keycloak_unpack; then
       rm -rf "$state/keycloak"
       say "skipped: no Keycloak in $shared/keycloak and none to be fetched, so the tests against Keycloak and its file store do not run"
