@@ -34,6 +34,7 @@ package struct EndpointTable: Sendable {
     case notAllowed([Method])
   }
 
+  /// What a method and a path, as sent, lead to.
   package func match(_ method: Method, path: [UInt8]) -> Match {
     guard let entry = entries.first(where: { $0.isPrefix ? path.starts(with: $0.path) : path == $0.path }) else { return .notFound }
     let wanted = method == .head && !entry.endpoints.contains { $0.method == .head } ? .get : method
