@@ -43,6 +43,8 @@ const kinds = {
 /** The facts that are shown, in this order; method and path stand above the group, the duration beside the title. */
 const shown = ["route", "audience", "status", "credential", "upstream", "origin", "scope", "issuer", "reason", "count"];
 const maximumGroups = 40;
+/** In milliseconds. */
+const closely = 400;
 
 /** @param {string} microseconds */
 function took(microseconds) {
@@ -73,17 +75,23 @@ function readable(path) {
   try { return decodeURI(path); } catch { return path; }
 }
 
-/** @param {Step} step */
+/** Steps that say what the whole was about; each is the last of its request. @type {Record<string, string>} */
+const endings = {
+  silentLogin: "Silent sign-in", loginRefused: "Silent sign-in", sessionCreated: "Sign-in", loggedOut: "Sign-out",
+  backChannelLogout: "Sign-out told by the provider", forwarded: "", refused: "",
+};
+
+/** What a step says about its request, and how much that is worth. @param {Step} step @returns {[text: string, worth: number]} */
 function headline(step) {
   const { method, path, route } = step.facts;
-  if (method && path) return `${method} ${readable(path)}`;
-  return /** @type {Record<string, string>} */ ({
-    login: "Sign-in", silentLogin: "Silent sign-in", loginRefused: "Silent sign-in", sessionCreated: "Sign-in", loggedOut: "Sign-out",
-    backChannelLogout: "Sign-out told by the provider", sessionEnded: "End of a session",
-  })[step.kind] ?? (route ? `Route ${route}` : "Request");
+  if (method && path) return [`${method} ${readable(path)}`, 3];
+  const ending = endings[step.kind];
+  if (ending) return [ending, 2];
+  if (route) return [method ? `${method}, route ${route}` : `Route ${route}`, 1];
+  return [step.kind === "login" ? "Sign-in" : "Request", 0];
 }
 
-/** @typedef {{ key: string, element: HTMLElement, steps: HTMLElement, heading: HTMLElement, told: Set<string>, hasRequest: boolean }} Group */
+/** @typedef {{ key: string, element: HTMLElement, steps: HTMLElement, heading: HTMLElement, told: Set<string>, worth: number, last: number, isOpen: boolean }} Group */
 
 export class StepPanel {
   constructor() {
@@ -127,20 +135,29 @@ export class StepPanel {
   /** @param {Step} step */
   add(step) {
     byId("no-steps", HTMLElement).hidden = true;
-    const key = step.correlation ?? `at ${step.id}`;
-    let group = this.groups.find((candidate) => candidate.key === key);
+    let group = this.groupOf(step);
     if (!group) {
-      group = this.newGroup(key, step);
+      group = this.newGroup(step.correlation ?? "", step);
       this.groups.unshift(group);
       this.list.prepend(group.element);
       for (const old of this.groups.splice(maximumGroups)) old.element.remove();
     }
-    if (!group.hasRequest) {
-      group.heading.textContent = headline(step);
-      group.hasRequest = Boolean(step.facts.method && step.facts.path);
+    const [text, worth] = headline(step);
+    if (worth > group.worth) {
+      group.heading.textContent = text;
+      group.worth = worth;
     }
+    group.last = step.at;
+    group.isOpen &&= !(step.kind in endings);
     group.steps.append(render(step, group.told));
     this.light(step.kind);
+  }
+
+  /** The group of the same request; steps that do not name theirs belong together when they follow each other closely. @param {Step} step */
+  groupOf(step) {
+    if (step.correlation) return this.groups.find(({ key }) => key === step.correlation);
+    const [latest] = this.groups;
+    return latest && latest.key === "" && latest.isOpen && step.at - latest.last < closely ? latest : undefined;
   }
 
   /** Shows for a moment which connection of the map a step was about. @param {string} kind */
@@ -156,12 +173,13 @@ export class StepPanel {
 
   /** @param {string} key @param {Step} step @returns {Group} */
   newGroup(key, step) {
-    const heading = make("b", {}, headline(step));
+    const [text, worth] = headline(step);
+    const heading = make("b", {}, text);
     const time = new Date(step.at);
     const clock = `${time.toLocaleTimeString("en-GB")}.${String(time.getMilliseconds()).padStart(3, "0")}`;
     const who = step.subject ? [make("span", { class: "muted" }, step.subject)] : [];
     const steps = make("ol", {});
     const header = make("header", {}, heading, ...who, make("time", { datetime: time.toISOString() }, clock));
-    return { key, element: make("li", { class: "group" }, header, steps), steps, heading, told: new Set(), hasRequest: false };
+    return { key, element: make("li", { class: "group" }, header, steps), steps, heading, told: new Set(), worth, last: step.at, isOpen: true };
   }
 }
