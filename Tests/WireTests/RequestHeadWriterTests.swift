@@ -10,7 +10,7 @@ struct RequestHeadWriterTests {
   func whole() throws {
     let bytes = request(
       "Accept: */*", "Cookie: __Host-intercom=secret; fs~a=1; wiki~b=2; fs~c=3; d=4", "Origin: https://app.example", "X-Real-IP: 6.6.6.6",
-      "Authorization: Basic eA==", "X-CSRF-Token: t", "User-Agent: b", "Content-Length: 012", "Connection: keep-alive",
+      "Authorization: Basic eA==", "X-CSRF-Token: t", "User-Agent: b", "Content-Length: 12", "Connection: keep-alive",
       line: "PUT /fs/a%20b?x=%zz HTTP/1.1", host: "ics.example")
     let expected = """
       PUT /dav/a%20b?x=%zz HTTP/1.1

@@ -3,16 +3,16 @@ package struct ByteRange: Sendable, Hashable {
   package var start: UInt32
   package var end: UInt32
 
-  package init(_ start: Int, _ end: Int) {
+  @inlinable package init(_ start: Int, _ end: Int) {
     self.start = UInt32(clamping: start)
     self.end = UInt32(clamping: end)
   }
   package static let empty = ByteRange(0, 0)
 
-  package var lower: Int { Int(start) }
-  package var upper: Int { Int(end) }
-  package var count: Int { end > start ? Int(end - start) : 0 }
-  package var isEmpty: Bool { end <= start }
+  @inlinable package var lower: Int { Int(start) }
+  @inlinable package var upper: Int { Int(end) }
+  @inlinable package var count: Int { end > start ? Int(end - start) : 0 }
+  @inlinable package var isEmpty: Bool { end <= start }
 
   /// A copy of these bytes; empty when the range does not lie in `head`.
   package func bytes(in head: borrowing Span<UInt8>) -> [UInt8] {

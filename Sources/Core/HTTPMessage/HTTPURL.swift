@@ -54,7 +54,7 @@ package struct HTTPURL: Sendable, Hashable, CustomStringConvertible {
   }
 
   package var origin: Origin { Origin(self) }
-  package var isSecure: Bool { scheme == .https }
+  package var isSecure: Bool { if case .https = scheme { true } else { false } }
 
   /// Host and, unless it is the scheme's own, port: what stands in a Host field.
   package var authority: String { port == scheme.defaultPort ? host.description : "\(host):\(port)" }

@@ -4,9 +4,9 @@ import HTTPMessage
 /// Cookies on their way through (behaviour: "Cookies"): ours never go upstream and no upstream sets ours; upstreams' are isolated per
 /// route.
 enum CookieRewrite {
-  private static let name = Array("Cookie: ".utf8)
-  private static let separator = Array("; ".utf8)
-  private static let lineEnd = Array("\r\n".utf8)
+  private static let name: HeadPiece = "Cookie: "
+  private static let separator: HeadPiece = "; "
+  private static let lineEnd: HeadPiece = "\r\n"
 
   /// One Cookie line with those that this upstream may see, or none at all.
   static func write(_ request: CanonicalRequest, _ bytes: borrowing Span<UInt8>, _ route: ForwardRoute, _ out: inout HeadBuffer) {
@@ -15,8 +15,10 @@ enum CookieRewrite {
     var isFirst = true
     for index in 0..<min(request.cookieCount, request.cookies.count) {
       var scanner = CookieScanner(request.cookies[index])
-      while let cookie = scanner.next(in: bytes) {
-        guard begins(bytes, cookie.pair, prefix), !route.ownCookies.claims(cookie, in: bytes) else { continue }
+      while let pair = scanner.nextPair(in: bytes) {
+        guard begins(bytes, pair, prefix) else { continue }
+        let cookie = CookieScanner.split(bytes, pair)
+        guard !route.ownCookies.claims(cookie, in: bytes) else { continue }
         // Isolated cookies were set by us with a name: `fs~=x` or a bare `fs~` were not.
         if !prefix.isEmpty, !cookie.hasEquals || cookie.name.count <= prefix.count { continue }
         out.append(isFirst ? name : separator)
@@ -58,18 +60,18 @@ enum CookieRewrite {
     }
     out.append(pathName)
     out.append(PathMapping(route).cookiePath(path.map { $0.bytes(in: bytes) } ?? []))
-    if route.baseURL.isSecure { out.append(secure) }
+    if route.isSecure { out.append(secure) }
     out.append(lineEnd)
   }
 
-  private static let setName = Array("Set-Cookie: ".utf8)
-  private static let pathName = Array("; Path=".utf8)
-  private static let secure = Array("; Secure".utf8)
+  private static let setName: HeadPiece = "Set-Cookie: "
+  private static let pathName: HeadPiece = "; Path="
+  private static let secure: HeadPiece = "; Secure"
 
   /// Domain goes, Secure follows the base URL; on http browsers refuse what asks for Secure, so those attributes go as well.
   private static func keeps(_ bytes: borrowing Span<UInt8>, _ name: ByteRange, _ value: ByteRange, _ route: ForwardRoute) -> Bool {
     if equals(bytes, name, "domain") || equals(bytes, name, "secure") { return false }
-    if route.baseURL.isSecure { return true }
+    if route.isSecure { return true }
     return !equals(bytes, name, "partitioned") && !(equals(bytes, name, "samesite") && equals(bytes, value, "none"))
   }
 

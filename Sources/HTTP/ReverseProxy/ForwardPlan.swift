@@ -3,26 +3,33 @@ import HTTPMessage
 import IntercomCore
 import Policy
 
-/// What is done to one request's head on its way to the upstream, beyond what its route fixes.
+/// What is done to one request's head on its way to the upstream, beyond what its route fixes. Making one renders its lines, copying one
+/// does not: keep it with the session's credential.
 package struct RequestRewrite: Sendable {
   /// The credential and identity fields that Intercom adds. They come after everything of the client's was removed.
-  package var added: FieldLines
+  package var added: FieldLines { didSet { piece = added.piece } }
+  var piece: HeadPiece
   /// The client's own Authorization goes (behaviour: a session cookie alone decides when present). Only a route that asks for no identity
   /// may let it pass.
   package var dropsAuthorization: Bool
 
   package init(added: FieldLines = FieldLines(), dropsAuthorization: Bool = true) {
     self.added = added
+    piece = added.piece
     self.dropsAuthorization = dropsAuthorization
   }
 }
 
-/// What is done to the answer's head on its way to the client, beyond what the route fixes.
+/// What is done to the answer's head on its way to the client, beyond what the route fixes. Keep one per allowed origin.
 package struct ResponseRewrite: Sendable {
   /// CORS fields and `Vary: Origin`; the upstream's own CORS fields are dropped.
-  package var added: FieldLines
+  package var added: FieldLines { didSet { piece = added.piece } }
+  var piece: HeadPiece
 
-  package init(added: FieldLines = FieldLines()) { self.added = added }
+  package init(added: FieldLines = FieldLines()) {
+    self.added = added
+    piece = added.piece
+  }
 }
 
 /// The permission to forward one request, and how. Its only initialiser takes Policy's `Permit`, which only Policy makes: a request that
@@ -52,7 +59,10 @@ package struct ForwardPlan: Sendable {
 
   /// GET, HEAD, OPTIONS and PROPFIND without a body: twice is the same as once.
   static func mayRetry(_ head: CanonicalRequest) -> Bool {
-    guard MethodSet([.get, .head, .options, .propfind]).contains(head.method) else { return false }
+    switch head.method {
+    case .get, .head, .options, .propfind: break
+    default: return false
+    }
     switch head.framing {
     case .none, .length(0): return true
     default: return false

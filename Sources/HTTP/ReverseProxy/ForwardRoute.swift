@@ -69,8 +69,16 @@ package final class ForwardRoute: Sendable {
   package let timeouts: UpstreamTimeouts
   /// The URL under which browsers reach Intercom; `Forwarded` and `Secure` follow it, never the request.
   package let baseURL: HTTPURL
-  /// `X-Forwarded-Proto`, `X-Forwarded-Prefix`, `Via`: the same for every request.
-  let fixedLines: [UInt8]
+  let isSecure: Bool
+
+  // What is the same in every head for this upstream, rendered once.
+  /// The end of the request line and `Host`.
+  let hostLine: HeadPiece
+  /// `X-Forwarded-Proto`, `X-Forwarded-Prefix`, `Via` and the name of `X-Forwarded-For`.
+  let fixedLines: HeadPiece
+  let fixedLinesHTTP10: HeadPiece
+  /// The end of `Forwarded`, behind the host.
+  let forwardedEnd: HeadPiece
 
   /// nil when `name` is empty or holds other than letters, digits, `-` or `_`: it becomes part of cookie names.
   package init?(
@@ -91,8 +99,12 @@ package final class ForwardRoute: Sendable {
     self.ownCookies = ownCookies
     self.guarded = guarded
     self.timeouts = timeouts
+    hostLine = HeadPiece(Array(" HTTP/1.1\r\nHost: ".utf8) + upstream.authority + [13, 10])
     var lines = "X-Forwarded-Proto: \(baseURL.scheme.rawValue)\r\n"
     if stripsPrefix, !path.bytes.isEmpty { lines += "X-Forwarded-Prefix: \(path)\r\n" }
-    fixedLines = Array(lines.utf8)
+    fixedLines = HeadPiece("\(lines)Via: 1.1 intercom\r\nX-Forwarded-For: ".utf8)
+    fixedLinesHTTP10 = HeadPiece("\(lines)Via: 1.0 intercom\r\nX-Forwarded-For: ".utf8)
+    forwardedEnd = HeadPiece("\";proto=\(baseURL.scheme.rawValue)\r\n".utf8)
+    isSecure = baseURL.isSecure
   }
 }

@@ -4,12 +4,12 @@ import HTTPMessage
 /// Writes a request's head for its upstream from slices of the client's (RFC 9110 §7.6): first everything goes that is the connection's,
 /// ours or forged, then what Intercom says is added, so nothing that the client names can remove or shadow it (S3–S6, fault 50).
 package enum RequestHeadWriter {
-  /// Never passed on, whoever the upstream is. Cookie, Destination and framing are written anew.
+  /// Never passed on, whoever the upstream is. Cookie, Destination and `chunked` are written anew.
   private static let dropped: FieldIDSet = FieldIDSet.hopByHop.union(.forwarding).union([
-    .host, .cookie, .setCookie, .csrfToken, .destination, .contentLength,
+    .host, .cookie, .setCookie, .csrfToken, .destination,
   ])
   /// A name with odd characters is dropped when some reader could take it for one of these.
-  private static let shadowed: FieldIDSet = dropped.union([.authorization, .expect, .via, .trailer, .origin])
+  private static let shadowed: FieldIDSet = dropped.union([.contentLength, .authorization, .expect, .via, .trailer, .origin])
 
   /// Appends the head to `out`; nil when it was written, else what `out` holds is to be thrown away. `peer` is the client's address as
   /// text, without its port.
@@ -23,18 +23,9 @@ package enum RequestHeadWriter {
     out.append(bytes, request.methodRange)
     out.append(UInt8(ascii: " "))
     if let refusal = writeTarget(request, bytes, route, &out) { return refusal }
-    out.append(Text.versionAndHost)
-    out.append(route.upstream.authority)
-    out.append(Text.lineEnd)
+    out.append(route.hostLine)
     copyFields(head, bytes, plan, &out)
-    switch request.framing {
-    case .none: break
-    case .length(let length):
-      out.append(Text.contentLength)
-      out.append(decimal: length)
-      out.append(Text.lineEnd)
-    case .chunked: out.append(Text.chunked)
-    }
+    if case .chunked = request.framing { out.append(Text.chunked) }
     if request.cookieCount > 0, head.fields.first(.cookie)?.isNamedByConnection == false {
       CookieRewrite.write(request, bytes, route, &out)
     }
@@ -47,10 +38,9 @@ package enum RequestHeadWriter {
       case .failure(let refusal): return refusal
       }
     }
-    out.append(route.fixedLines)
-    out.append(request.isHTTP10 ? Text.via10 : Text.via11)
+    out.append(request.isHTTP10 ? route.fixedLinesHTTP10 : route.fixedLines)
     writeForwarded(request, bytes, route, peer, &out)
-    out.append(plan.request.added.bytes)
+    out.append(plan.request.piece)
     out.append(Text.lineEnd)
     return nil
   }
@@ -88,7 +78,8 @@ package enum RequestHeadWriter {
     var to = 0
     for index in 0..<head.fields.count {
       let field = head.fields[index]
-      var drop = drops.contains(field.id) || field.isNamedByConnection
+      // Content-Length is the framing, which nobody may take away.
+      var drop = drops.contains(field.id) || (field.isNamedByConnection && field.id != .contentLength)
       if field.id == .other, !drop {
         drop = guarded.contains(bytes, field.name) || (field.isUnusual && isTwin(bytes, field, guarded))
       }
@@ -113,7 +104,6 @@ package enum RequestHeadWriter {
   private static func writeForwarded(
     _ request: CanonicalRequest, _ bytes: borrowing Span<UInt8>, _ route: ForwardRoute, _ peer: [UInt8], _ out: inout HeadBuffer
   ) {
-    out.append(Text.forwardedFor)
     out.append(peer)
     out.append(Text.forwardedHost)
     out.append(bytes, request.authority)
@@ -122,24 +112,17 @@ package enum RequestHeadWriter {
     out.append(peer)
     out.append(isIPv6 ? Text.forwardedMiddle6 : Text.forwardedMiddle)
     out.append(bytes, request.authority)
-    out.append(route.baseURL.isSecure ? Text.forwardedHTTPS : Text.forwardedHTTP)
+    out.append(route.forwardedEnd)
   }
 
   private enum Text {
-    static let versionAndHost = Array(" HTTP/1.1\r\nHost: ".utf8)
-    static let lineEnd = Array("\r\n".utf8)
-    static let contentLength = Array("Content-Length: ".utf8)
-    static let chunked = Array("Transfer-Encoding: chunked\r\n".utf8)
-    static let destination = Array("Destination: ".utf8)
-    static let via11 = Array("Via: 1.1 intercom\r\n".utf8)
-    static let via10 = Array("Via: 1.0 intercom\r\n".utf8)
-    static let forwardedFor = Array("X-Forwarded-For: ".utf8)
-    static let forwardedHost = Array("\r\nX-Forwarded-Host: ".utf8)
-    static let forwardedOpen = Array("\r\nForwarded: for=\"".utf8)
-    static let forwardedOpen6 = Array("\r\nForwarded: for=\"[".utf8)
-    static let forwardedMiddle = Array("\";host=\"".utf8)
-    static let forwardedMiddle6 = Array("]\";host=\"".utf8)
-    static let forwardedHTTP = Array("\";proto=http\r\n".utf8)
-    static let forwardedHTTPS = Array("\";proto=https\r\n".utf8)
+    static let lineEnd: HeadPiece = "\r\n"
+    static let chunked: HeadPiece = "Transfer-Encoding: chunked\r\n"
+    static let destination: HeadPiece = "Destination: "
+    static let forwardedHost: HeadPiece = "\r\nX-Forwarded-Host: "
+    static let forwardedOpen: HeadPiece = "\r\nForwarded: for=\""
+    static let forwardedOpen6: HeadPiece = "\r\nForwarded: for=\"["
+    static let forwardedMiddle: HeadPiece = "\";host=\""
+    static let forwardedMiddle6: HeadPiece = "]\";host=\""
   }
 }

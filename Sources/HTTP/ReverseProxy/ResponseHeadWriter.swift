@@ -18,8 +18,7 @@ package enum ClientFraming: Sendable, Hashable {
 package enum ResponseHeadWriter {
   /// `Clear-Site-Data` would end our session and those of other backends, `Alt-Svc` would move the whole host.
   private static let dropped: FieldIDSet = FieldIDSet.hopByHop.union([
-    .setCookie, .accessControlOther, .accessControlRequestMethod, .accessControlRequestHeaders, .location, .contentLength, .clearSiteData,
-    .altSvc,
+    .setCookie, .accessControlOther, .accessControlRequestMethod, .accessControlRequestHeaders, .location, .clearSiteData, .altSvc,
   ])
 
   /// Appends the head to `out`. `keepAlive`: the client's connection shall live on; it cannot where the body ends with it, which the
@@ -31,7 +30,7 @@ package enum ResponseHeadWriter {
     writeStatusLine(head, bytes, &out)
     copyFields(head, bytes, plan.route, &out)
     let framing = writeFraming(head, client, &out)
-    out.append(plan.response.added.bytes)
+    out.append(plan.response.piece)
     let endsWithConnection = framing == .untilClose || framing == .decodedUntilClose
     if !keepAlive || endsWithConnection {
       out.append(Text.close)
@@ -50,25 +49,35 @@ package enum ResponseHeadWriter {
     for index in 0..<head.fields.count {
       let field = head.fields[index]
       // Links are what 103 is for; cookies and the rest wait for the final answer.
-      if !dropped.contains(field.id), !field.isNamedByConnection { out.append(bytes, field.line) }
+      if !dropped.contains(field.id), field.id != .contentLength, !field.isNamedByConnection { out.append(bytes, field.line) }
     }
     out.append(Text.lineEnd)
   }
 
   private static func writeStatusLine(_ head: ResponseHead, _ bytes: borrowing Span<UInt8>, _ out: inout HeadBuffer) {
     out.append(Text.version)
+    if !head.reason.isEmpty {
+      // Code, reason and line end stand behind `HTTP/1.x `.
+      out.append(bytes, 9, head.reason.upper &+ 2)
+      return
+    }
     out.append(decimal: head.status)
-    out.append(UInt8(ascii: " "))
-    out.append(bytes, head.reason)
-    out.append(Text.lineEnd)
+    out.append(Text.emptyReason)
   }
 
   private static func copyFields(_ head: ResponseHead, _ bytes: borrowing Span<UInt8>, _ route: ForwardRoute, _ out: inout HeadBuffer) {
+    let drops = dropped
+    // HEAD and 304 tell the length that a GET would have; 1xx and 204 must not (RFC 9110 §8.6).
+    let keepsLength = head.status >= 200 && head.status != 204
     var from = 0
     var to = 0
     for index in 0..<head.fields.count {
       let field = head.fields[index]
-      if dropped.contains(field.id) || field.isNamedByConnection { continue }
+      if field.id == .contentLength {
+        if !keepsLength { continue }
+      } else if drops.contains(field.id) || field.isNamedByConnection {
+        continue
+      }
       if Int(field.start) != to {
         out.append(bytes, from, to)
         from = Int(field.start)
@@ -101,13 +110,8 @@ package enum ResponseHeadWriter {
 
   private static func writeFraming(_ head: ResponseHead, _ client: CanonicalRequest, _ out: inout HeadBuffer) -> ClientFraming {
     switch head.framing {
-    case .none:
-      // HEAD and 304 tell the length that a GET would have; 1xx and 204 must not (RFC 9110 §8.6).
-      if head.status >= 200, head.status != 204, let length = head.statedLength { writeLength(length, &out) }
-      return .none
-    case .length(let length):
-      writeLength(length, &out)
-      return .length(length)
+    case .none: return .none
+    case .length(let length): return .length(length)
     case .chunked:
       if client.isHTTP10 { return .decodedUntilClose }
       out.append(Text.chunked)
@@ -116,19 +120,13 @@ package enum ResponseHeadWriter {
     }
   }
 
-  private static func writeLength(_ length: Int, _ out: inout HeadBuffer) {
-    out.append(Text.contentLength)
-    out.append(decimal: length)
-    out.append(Text.lineEnd)
-  }
-
   private enum Text {
-    static let version = Array("HTTP/1.1 ".utf8)
-    static let lineEnd = Array("\r\n".utf8)
-    static let contentLength = Array("Content-Length: ".utf8)
-    static let chunked = Array("Transfer-Encoding: chunked\r\n".utf8)
-    static let location = Array("Location: ".utf8)
-    static let close = Array("Connection: close\r\n".utf8)
-    static let keepAlive = Array("Connection: keep-alive\r\n".utf8)
+    static let version: HeadPiece = "HTTP/1.1 "
+    static let lineEnd: HeadPiece = "\r\n"
+    static let emptyReason: HeadPiece = " \r\n"
+    static let chunked: HeadPiece = "Transfer-Encoding: chunked\r\n"
+    static let location: HeadPiece = "Location: "
+    static let close: HeadPiece = "Connection: close\r\n"
+    static let keepAlive: HeadPiece = "Connection: keep-alive\r\n"
   }
 }

@@ -24,6 +24,12 @@ package struct CookieScanner: Sendable {
 
   /// The next cookie; empty pieces are skipped.
   package mutating func next(in bytes: borrowing Span<UInt8>) -> CookiePair? {
+    guard let pair = nextPair(in: bytes) else { return nil }
+    return Self.split(bytes, pair.lower, pair.upper)
+  }
+
+  /// The next cookie's bytes, not yet taken apart.
+  package mutating func nextPair(in bytes: borrowing Span<UInt8>) -> ByteRange? {
     guard end <= bytes.count else { return nil }
     while at < end {
       var start = at
@@ -33,9 +39,15 @@ package struct CookieScanner: Sendable {
       while start < stop, isBlank(bytes[start]) { start &+= 1 }
       while stop > start, isBlank(bytes[stop &- 1]) { stop &-= 1 }
       if start == stop { continue }
-      return Self.split(bytes, start, stop)
+      return ByteRange(start, stop)
     }
     return nil
+  }
+
+  /// The cookie whose bytes these are.
+  package static func split(_ bytes: borrowing Span<UInt8>, _ pair: ByteRange) -> CookiePair {
+    pair.upper <= bytes.count
+      ? split(bytes, pair.lower, pair.upper) : CookiePair(pair: .empty, name: .empty, value: .empty, hasEquals: false)
   }
 
   private static func split(_ bytes: borrowing Span<UInt8>, _ start: Int, _ stop: Int) -> CookiePair {

@@ -79,13 +79,13 @@ package enum FieldID: UInt8, Sendable, CaseIterable {
 
 /// A set of known field names in one word.
 package struct FieldIDSet: Sendable, Hashable, ExpressibleByArrayLiteral {
-  package private(set) var bits: UInt64 = 0
+  package var bits: UInt64 = 0
 
   package init() {}
   package init(arrayLiteral ids: FieldID...) { for id in ids { insert(id) } }
 
-  @inline(__always) package func contains(_ id: FieldID) -> Bool { (bits &>> UInt64(id.rawValue)) & 1 == 1 }
-  @inline(__always) package mutating func insert(_ id: FieldID) { bits |= 1 &<< UInt64(id.rawValue) }
+  @inlinable package func contains(_ id: FieldID) -> Bool { (bits &>> UInt64(id.rawValue)) & 1 == 1 }
+  @inlinable package mutating func insert(_ id: FieldID) { bits |= 1 &<< UInt64(id.rawValue) }
   package func union(_ other: FieldIDSet) -> FieldIDSet {
     var both = self
     both.bits |= other.bits

@@ -20,6 +20,8 @@ package struct FieldLines: Sendable {
 
   package var isEmpty: Bool { rendered.bytes.isEmpty }
   package var bytes: [UInt8] { rendered.bytes }
+  /// For `HeadBuffer.append`; make it once, where the lines are made.
+  package var piece: HeadPiece { HeadPiece(rendered.bytes) }
 
   /// Appends one line; white space around the value is trimmed.
   package mutating func append(_ name: String, _ value: [UInt8]) throws(FieldLineError) {

@@ -17,15 +17,15 @@ package struct HeadField: Sendable, Hashable {
   /// A `Connection` field of this head names this field: it ends here (RFC 9110 §7.6.1).
   package var isNamedByConnection: Bool
 
-  @inline(__always) package var name: ByteRange { ByteRange(Int(start), Int(nameEnd)) }
-  @inline(__always) package var value: ByteRange { ByteRange(Int(valueStart), Int(valueEnd)) }
+  @inlinable package var name: ByteRange { ByteRange(Int(start), Int(nameEnd)) }
+  @inlinable package var value: ByteRange { ByteRange(Int(valueStart), Int(valueEnd)) }
   /// The whole line, its CRLF included.
-  @inline(__always) package var line: ByteRange { ByteRange(Int(start), Int(end)) }
+  @inlinable package var line: ByteRange { ByteRange(Int(start), Int(end)) }
 }
 
 /// The field lines of one head, in order. Its storage is used again for the next head: nothing is allocated per message.
 package struct FieldTable: Sendable {
-  private var fields: [HeadField] = []
+  @usableFromInline var fields: [HeadField] = []
   /// The known names that occur.
   package private(set) var present = FieldIDSet()
   /// At least one field is named by `Connection`.
@@ -33,8 +33,8 @@ package struct FieldTable: Sendable {
 
   package init() { fields.reserveCapacity(32) }
 
-  package var count: Int { fields.count }
-  package subscript(index: Int) -> HeadField { fields[index] }
+  @inlinable package var count: Int { fields.count }
+  @inlinable package subscript(index: Int) -> HeadField { fields[index] }
 
   /// The first field of that name.
   package func first(_ id: FieldID) -> HeadField? {

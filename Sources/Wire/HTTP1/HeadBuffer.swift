@@ -1,10 +1,24 @@
 import HTTPMessage
 
+/// Bytes that are written into many heads: stored with room behind them, so that copying them needs no care at the end.
+package struct HeadPiece: Sendable, ExpressibleByStringLiteral {
+  fileprivate let padded: [UInt8]
+  package let count: Int
+
+  package init(_ bytes: some Collection<UInt8>) {
+    padded = Array(bytes) + [UInt8](repeating: 0, count: HeadBuffer.slack)
+    count = bytes.count
+  }
+  package init(stringLiteral text: String) { self.init(text.utf8) }
+}
+
 /// Where a head is written: bytes that grow as needed and are used again for the next head, one per loop.
 ///
-/// Copies go by words of eight bytes, every access bounds-checked. What has been written is `storage.span.extracting(first: count)`.
+/// Copies go by pieces of up to 32 bytes, every access bounds-checked. What has been written is `storage.span.extracting(first: count)`.
 package struct HeadBuffer: Sendable {
   package private(set) var storage: [UInt8]
+  /// Bytes behind the end that may be written without counting.
+  fileprivate static let slack = 32
   package private(set) var count = 0
 
   /// `capacity` bytes are enough for most heads; more come by doubling.
@@ -24,6 +38,21 @@ package struct HeadBuffer: Sendable {
     count &+= 1
   }
 
+  package mutating func append(_ piece: HeadPiece) {
+    let size = piece.count
+    reserve(size)
+    let end = count
+    count = end &+ size
+    let source = piece.padded.span
+    var span = storage.mutableSpan
+    var target = span.mutableBytes
+    var done = 0
+    while done < size {
+      Self.copy(source, done, &target, end &+ done, SIMD32<UInt8>.self)
+      done &+= 32
+    }
+  }
+
   package mutating func append(_ bytes: [UInt8]) { append(bytes.span, 0, bytes.count) }
 
   package mutating func append(_ bytes: borrowing Span<UInt8>, _ range: ByteRange) { append(bytes, range.lower, range.upper) }
@@ -34,25 +63,46 @@ package struct HeadBuffer: Sendable {
     let size = to &- from
     reserve(size)
     let end = count
-    var span = storage.mutableSpan
-    var raw = span.mutableBytes
-    var done = 0
-    while done &+ 8 <= size {
-      raw.storeBytes(of: load8(bytes, from &+ done), toByteOffset: end &+ done, as: UInt64.self)
-      done &+= 8
-    }
-    if done < size {
-      if from &+ done &+ 8 <= bytes.count {
-        // `reserve` left room behind the end, so the last word may be stored whole.
-        raw.storeBytes(of: load8(bytes, from &+ done), toByteOffset: end &+ done, as: UInt64.self)
-      } else {
-        while done < size {
-          raw.storeBytes(of: bytes[from &+ done], toByteOffset: end &+ done, as: UInt8.self)
-          done &+= 1
-        }
-      }
-    }
     count = end &+ size
+    var span = storage.mutableSpan
+    var target = span.mutableBytes
+    var done = 0
+    while done &+ 32 <= size {
+      Self.copy(bytes, from &+ done, &target, end &+ done, SIMD32<UInt8>.self)
+      done &+= 32
+    }
+    if done == size { return }
+    if from &+ done &+ 32 <= bytes.count {
+      // `reserve` left room behind the end, so bytes that do not count may be stored too.
+      Self.copy(bytes, from &+ done, &target, end &+ done, SIMD32<UInt8>.self)
+    } else {
+      Self.copyTail(bytes, from &+ done, to, &target, end &+ done)
+    }
+  }
+
+  /// At most 31 bytes at the end of their source, by two pieces that may overlap.
+  private static func copyTail(
+    _ bytes: borrowing Span<UInt8>, _ from: Int, _ to: Int, _ target: inout MutableRawSpan, _ at: Int
+  ) {
+    let size = to &- from
+    if size >= 16 {
+      copy(bytes, from, &target, at, SIMD16<UInt8>.self)
+      copy(bytes, to &- 16, &target, at &+ size &- 16, SIMD16<UInt8>.self)
+    } else if size >= 8 {
+      copy(bytes, from, &target, at, UInt64.self)
+      copy(bytes, to &- 8, &target, at &+ size &- 8, UInt64.self)
+    } else if size >= 4 {
+      copy(bytes, from, &target, at, UInt32.self)
+      copy(bytes, to &- 4, &target, at &+ size &- 4, UInt32.self)
+    } else {
+      for offset in 0..<size { copy(bytes, from &+ offset, &target, at &+ offset, UInt8.self) }
+    }
+  }
+
+  @inline(__always) private static func copy<Piece: BitwiseCopyable>(
+    _ bytes: borrowing Span<UInt8>, _ from: Int, _ target: inout MutableRawSpan, _ at: Int, _ piece: Piece.Type
+  ) {
+    target.storeBytes(of: bytes.bytes.unsafeLoadUnaligned(fromByteOffset: from, as: piece), toByteOffset: at, as: piece)
   }
 
   /// Appends a number in decimal digits.
@@ -62,13 +112,13 @@ package struct HeadBuffer: Sendable {
     append(48 &+ UInt8(truncatingIfNeeded: value % 10))
   }
 
-  /// Room for `size` bytes and a whole word behind them.
+  /// Room for `size` bytes and a whole piece behind them.
   @inline(__always) private mutating func reserve(_ size: Int) {
-    if count &+ size &+ 8 > storage.count { grow(size) }
+    if count &+ size &+ Self.slack > storage.count { grow(size) }
   }
 
   private mutating func grow(_ size: Int) {
-    let wanted = max(storage.count &* 2, count &+ size &+ 8)
+    let wanted = max(storage.count &* 2, count &+ size &+ Self.slack)
     storage.append(contentsOf: repeatElement(0, count: wanted &- storage.count))
   }
 }

@@ -75,6 +75,8 @@ enum RequestFields {
   private static func framing(_ bytes: borrowing Span<UInt8>, _ field: HeadField, _ request: inout CanonicalRequest) -> HeadRefusal? {
     if case .none = request.framing {} else { return .lengthWithTransferEncoding }
     if field.id == .contentLength {
+      // The line is passed on as it is, and to some readers a leading zero says octal.
+      guard field.value.count < 2 || bytes[field.value.lower] != UInt8(ascii: "0") else { return .badContentLength }
       switch ContentLength.read(bytes, field.value) {
       case .length(let length): request.framing = .length(length)
       case .malformed: return .badContentLength
@@ -139,6 +141,10 @@ struct ConnectionOptions {
     var left = RequestFields.mostConnectionOptions
     for index in 0..<fields.count where fields[index].id == .connection {
       let value = fields[index].value
+      if isKeepAlive(bytes, value) {
+        keepAlive = true
+        continue
+      }
       var at = value.lower
       while at < value.upper {
         while at < value.upper, isBlank(bytes[at]) || bytes[at] == ASCII.comma { at &+= 1 }
@@ -152,6 +158,12 @@ struct ConnectionOptions {
       }
     }
     return true
+  }
+
+  /// `keep-alive` alone, which is what nearly everybody sends. Values hold no control bytes, so folding them is exact.
+  @inline(__always) private func isKeepAlive(_ bytes: borrowing Span<UInt8>, _ value: ByteRange) -> Bool {
+    value.count == 10 && value.upper <= bytes.count && fold8(bytes, value.lower) == 0x696c_612d_7065_656b
+      && fold2(bytes, value.lower &+ 8) == 0x6576
   }
 
   private mutating func take(_ bytes: borrowing Span<UInt8>, _ name: ByteRange, _ fields: inout FieldTable) {

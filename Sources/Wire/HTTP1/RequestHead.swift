@@ -43,13 +43,17 @@ package struct ResponseHead: Sendable {
 
   package init() {}
 
+  /// Field by field: a new value would allocate a new table.
   mutating func reset() {
-    let table = fields
-    self = ResponseHead(reusing: table)
-  }
-
-  private init(reusing table: consuming FieldTable) {
-    fields = table
+    status = 0
+    reason = .empty
+    isHTTP10 = false
     fields.removeAll()
+    framing = .none
+    statedLength = nil
+    keepAlive = true
+    isInterim = false
+    isUnaskedSwitch = false
+    headLength = 0
   }
 }
