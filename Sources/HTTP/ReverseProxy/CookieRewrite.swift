@@ -10,8 +10,12 @@ enum CookieRewrite {
 
   /// One Cookie line with those that this upstream may see, or none at all.
   static func write(_ request: CanonicalRequest, _ bytes: borrowing Span<UInt8>, _ route: ForwardRoute, _ out: inout HeadBuffer) {
-    if route.cookies == .drop { return }
-    let prefix = route.cookies == .isolate ? route.cookiePrefix : []
+    let prefix: [UInt8]
+    switch route.cookies {
+    case .isolate: prefix = route.cookiePrefix
+    case .pass: prefix = []
+    case .drop: return
+    }
     var isFirst = true
     for index in 0..<min(request.cookieCount, request.cookies.count) {
       var scanner = CookieScanner(request.cookies[index])
