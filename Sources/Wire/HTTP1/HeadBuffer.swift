@@ -38,6 +38,8 @@ package struct HeadBuffer: Sendable {
     count &+= 1
   }
 
+  /// Appends one byte.
+  /// Appends text that was prepared once.
   package mutating func append(_ piece: HeadPiece) {
     let size = piece.count
     reserve(size)
@@ -53,8 +55,10 @@ package struct HeadBuffer: Sendable {
     }
   }
 
+  /// Appends all of these bytes.
   package mutating func append(_ bytes: [UInt8]) { append(bytes.span, 0, bytes.count) }
 
+  /// Appends the bytes of a range.
   package mutating func append(_ bytes: borrowing Span<UInt8>, _ range: ByteRange) { append(bytes, range.lower, range.upper) }
 
   /// Appends `bytes[from ..< to]`; nothing when that does not lie in `bytes`.
