@@ -32,13 +32,13 @@ package struct HeadBuffer: Sendable {
   /// Drops the last `size` bytes.
   package mutating func removeLast(_ size: Int) { count = max(0, count &- max(0, size)) }
 
+  /// Appends one byte.
   package mutating func append(_ byte: UInt8) {
     reserve(1)
     storage[count] = byte
     count &+= 1
   }
 
-  /// Appends one byte.
   /// Appends text that was prepared once.
   package mutating func append(_ piece: HeadPiece) {
     let size = piece.count
