@@ -198,6 +198,20 @@ struct HTTPServerTests {
     }
   }
 
+  @Test("requests that were sent ahead before the client ended its direction are all answered")
+  func halfClosedPipeline() async throws {
+    try await TestServer.run(endpoints()) { server in
+      try await server.client { port in
+        let client = try RawSocket(port: port)
+        try client.send(
+          "GET /slow HTTP/1.1\r\nHost: a\r\n\r\nGET /hello HTTP/1.1\r\nHost: a\r\n\r\nGET /slow HTTP/1.1\r\nHost: a\r\n\r\nGET /he")
+        client.shutdownWriting()
+        for text in ["slow", "hello", "slow"] { #expect(try client.readResponse().text == text) }
+        try client.expectEnd()
+      }
+    }
+  }
+
   @Test("a client that has ended its direction after the request still gets the answer")
   func halfClosed() async throws {
     try await TestServer.run(endpoints()) { server in

@@ -204,4 +204,44 @@ struct ServerTimeTests {
       try await onThread { try client.expectEnd() }
     }
   }
+
+  @Test("clients beyond the limit wait and are served when others leave")
+  func connectionLimit() async throws {
+    var settings = ServerSettings()
+    settings.maximumConnections = 2
+    try await TestServer.run(endpoints(), settings: settings) { server in
+      try await server.client { port in
+        let first = try RawSocket(port: port)
+        let second = try RawSocket(port: port)
+        for client in [first, second] {
+          try client.send("GET /hello HTTP/1.1\r\nHost: a\r\n\r\n")
+          #expect(try client.readResponse().status == 200)
+        }
+        let third = try RawSocket(port: port, timeOut: .milliseconds(100))
+        try third.send("GET /hello HTTP/1.1\r\nHost: a\r\n\r\n")
+        #expect(throws: RawSocketError.timedOut) { try third.readResponse() }
+        first.close()
+        #expect(try third.readResponse().status == 200)
+      }
+    }
+  }
+
+  @Test("fault 37: the object of an idle connection is smaller than 1 KB, and nothing hangs on it")
+  func idleMemory() async throws {
+    try await TestServer.run(endpoints()) { server in
+      let client = try await server.client { port in
+        let client = try RawSocket(port: port)
+        try client.send("GET /hello HTTP/1.1\r\nHost: a\r\n\r\n")
+        _ = try client.readResponse()
+        return client
+      }
+      let size = await server.group.loops[0].withLoop { loop in
+        var size = 0
+        loop.forEachSource { source in if source is Exchange { size = allocatedBytes(of: source) } }
+        return size
+      }
+      #expect(size > 0 && size <= 1024, "\(size) bytes")
+      withExtendedLifetime(client) {}
+    }
+  }
 }

@@ -110,8 +110,10 @@ package class Exchange: TCPConnection {
     let all = buffered
     buffered = []
     let used = consume(all.span)
-    guard !isClosing, used < all.count else { return }
-    buffered = used == 0 ? all : Array(all[used...])
+    guard !isClosing else { return }
+    if used < all.count { buffered = used == 0 ? all : Array(all[used...]) }
+    // What is left is no whole head, and no more will come.
+    if phase == .idle, peerHasEnded { endConnection(nil) }
   }
 
   /// How many bytes were taken.
@@ -299,7 +301,7 @@ package class Exchange: TCPConnection {
     }
     finish(.complete)
     phase = .idle
-    if peerHasEnded || server.isDraining { return endConnection(nil) }
+    if server.isDraining || (peerHasEnded && !isConsuming && buffered.isEmpty) { return endConnection(nil) }
     setDeadline(after: server.settings.idleTime)
     resumeInput()
   }
@@ -339,11 +341,13 @@ package class Exchange: TCPConnection {
 
   package final override func onPeerEnd() {
     switch phase {
-    case .idle: endConnection(nil)
+    case .idle:
+      // Requests that were sent ahead are still answered.
+      consumeBuffered()
+      if phase == .idle { endConnection(nil) }
     case .closing: break
     case .deciding, .held, .running, .forwarding, .swallowing:
       // A client may end its direction and still read; only what it owes of the body is lost.
-      wantsKeepAlive = false
       if !body.isDone { close() }
     }
   }

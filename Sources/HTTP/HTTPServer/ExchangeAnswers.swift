@@ -58,7 +58,7 @@ extension Exchange {
   /// Whether the connection lives after this exchange; to be asked when the head of the answer is made, for it must say so. A body that will
   /// not be read makes it false.
   package final func decidesKeepAlive() -> Bool {
-    if server.isDraining || peerHasEnded { wantsKeepAlive = false }
+    if server.isDraining { wantsKeepAlive = false }
     if !body.isDone {
       // A client that waits for 100 may send its body or not: nobody knows what its next bytes are.
       if expectsContinue, body.received == 0 { wantsKeepAlive = false }

@@ -39,10 +39,16 @@ package final class HTTPServer<Handler: RequestHandler>: Sendable {
     let server = HTTPServer(addresses: actual, loops: loops, number: number)
     for (index, actor) in loops.enumerated() {
       let own = sockets.map { $0[index] }
-      try await actor.withLoop { (loop) throws(EventLoopError) in
-        let state = HandlerLoop(loop: loop, settings: settings, handler: makeHandler(loop))
-        loop.attachments[number] = state
-        for socket in own { state.listeners.append(try Self.listen(socket, state)) }
+      do throws(EventLoopError) {
+        try await actor.withLoop { (loop) throws(EventLoopError) in
+          let state = HandlerLoop(loop: loop, settings: settings, handler: makeHandler(loop))
+          loop.attachments[number] = state
+          for socket in own { state.listeners.append(try Self.listen(socket, state)) }
+        }
+      } catch {
+        await server.stop()
+        for socket in sockets.flatMap({ $0[(index + 1)...] }) { Socket.close(socket) }
+        throw error
       }
     }
     return server

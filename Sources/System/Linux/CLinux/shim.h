@@ -12,6 +12,7 @@ int accept4(int, struct sockaddr *restrict, socklen_t *restrict, int);
 // Hidden like accept4; its first argument is a posix_spawn_file_actions_t *, named so that <spawn.h> need not be included here.
 int posix_spawn_file_actions_addclosefrom_np(void *actions, int from);
 int pthread_setname_np(pthread_t, const char *);
+__SIZE_TYPE__ malloc_usable_size(void *);
 void *memmem(const void *haystack, __SIZE_TYPE__ haystackLength, const void *needle, __SIZE_TYPE__ needleLength);
 #include <sys/ioctl.h>
 // ioctl is variadic, which Swift cannot call. TIOCOUTQ of a socket: bytes that the peer has not acknowledged.

@@ -94,3 +94,6 @@ package final class Monitor<State>: @unchecked Sendable {
   package func signal() { pthread_cond_signal(condition) }
   package func broadcast() { pthread_cond_broadcast(condition) }
 }
+
+/// What the allocator gave for an object, without what hangs on it; for tests of budgets.
+package func allocatedBytes(of object: AnyObject) -> Int { Int(malloc_usable_size(Unmanaged.passUnretained(object).toOpaque())) }
