@@ -1,0 +1,88 @@
+import EventLoop
+import HTTP1
+import HTTPMessage
+import HTTPServer
+import IntercomCore
+import IntercomTesting
+import Linux
+import Policy
+import ReverseProxy
+import Synchronization
+import Testing
+import Workers
+
+/// Forwards every request to one upstream under a public rule.
+final class ProxyHandler: RequestHandler {
+  private let route: ForwardRoute
+  private let forwarder: Forwarder
+  private let seen: Monitor<[Int]>
+
+  init(_ loop: EventLoop, _ route: ForwardRoute, _ resolver: NameResolver, _ settings: ForwardSettings, seen: Monitor<[Int]>) {
+    self.route = route
+    self.seen = seen
+    forwarder = Forwarder(loop: loop, resolver: resolver, settings: settings)
+    forwarder.onUpstreamAnswer = { _, status in seen.withLock { $0.append(status) } }
+  }
+
+  func handle(_ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ exchange: ServerConnection<ProxyHandler>) {
+    let policy = RoutePolicy(route: 0, methods: .webdav, rule: .publicRoute)
+    let request = head.request
+    guard case .permit(let permit) = PolicyEnforcementPoint.decide(policy, method: request.method, identity: nil),
+      let cors = try? FieldLines(["Access-Control-Allow-Origin": "https://app.example", "Vary": "Origin"]),
+      let plan = ForwardPlan(
+        permit: permit, route: route, for: request, request: RequestRewrite(), response: ResponseRewrite(added: cors))
+    else { return exchange.answer(Problem(500, "test", "The fixture is wrong.")) }
+    forwarder.forward(plan, head, bytes, exchange)
+  }
+}
+
+/// A proxy in front of an upstream.
+struct Proxy: Sendable {
+  let server: TestServer<ProxyHandler>
+  /// The statuses that `onUpstreamAnswer` told.
+  let seen: Monitor<[Int]>
+
+  func client<Value: Sendable>(_ body: @escaping @Sendable (RawSocket) throws -> Value) async throws -> Value {
+    try await server.client { port in try body(try RawSocket(port: port)) }
+  }
+
+  static func run(
+    to upstream: String, times: UpstreamTimeouts = UpstreamTimeouts(), settings: ForwardSettings = ForwardSettings(),
+    _ body: (Proxy) async throws -> Void
+  ) async throws {
+    let workers = try Workers(threads: 1)
+    let resolver = NameResolver(workers: workers) { _ in .failure(.notFound("no such name")) }
+    let seen = Monitor<[Int]>([])
+    let base = try #require(HTTPURL("http://intercom.example/"))
+    let url = try #require(HTTPURL(upstream))
+    let endpoint = try #require(UpstreamEndpoint(url))
+    let path = try #require(RoutePath("/"))
+    let route = try #require(
+      ForwardRoute(
+        index: 0, name: "test", path: path, upstream: endpoint, baseURL: base, ownCookies: OwnCookieNames(["intercom"]), timeouts: times))
+    let make: @Sendable (EventLoop) -> ProxyHandler = { ProxyHandler($0, route, resolver, settings, seen: seen) }
+    try await TestServer.run(makeHandler: make) { server in try await body(Proxy(server: server, seen: seen)) }
+    workers.stop()
+  }
+
+  static func run(
+    to upstream: RawServer, times: UpstreamTimeouts = UpstreamTimeouts(), settings: ForwardSettings = ForwardSettings(),
+    _ body: (Proxy) async throws -> Void
+  ) async throws {
+    try await run(to: "http://127.0.0.1:\(upstream.port)/", times: times, settings: settings, body)
+    upstream.stop()
+  }
+}
+
+/// An upstream that answers each head with these bytes, on as many connections as come.
+func upstream(_ answer: @escaping @Sendable (String) -> String) throws -> RawServer {
+  try RawServer { socket, _ in
+    while true {
+      let head = try socket.receive(until: "\r\n\r\n")
+      try socket.send(answer(head))
+    }
+  }
+}
+
+let okay = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+let get = "GET /x HTTP/1.1\r\nHost: intercom.example\r\n\r\n"
