@@ -81,7 +81,7 @@ let package = Package(
         "Sessions", "Policy",
         "CurlTransport", "ConfigurationYAML", "HTTPServer", "ReverseProxy", "Gateway", "DemoWorkplace", "Linux",
       ]),
-    .executableTarget(name: "intercom", dependencies: ["IntercomApp"], path: "Sources/App/intercom", swiftSettings: strict),
+    .executableTarget(name: "intercom", dependencies: ["IntercomApp", "Linux"], path: "Sources/App/intercom", swiftSettings: strict),
     // Testing
     module(
       "Testing", "IntercomTesting",
@@ -102,7 +102,7 @@ let package = Package(
     tests("AdaptersTests", ["IntercomCore", "HTTPMessage", "CurlTransport", "ConfigurationYAML", "YAML", "IntercomTesting"]),
     tests(
       "GatewayTests",
-      ["IntercomCore", "HTTPMessage", "HTTP1", "Gateway", "Sessions", "OIDC", "Policy", "Cryptography", "HTTPServer", "IntercomTesting"]),
+      ["IntercomCore", "HTTPMessage", "HTTP1", "ReverseProxy", "Gateway", "Sessions", "OIDC", "Policy", "Cryptography", "HTTPServer", "IntercomTesting"]),
     tests(
       "DemoTests",
       [

@@ -4,6 +4,7 @@ import HTTPMessage
 import IntercomCore
 import IntercomTesting
 import Policy
+import ReverseProxy
 import Sessions
 import StrictJSON
 
@@ -44,7 +45,7 @@ struct DecisionFixture: Sendable {
     let keys = try Self.required()
     let cors = CORSPolicy(origins: ["https://ics.example.org", "https://mail.example.org"].compactMap { Origin(serialized: $0) })
     gateway = Gateway(
-      table: RouteTable(Self.routes(cors), baseHost: "ics.example.org"), cookies: OwnCookies(isSecure: true),
+      table: RouteTable(try Self.routes(cors), baseHost: "ics.example.org"), cookies: OwnCookies(isSecure: true),
       csrf: try CSRFTokens(keys: keys, random: SystemRandom()), logoutKey: Secret([1]))
     let time = ManualTime(wall: now.seconds)
     let store = MemorySessionStore(time: time)
@@ -56,18 +57,20 @@ struct DecisionFixture: Sendable {
     ).session
   }
 
-  static func routes(_ cors: CORSPolicy) -> [Route] {
-    func proxy(_ name: String, _ methods: MethodSet) -> Route {
-      Route(
-        name: name, prefix: Array("/\(name)".utf8), kind: .proxy(UpstreamTarget(host: "127.0.0.1", port: 1)), methods: methods, cors: cors)
+  static func routes(_ cors: CORSPolicy) throws -> [Route] {
+    func proxy(_ name: String, _ methods: MethodSet) throws -> Route {
+      guard let path = RoutePath("/" + name), let url = HTTPURL("http://127.0.0.1:1"), let upstream = UpstreamEndpoint(url) else {
+        throw FixtureError.noRoute
+      }
+      return Route(name: name, path: path, kind: .proxy(upstream), methods: methods, cors: cors)
     }
-    var fs = proxy("fs", .webdav)
+    var fs = try proxy("fs", .webdav)
     fs.credential = .exchange(ExchangeTarget(audience: "files"))
     fs.passesEncodedSlashes = true
-    var nob = proxy("nob", .plain)
+    var nob = try proxy("nob", .plain)
     nob.csrf = .token
-    let wiki = proxy("wiki", .read)
-    var open = proxy("public", .read)
+    let wiki = try proxy("wiki", .read)
+    var open = try proxy("public", .read)
     open.isPublic = true
     return [fs, nob, wiki, open] + OwnRoutes.all(cors)
   }
@@ -96,7 +99,7 @@ struct DecisionFixture: Sendable {
         id: id, session: session, identity: Identity(issuer: session.issuer, subject: session.subject), idle: .seconds(3600), now: now)
       if let credentialLife {
         for route in gateway.table.routes.indices {
-          view.setCredential(CredentialView(lines: [], freshUntil: now.advanced(by: .seconds(credentialLife))), route: route)
+          view.setCredential(CredentialView(lines: FieldLines(), freshUntil: now.advanced(by: .seconds(credentialLife))), route: route)
         }
       }
       _ = table.cache.insert(view, id: id, key: SessionKey(id), ticket: table.cache.ticket())

@@ -1,3 +1,4 @@
+import HTTP1
 import HTTPMessage
 import IntercomCore
 
@@ -9,7 +10,7 @@ package struct CORSPolicy: Sendable {
   /// Every origin that counts as allowed, the base URL's own and the route's host's included.
   package let origins: [Origin]
   /// The field lines for each origin, in the same order: ready to be copied into an answer.
-  private let rendered: [[UInt8]]
+  private let rendered: [FieldLines]
 
   /// What scripts may read of an answer besides the safelisted fields.
   package static let exposed =
@@ -20,16 +21,16 @@ package struct CORSPolicy: Sendable {
   package static let preflightSeconds = 7200
 
   /// Field lines of an answer to a request without an allowed Origin.
-  package static let varyLine = Array("Vary: Origin\r\n".utf8)
+  package static let vary = FieldLines(trusted: ["Vary": "Origin"])
 
   package init(origins: [Origin]) {
     var seen: Set<Origin> = []
     self.origins = origins.filter { seen.insert($0).inserted }
     rendered = self.origins.map { origin in
-      var line = Array("Vary: Origin\r\nAccess-Control-Allow-Origin: ".utf8)
-      line += origin.bytes
-      line += Array("\r\nAccess-Control-Allow-Credentials: true\r\nAccess-Control-Expose-Headers: \(Self.exposed)\r\n".utf8)
-      return line
+      FieldLines(trusted: [
+        "Vary": "Origin", "Access-Control-Allow-Origin": origin.description, "Access-Control-Allow-Credentials": "true",
+        "Access-Control-Expose-Headers": Self.exposed,
+      ])
     }
   }
 
@@ -49,27 +50,23 @@ package struct CORSPolicy: Sendable {
   }
 
   /// The field lines that every answer carries, `\r\n` behind each.
-  package func lines(for match: Match) -> [UInt8] {
-    guard case .allowed(let index) = match, rendered.indices.contains(index) else { return Self.varyLine }
+  package func lines(for match: Match) -> FieldLines {
+    guard case .allowed(let index) = match, rendered.indices.contains(index) else { return Self.vary }
     return rendered[index]
   }
 
   /// The field lines of a preflight's 204: the route's methods and the requested names echoed.
   ///
   /// Only valid tokens are echoed, at most 64 of them: what else was sent is none of a browser's.
-  package func preflightLines(for match: Match, methods: MethodSet, requestedHeaders: [UInt8]) -> [UInt8] {
+  package func preflightLines(for match: Match, methods: MethodSet, requestedHeaders: [UInt8]) -> FieldLines {
     var out = lines(for: match)
-    out += Array("Access-Control-Allow-Methods: \(methods.methods.map(\.name).joined(separator: ", "))\r\n".utf8)
-    let names = Self.tokens(of: requestedHeaders)
-    if !names.isEmpty {
-      out += Array("Access-Control-Allow-Headers: ".utf8)
-      for (index, name) in names.enumerated() {
-        if index > 0 { out += [UInt8(ascii: ","), UInt8(ascii: " ")] }
-        out += name
-      }
-      out += [13, 10]
-    }
-    out += Array("Access-Control-Max-Age: \(Self.preflightSeconds)\r\n".utf8)
+    out.append(
+      FieldLines(trusted: [
+        "Access-Control-Allow-Methods": methods.methods.map(\.name).joined(separator: ", "),
+        "Access-Control-Max-Age": String(Self.preflightSeconds),
+      ]))
+    let names = Self.tokens(of: requestedHeaders).map { String(decoding: $0, as: UTF8.self) }
+    if !names.isEmpty { out.append(FieldLines(trusted: ["Access-Control-Allow-Headers": names.joined(separator: ", ")])) }
     return out
   }
 
@@ -94,5 +91,13 @@ package func isTokenByte(_ byte: UInt8) -> Bool {
     UInt8(ascii: "|"), UInt8(ascii: "~"):
     true
   default: false
+  }
+}
+
+extension FieldLines {
+  /// Lines made of constants and checked values; one that cannot stand in a head is left out.
+  init(trusted fields: KeyValuePairs<String, String>) {
+    self.init()
+    for (name, value) in fields { try? append(name, Array(value.utf8)) }
   }
 }

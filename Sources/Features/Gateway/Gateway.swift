@@ -66,7 +66,7 @@ struct Screened {
   let index: Int
   let intent: RequestIntent
   let hasAllowedOrigin: Bool
-  let cors: [UInt8]
+  let cors: FieldLines
 }
 
 /// A request with a live session.
@@ -116,7 +116,7 @@ extension Gateway {
   static func originRefused() -> GatewayAnswer {
     GatewayAnswer(
       Problem(403, "origin_refused", "Pages of this origin may not use Intercom. An operator can list it under origins."),
-      cors: CORSPolicy.varyLine)
+      cors: CORSPolicy.vary)
   }
 
   // MARK: origin, preflight, method, path
@@ -149,22 +149,22 @@ extension Gateway {
       Screened(index: routed.index, intent: RequestIntent(request, head), hasAllowedOrigin: isAllowed, cors: cors))
   }
 
-  private static func methodRefused(_ route: Route, _ cors: [UInt8]) -> GatewayAnswer {
+  private static func methodRefused(_ route: Route, _ cors: FieldLines) -> GatewayAnswer {
     let allowed = route.methods.methods.map(\.name).joined(separator: ", ")
     return GatewayAnswer(
       Problem(405, "method_refused", "This route takes only the methods of its Allow field."), cors: cors,
-      extra: Array("Allow: \(allowed)\r\n".utf8))
+      extra: ["Allow": allowed])
   }
 
   private func permitPublic(_ screened: Screened, _ method: Method) -> Verdict {
     switch PolicyEnforcementPoint.decide(table.policies[screened.index], method: method, identity: nil) {
     case .permit(let permit):
-      return .forward(ForwardOrder(permit: permit, route: screened.index, credential: Secret([]), cors: screened.cors))
+      return .forward(ForwardOrder(permit: permit, route: screened.index, credential: FieldLines(), cors: screened.cors))
     case .deny(let reason): return .answer(Self.policyDenied(reason, screened.cors))
     }
   }
 
-  static func policyDenied(_ reason: DenyReason, _ cors: [UInt8]) -> GatewayAnswer {
+  static func policyDenied(_ reason: DenyReason, _ cors: FieldLines) -> GatewayAnswer {
     GatewayAnswer(Problem(403, reason.code, "The policy of this route does not allow this request."), cors: cors)
   }
 
@@ -213,10 +213,10 @@ extension Gateway {
           hasAllowedOrigin: screened.hasAllowedOrigin, cors: screened.cors, returnTo: target)))
   }
 
-  static func unavailable(_ code: String, _ cors: [UInt8]) -> GatewayAnswer {
+  static func unavailable(_ code: String, _ cors: FieldLines) -> GatewayAnswer {
     GatewayAnswer(
       Problem(503, code, "A service that Intercom needs does not answer at the moment. Your session is kept; try again shortly."),
-      cors: cors, extra: Array("Retry-After: 2\r\n".utf8))
+      cors: cors, extra: ["Retry-After": "2"])
   }
 
   // MARK: prove
@@ -234,7 +234,7 @@ extension Gateway {
     return csrf.verify(request.csrfToken.bytes(in: head), for: identified.session.id)
   }
 
-  static func proofMissing(_ cors: [UInt8]) -> GatewayAnswer {
+  static func proofMissing(_ cors: FieldLines) -> GatewayAnswer {
     GatewayAnswer(
       Problem(403, "csrf_proof_missing", "The request does not prove where it comes from: send the X-CSRF-Token that /silent gave."),
       cors: cors)
@@ -252,10 +252,10 @@ extension Gateway {
     case .deny(let reason): return .answer(Self.policyDenied(reason, screened.cors))
     case .permit(let given): permit = given
     }
-    func order(_ credential: Secret<[UInt8]>) -> Verdict {
+    func order(_ credential: FieldLines) -> Verdict {
       .forward(ForwardOrder(permit: permit, route: screened.index, credential: credential, cors: screened.cors))
     }
-    if case .none = route.credential { return order(Secret([])) }
+    if case .none = route.credential { return order(FieldLines()) }
     switch known.findings.credential {
     case .ready(let view): return order(view.lines)
     case .notAsked:

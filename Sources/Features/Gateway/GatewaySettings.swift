@@ -7,17 +7,19 @@ package struct GatewaySettings: Sendable {
   package var base: HTTPURL
   /// The origins that may embed `/silent` and that `returnTo` may name, the base URL's own included.
   package var allowedOrigins: [Origin]
-  /// The claim that `/uuid` answers.
-  package var uniqueIDClaim: Identifier
-  /// Extra parameters and scope live in the relying party; this is whether `/logout` also ends the provider's session.
+  /// The host routes' own origins: a login that began there goes back there.
+  package var hostOrigins: [Origin]
+  /// Whether `/logout` also ends the provider's session.
   package var logsOutAtProvider = true
 
-  package init(base: HTTPURL, allowedOrigins: [Origin], uniqueIDClaim: Identifier = "sub") {
+  package init(base: HTTPURL, allowedOrigins: [Origin], hostOrigins: [Origin] = []) {
     self.base = base
     self.allowedOrigins = allowedOrigins
-    self.uniqueIDClaim = uniqueIDClaim
+    self.hostOrigins = hostOrigins
   }
 
+  /// Where `returnTo` may lead besides the base URL's own paths.
+  package var returnOrigins: [Origin] { allowedOrigins + hostOrigins }
   /// Scheme and authority, without a final slash.
   package var baseURL: String { base.origin.description }
   package var redirectURI: String { baseURL + "/callback" }

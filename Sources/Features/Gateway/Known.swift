@@ -1,3 +1,4 @@
+import HTTP1
 import HTTPMessage
 import IntercomCore
 import Policy
@@ -46,13 +47,12 @@ package final class SessionView {
 
 /// A credential that is ready to be sent.
 package struct CredentialView: Sendable {
-  /// Field lines, each with `\r\n`.
-  package let lines: Secret<[UInt8]>
+  package let lines: FieldLines
   /// From this instant on it must be asked for again.
   package let freshUntil: WallInstant
 
-  package init(lines: [UInt8], freshUntil: WallInstant) {
-    self.lines = Secret(lines)
+  package init(lines: FieldLines, freshUntil: WallInstant) {
+    self.lines = lines
     self.freshUntil = freshUntil
   }
 }

@@ -31,12 +31,13 @@ package struct OwnCookies: Sendable {
     self.maximumAge = maximumAge
   }
 
-  /// The names that never go upstream and that no upstream may set: with and without the host prefix.
-  package var ownNames: [[UInt8]] {
-    let prefix = Array("__Host-".utf8)
-    return [sessionName, loginName].flatMap { name in
-      name.starts(with: prefix) ? [name, Array(name.dropFirst(prefix.count))] : [name, prefix + name]
-    }
+  /// What never goes upstream and no upstream may set: with and without the host prefix.
+  package var names: OwnCookieNames {
+    let prefix = "__Host-"
+    return OwnCookieNames(
+      [sessionName, loginName].map { String(decoding: $0, as: UTF8.self) }.flatMap { name in
+        name.hasPrefix(prefix) ? [name, String(name.dropFirst(prefix.count))] : [name, prefix + name]
+      })
   }
 
   /// The session id that the client presents. With two cookies of the name the host-prefixed one wins, then the first that is well formed.
@@ -61,9 +62,6 @@ package struct OwnCookies: Sendable {
   }
   package func setLogin(_ value: String) -> String { line(loginName, value, maximumAge: 600) }
   package var deleteSession: String { line(sessionName, "", maximumAge: 0) }
-  /// The deletion as a field line for ready-made answers.
-  package var deletionLine: [UInt8] { Array("Set-Cookie: \(deleteSession)\r\n".utf8) }
-
   /// Setting and deleting use the same attributes, or browsers keep the old one
   /// ([CVE-2025-55162](https://nvd.nist.gov/vuln/detail/CVE-2025-55162)).
   private func line(_ name: [UInt8], _ value: String, maximumAge: Int?) -> String {

@@ -12,15 +12,17 @@ package enum OwnRoutes {
       make(.logout, "/logout", MethodSet([.get, .post]), cors),
       make(.callback, "/callback", MethodSet([.get, .head]), cors, ignoresOrigin: true),
       make(.backchannelLogout, "/backchannel-logout", MethodSet([.post]), cors, ignoresOrigin: true),
-    ]
+    ].compactMap { $0 }
   }
 
   /// The paths that no configured route may take.
   package static let reserved = ["/silent", "/login", "/logout", "/callback", "/backchannel-logout", "/session", "/uuid"]
 
-  private static func make(_ id: EndpointID, _ path: String, _ methods: MethodSet, _ cors: CORSPolicy, ignoresOrigin: Bool = false) -> Route
-  {
-    var route = Route(name: id.name.description, prefix: Array(path.utf8), kind: .own(id), methods: methods, cors: cors)
+  private static func make(
+    _ id: EndpointID, _ path: String, _ methods: MethodSet, _ cors: CORSPolicy, ignoresOrigin: Bool = false
+  ) -> Route? {
+    guard let path = RoutePath(path) else { return nil }
+    var route = Route(name: id.name.description, path: path, kind: .own(id), methods: methods, cors: cors)
     route.exact = true
     route.ignoresOrigin = ignoresOrigin
     route.isPublic = true

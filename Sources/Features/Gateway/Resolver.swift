@@ -1,4 +1,5 @@
 import Cryptography
+import HTTP1
 import IntercomCore
 import Policy
 import Sessions
@@ -38,7 +39,7 @@ extension GatewayServices {
   /// The credential of a route for a session: never the session's own token in place of an exchanged one.
   func resolveCredential(_ session: Session, route: Route) async -> Resolved {
     switch route.credential {
-    case .none: return .credential(.ready(CredentialView(lines: [], freshUntil: session.absoluteExpiry), session))
+    case .none: return .credential(.ready(CredentialView(lines: FieldLines(), freshUntil: session.absoluteExpiry), session))
     case .accessToken: return await ownToken(session)
     case .exchange(let target): return await exchanged(session, target, route)
     case .basic(let claim, let password): return basic(session, claim, password)
@@ -88,15 +89,18 @@ extension GatewayServices {
     guard passwords.indices.contains(index), let name = session.claims[claim]?.string, !name.isEmpty, !name.utf8.contains(UInt8(ascii: ":"))
     else { return .credential(.failed(.claimMissing)) }
     let pair = Array((name + ":" + passwords[index].reveal()).utf8)
-    let lines = Array("Authorization: Basic ".utf8) + Base64.encodedBytes(pair) + [13, 10]
+    var lines = FieldLines()
+    do throws(FieldLineError) { try lines.append("Authorization", Array("Basic ".utf8) + Base64.encodedBytes(pair)) } catch {
+      return .credential(.failed(.claimMissing))
+    }
     return .credential(.ready(CredentialView(lines: lines, freshUntil: session.absoluteExpiry), session))
   }
 
   private func claims(_ session: Session, _ headers: [ClaimHeader]) -> Resolved {
-    var lines: [UInt8] = []
+    var lines = FieldLines()
     for header in headers {
       guard let value = Self.fieldValue(session.claims[header.claim]) else { return .credential(.failed(.claimMissing)) }
-      lines += Array("\(header.field): ".utf8) + value + [13, 10]
+      do throws(FieldLineError) { try lines.append(header.field, value) } catch { return .credential(.failed(.claimMissing)) }
     }
     return .credential(.ready(CredentialView(lines: lines, freshUntil: session.absoluteExpiry), session))
   }
@@ -120,10 +124,12 @@ extension GatewayServices {
   }
 
   /// `Authorization: Bearer …` when the token is one that may stand in a field ([RFC 6750 §2.1](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)).
-  private static func bearer(_ token: Secret<String>) -> [UInt8]? {
+  private static func bearer(_ token: Secret<String>) -> FieldLines? {
     let bytes = Array(token.reveal().utf8)
     guard !bytes.isEmpty, bytes.count <= 16_384, bytes.allSatisfy({ $0 > 0x20 && $0 < 0x7f }) else { return nil }
-    return Array("Authorization: Bearer ".utf8) + bytes + [13, 10]
+    var lines = FieldLines()
+    do throws(FieldLineError) { try lines.append("Authorization", Array("Bearer ".utf8) + bytes) } catch { return nil }
+    return lines
   }
 
   /// Asked for anew when less than min(30 s, 20 % of its life) is left.

@@ -1,5 +1,6 @@
 import HTTPMessage
 import IntercomCore
+import ReverseProxy
 import Sessions
 
 /// The name of one of Intercom's own answers; `IntercomApp` fills the table from id to endpoint for those that are not the gateway's.
@@ -36,13 +37,6 @@ package struct ClaimHeader: Sendable, Hashable {
   }
 }
 
-/// How the upstream's cookies travel (behaviour: "Cookies").
-package enum CookieMode: Sendable, Hashable {
-  case isolate
-  case pass
-  case drop
-}
-
 /// What counts as proof that the request is not forged (behaviour: "CSRF proof").
 package enum CSRFMode: Sendable, Hashable {
   /// A token, an allowed Origin, or for reading a same-origin or top-level request.
@@ -51,27 +45,10 @@ package enum CSRFMode: Sendable, Hashable {
   case token
 }
 
-/// Where a proxied route goes.
-package struct UpstreamTarget: Sendable, Hashable {
-  package var host: String
-  package var port: UInt16
-  /// The path below which the upstream's resources lie, without a final slash; empty for the root.
-  package var basePath: [UInt8]
-
-  package init(host: String, port: UInt16, basePath: [UInt8] = []) {
-    self.host = host
-    self.port = port
-    self.basePath = basePath
-  }
-
-  /// The authority as it stands in Host: the port is left out when it is 80.
-  package var authority: String { port == 80 ? host : "\(host):\(port)" }
-}
-
 /// One rule of where requests go and what they need.
 package struct Route: Sendable {
   package enum Kind: Sendable {
-    case proxy(UpstreamTarget)
+    case proxy(UpstreamEndpoint)
     /// One of Intercom's own endpoints, or the demo's.
     case own(EndpointID)
   }
@@ -82,9 +59,8 @@ package struct Route: Sendable {
   package var host: Identifier?
   /// The origin of a host route: where a login comes back to.
   package var hostOrigin: Origin?
-  /// Beginning with `/`, without a final slash; empty means every path.
-  package var prefix: [UInt8]
-  /// The path must be the prefix itself.
+  package var path: RoutePath
+  /// The request's path must be the route's itself.
   package var exact = false
   package var kind: Kind
   package var methods: MethodSet
@@ -98,11 +74,12 @@ package struct Route: Sendable {
   /// Ignores Origin altogether (only `/callback` and `/backchannel-logout`).
   package var ignoresOrigin = false
   package var cors: CORSPolicy
+  package var timeouts = UpstreamTimeouts()
 
-  package init(name: String, host: Identifier? = nil, prefix: [UInt8], kind: Kind, methods: MethodSet, cors: CORSPolicy) {
+  package init(name: String, host: Identifier? = nil, path: RoutePath, kind: Kind, methods: MethodSet, cors: CORSPolicy) {
     self.name = name
     self.host = host
-    self.prefix = prefix
+    self.path = path
     self.kind = kind
     self.methods = methods
     self.cors = cors

@@ -25,7 +25,7 @@ package struct RouteTable: Sendable {
     let order = routes.indices.sorted { left, right in
       let (a, b) = (routes[left], routes[right])
       // Exact before prefix of the same length, longer before shorter, then as configured.
-      if a.prefix.count != b.prefix.count { return a.prefix.count > b.prefix.count }
+      if a.path.bytes.count != b.path.bytes.count { return a.path.bytes.count > b.path.bytes.count }
       if a.exact != b.exact { return a.exact }
       return left < right
     }
@@ -34,7 +34,7 @@ package struct RouteTable: Sendable {
   }
 
   package enum Lookup: Sendable, Hashable {
-    /// The index of the route and how many bytes of the raw path its prefix takes.
+    /// The index of the route.
     case found(Int)
     case notFound
     /// 421: host routes are configured and this host is none of them nor the base URL's.
@@ -52,51 +52,20 @@ package struct RouteTable: Sendable {
       let host = Identifier(bytes: lowercased(request.host, head))
       if let own = byHost[host] { candidates = own } else if host == baseHost { candidates = hostless } else { return .misdirected }
     }
-    let decoded = request.pathHasEscapes ? Self.decodedPath(request.path, head) : []
     for index in candidates {
-      if Self.matches(routes[index], request.path, head) { return .found(index) }
-      if request.pathHasEscapes, Self.matches(routes[index], ByteRange(0, decoded.count), decoded.span) { return .escapedPrefix }
+      switch routes[index].path.match(request, in: head) {
+      case .none: continue
+      // The rest of an exact route is nothing, or the one slash of `/`.
+      case .matched(let rest):
+        guard routes[index].exact, rest.count > (routes[index].path.bytes.isEmpty ? 1 : 0) else { return .found(index) }
+      case .disguised:
+        guard routes[index].path.bytes.isEmpty else { return .escapedPrefix }
+      }
     }
     return .notFound
   }
 
   private func lowercased(_ range: ByteRange, _ head: borrowing Span<UInt8>) -> [UInt8] {
     range.bytes(in: head).map { $0 &- 65 < 26 ? $0 | 0x20 : $0 }
-  }
-
-  /// Whole segments only: `/fs` takes `/fs` and `/fs/x`, never `/fsx`.
-  private static func matches(_ route: Route, _ path: ByteRange, _ head: borrowing Span<UInt8>) -> Bool {
-    let prefix = route.prefix
-    guard path.count >= prefix.count, path.upper <= head.count else { return false }
-    for index in prefix.indices where head[path.lower &+ index] != prefix[index] { return false }
-    if path.count == prefix.count { return true }
-    return !route.exact && head[path.lower &+ prefix.count] == UInt8(ascii: "/")
-  }
-
-  /// The path with each escape decoded once, but for an escaped slash, which never becomes a separator.
-  private static func decodedPath(_ path: ByteRange, _ head: borrowing Span<UInt8>) -> [UInt8] {
-    var out: [UInt8] = []
-    let raw = path.bytes(in: head)
-    var index = 0
-    while index < raw.count {
-      if raw[index] == UInt8(ascii: "%"), index + 2 < raw.count, let high = hexValue(raw[index + 1]), let low = hexValue(raw[index + 2]) {
-        let byte = high << 4 | low
-        if byte == UInt8(ascii: "/") { out += raw[index...index + 2] } else { out.append(byte) }
-        index += 3
-      } else {
-        out.append(raw[index])
-        index += 1
-      }
-    }
-    return out
-  }
-}
-
-private func hexValue(_ byte: UInt8) -> UInt8? {
-  switch byte {
-  case UInt8(ascii: "0")...UInt8(ascii: "9"): byte &- UInt8(ascii: "0")
-  case UInt8(ascii: "a")...UInt8(ascii: "f"): byte &- UInt8(ascii: "a") &+ 10
-  case UInt8(ascii: "A")...UInt8(ascii: "F"): byte &- UInt8(ascii: "A") &+ 10
-  default: nil
   }
 }

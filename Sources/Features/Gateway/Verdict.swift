@@ -1,3 +1,4 @@
+import HTTP1
 import HTTPMessage
 import IntercomCore
 import Policy
@@ -27,10 +28,10 @@ package enum Need: Sendable, Hashable {
 package struct ForwardOrder: Sendable {
   package let permit: Permit
   package let route: Int
-  /// The field line(s) with the route's credential, each with `\r\n`; empty for none. Secret.
-  package let credential: Secret<[UInt8]>
+  /// The field lines with the route's credential; empty for none.
+  package let credential: FieldLines
   /// The CORS and Vary lines for the answer.
-  package let cors: [UInt8]
+  package let cors: FieldLines
 }
 
 /// A call of one of Intercom's own endpoints with what the decision found out for it.
@@ -42,7 +43,7 @@ package struct OwnCall: Sendable {
   package let intent: RequestIntent
   /// The request came with an allowed Origin.
   package let hasAllowedOrigin: Bool
-  package let cors: [UInt8]
+  package let cors: FieldLines
   /// Where a navigation without a session wanted to go: the path and query of a login that begins by itself.
   package var returnTo: [UInt8]?
 }
@@ -50,13 +51,13 @@ package struct OwnCall: Sendable {
 /// An answer of the gateway itself: status, ready field lines, body.
 package struct GatewayAnswer: Sendable {
   package var status: Status
-  /// Field lines with `\r\n` behind each; without Content-Length, Connection and Date.
-  package var lines: [UInt8]
+  /// Without Content-Length, Connection and Date.
+  package var lines: FieldLines
   package var body: [UInt8]
   /// Why, for logs and metrics: a stable word.
   package var reason: String
 
-  package init(status: Status, lines: [UInt8], body: [UInt8] = [], reason: String) {
+  package init(status: Status, lines: FieldLines, body: [UInt8] = [], reason: String) {
     self.status = status
     self.lines = lines
     self.body = body
@@ -64,8 +65,10 @@ package struct GatewayAnswer: Sendable {
   }
 
   /// A problem (RFC 9457) with the CORS lines of its request.
-  package init(_ problem: Problem, cors: [UInt8], extra: [UInt8] = []) {
-    let type = Array("Content-Type: \(Problem.contentType)\r\nCache-Control: no-store\r\n".utf8)
-    self.init(status: problem.status, lines: cors + type + extra, body: problem.json, reason: problem.code)
+  package init(_ problem: Problem, cors: FieldLines, extra: KeyValuePairs<String, String> = [:]) {
+    var lines = cors
+    lines.append(FieldLines(trusted: ["Content-Type": Problem.contentType, "Cache-Control": "no-store"]))
+    lines.append(FieldLines(trusted: extra))
+    self.init(status: problem.status, lines: lines, body: problem.json, reason: problem.code)
   }
 }

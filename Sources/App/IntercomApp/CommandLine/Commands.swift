@@ -1,3 +1,5 @@
+import Linux
+
 /// The numbers with which the process ends; those above 63 are of sysexits.h.
 package enum ExitCode {
   package static let success: Int32 = 0
@@ -28,14 +30,9 @@ package struct Commands: Sendable {
   }
 }
 
-/// A command that this build does not have.
-struct NotInThisBuild: Error, CustomStringConvertible {
-  let command: String
-  var description: String { "'intercom \(command)' is not in this build" }
-}
-
 extension Commands {
   /// What the executable runs.
   package static let built = Commands(
-    serve: { _ in throw NotInThisBuild(command: "serve") }, demo: { _ in throw NotInThisBuild(command: "demo") })
+    serve: { configuration in try await Run.serve(configuration) },
+    demo: { options in try await Run.demo(options) { line in _ = writeAll(Array((line + "\n").utf8), to: 1) } })
 }

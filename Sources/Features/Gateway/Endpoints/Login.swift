@@ -17,7 +17,7 @@ extension GatewayServices {
   /// `GET /login?returnTo=…`, and navigations without a session: to the provider and back.
   func login(_ request: Request, _ call: OwnCall) async -> Response {
     let wanted = call.returnTo ?? request.queryValue("returnTo")
-    let target = ReturnTarget.validate(wanted, base: settings.base, allowedOrigins: settings.allowedOrigins)
+    let target = ReturnTarget.validate(wanted, base: settings.base, allowedOrigins: settings.returnOrigins)
     return await beginLogin(LoginKind(isSilent: false, returnTo: target), request)
   }
 

@@ -44,33 +44,10 @@ private func serverSignalSet() -> sigset_t {
 }
 
 /// The server's signals one after the other, from a thread of their own.
-package func serverSignals() -> AsyncStream<ServerSignal> {
-  AsyncStream { continuation in
-    startThread {
-      while true { if case .terminated = continuation.yield(waitForServerSignal()) { return } }
-    }
+package func serverSignals() throws(SystemCallError) -> AsyncStream<ServerSignal> {
+  let (stream, continuation) = AsyncStream.makeStream(of: ServerSignal.self)
+  try Threads.spawn(name: "signals", stackBytes: 1 << 18) {
+    while true { if case .terminated = continuation.yield(waitForServerSignal()) { return } }
   }
-}
-
-/// Starts a detached thread with a stack of 1 MiB (threads that decode JSON need that much).
-package func startThread(_ body: @escaping @Sendable () -> Void) {
-  final class Box: Sendable {
-    let body: @Sendable () -> Void
-    init(_ body: @escaping @Sendable () -> Void) { self.body = body }
-  }
-  var attributes = pthread_attr_t()
-  pthread_attr_init(&attributes)
-  pthread_attr_setstacksize(&attributes, 1 << 20)
-  pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
-  var thread = pthread_t()
-  let box = Unmanaged.passRetained(Box(body)).toOpaque()
-  let result = pthread_create(
-    &thread, &attributes,
-    { argument in
-      guard let argument else { return nil }
-      Unmanaged<Box>.fromOpaque(argument).takeRetainedValue().body()
-      return nil
-    }, box)
-  pthread_attr_destroy(&attributes)
-  precondition(result == 0, "the system gives no thread (\(result)): raise its limit of processes")
+  return stream
 }

@@ -1,0 +1,39 @@
+import HTTPMessage
+import HTTPServer
+import IntercomCore
+import Telemetry
+
+/// One thing that must work before Intercom is ready; a dead backend is none of them.
+struct ReadinessCheck: Sendable {
+  var name: String
+  /// Nil when it works, else what is missing, for an operator.
+  var problem: @Sendable () async -> String?
+}
+
+/// The administrative listener: alive, ready, metrics. It is never reachable through the main listener (S7).
+enum AdminEndpoints {
+  static func table(checks: [ReadinessCheck], registry: MetricRegistry) -> EndpointTable {
+    var table = EndpointTable()
+    table.add(.get, "/livez") { _, _ in text(200, "alive\n") }
+    table.add(.get, "/readyz") { _, _ in await ready(checks) }
+    table.add(.get, "/metrics") { _, _ in
+      Response(200, ["Content-Type": MetricRegistry.contentType, "Cache-Control": "no-store"], registry.render())
+    }
+    return table
+  }
+
+  private static func ready(_ checks: [ReadinessCheck]) async -> Response {
+    var lines = ""
+    var isReady = true
+    for check in checks {
+      let problem = await check.problem()
+      isReady = isReady && problem == nil
+      lines += "\(check.name): \(problem ?? "ok")\n"
+    }
+    return text(isReady ? 200 : 503, (isReady ? "ready\n" : "not ready\n") + lines)
+  }
+
+  private static func text(_ status: Status, _ body: String) -> Response {
+    Response(status, ["Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store"], Array(body.utf8))
+  }
+}

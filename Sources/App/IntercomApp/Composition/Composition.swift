@@ -1,0 +1,118 @@
+import Cryptography
+import CurlTransport
+import EventLoop
+import Gateway
+import HTTPMessage
+import HTTPServer
+import IntercomCore
+import Linux
+import OIDC
+import ReverseProxy
+import Sessions
+import Telemetry
+import Workers
+
+/// A running Intercom: what must be stopped again.
+package struct RunningIntercom: Sendable {
+  package let addresses: [SocketAddress]
+  package let adminAddress: SocketAddress?
+  let gateway: HTTPServer<GatewayHandler>
+  let admin: HTTPServer<EndpointHandler>?
+  let loops: EventLoopGroup
+  let workers: [Workers]
+  let transport: CurlTransport
+  let background: Task<Void, Never>
+  let provider: RelyingParty
+  let drain: Duration
+
+  /// Whether the provider's metadata and keys are known.
+  package var isProviderReady: Bool { provider.isReady }
+
+  /// Accepts no more, finishes what is under way within the limit, and ends everything. False: something had to be cut off.
+  package func stop() async -> Bool {
+    let isClean = await gateway.drain(within: drain)
+    background.cancel()
+    if let admin { await admin.stop() }
+    await loops.stop()
+    transport.stop()
+    for workers in workers { workers.stop() }
+    return isClean
+  }
+}
+
+/// The composition root: configuration → build → run, on one page. Nobody else makes a clock, a store, a transport or a loop.
+package enum Composition {
+  /// The most sessions that the memory store holds before new sign-ins are refused.
+  private static let store = MemorySessionStore.Capacity()
+
+  package static func start(_ deployment: Deployment) async throws -> RunningIntercom {
+    let (time, random, log) = (SystemTime(), SystemRandom(), deployment.log)
+    let registry = MetricRegistry()
+    let table = RouteTable(routes(of: deployment), baseHost: deployment.base.host)
+    let metrics = GatewayMetrics(registry: registry, table: table)
+    let events = SessionEvents(log: log, registry: registry)
+
+    let workers = try Workers(threads: deployment.workers > 0 ? deployment.workers : max(2, Threads.processors))
+    let transport = try CurlTransport(CurlTransport.Configuration(authorityFile: deployment.authorityFile))
+    let providerClient = ProviderClient(
+      deployment.client, transport: transport, time: time, random: random, log: log)
+    let provider = RelyingParty(providerClient, random: random)
+
+    let store = MemorySessionStore(time: time, capacity: Self.store)
+    let sessions = SessionManager(
+      store: store, keys: deployment.keys, settings: deployment.sessions, time: time, random: random, events: events)
+    let loopEnds = GatewayLoops()
+    sessions.add(loopEnds)
+    let services = GatewayServices(
+      settings: GatewaySettings(base: deployment.base, allowedOrigins: allowedOrigins(deployment), hostOrigins: deployment.routes.compactMap(\.hostOrigin)),
+      gateway: Gateway(
+        table: table, cookies: deployment.cookies, csrf: try CSRFTokens(keys: deployment.keys, random: random),
+        logoutKey: try logoutKey(deployment.keys)),
+      sessions: sessions, pending: PendingLogins(store: store, keys: deployment.keys, time: time, random: random, events: events),
+      tokens: RefreshCoordinator(
+        manager: sessions, source: ProviderTokens(provider, workers: workers), time: time, events: events),
+      provider: provider, passwords: deployment.passwords, workers: workers, time: time, random: random, log: log,
+      steps: deployment.steps)
+
+    let loops = try EventLoopGroup(count: deployment.loops > 0 ? deployment.loops : Threads.processors)
+    // Threads of their own: a name server that does not answer holds nothing else up.
+    let names = try Workers(name: "names", threads: 2)
+    let resolver = NameResolver(workers: names)
+    let endpoints = deployment.endpoints
+    let forwardRoutes = ForwardRoutes(table, base: deployment.base, cookies: deployment.cookies)
+    let forwarding = deployment.forwarding
+    let server = try await HTTPServer<GatewayHandler>.start(on: deployment.listen, loops: loops.loops, settings: deployment.server) {
+      loop in
+      GatewayHandler(
+        services: services, loop: loop, loops: loopEnds, forwarder: Forwarder(loop: loop, resolver: resolver, settings: forwarding),
+        routes: forwardRoutes,
+        metrics: metrics.loop(registry.makeLoopMetrics()), endpoints: endpoints)
+    }
+    loopEnds.attach(server)
+    let background = Task { await providerClient.run() }
+    let checks = [
+      ReadinessCheck(name: "provider") { provider.isReady ? nil : "its metadata or keys could not be fetched yet" }
+    ]
+    let adminTable = AdminEndpoints.table(checks: checks, registry: registry)
+    var admin: HTTPServer<EndpointHandler>?
+    if let address = deployment.admin {
+      admin = try await HTTPServer<EndpointHandler>.start(on: [address], loops: [loops.loops[0]]) { _ in EndpointHandler(adminTable) }
+    }
+    return RunningIntercom(
+      addresses: server.addresses, adminAddress: admin?.addresses.first, gateway: server, admin: admin, loops: loops, workers: [workers, names],
+      transport: transport, background: background, provider: provider, drain: deployment.drain)
+  }
+
+  /// The configured routes and the own ones.
+  private static func routes(of deployment: Deployment) -> [Route] {
+    deployment.routes + OwnRoutes.all(CORSPolicy(origins: allowedOrigins(deployment)))
+  }
+
+  private static func allowedOrigins(_ deployment: Deployment) -> [Origin] {
+    [deployment.base.origin] + deployment.origins.filter { $0 != deployment.base.origin }
+  }
+
+  private static func logoutKey(_ keys: KeyRing) throws(CryptographyError) -> Secret<[UInt8]> {
+    try keys.subkeys("logout").first ?? Secret([])
+  }
+}

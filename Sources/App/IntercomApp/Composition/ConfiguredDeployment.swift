@@ -1,0 +1,130 @@
+import ConfigurationYAML
+import Cryptography
+import Gateway
+import HTTP1
+import HTTPMessage
+import IntercomCore
+import Linux
+import OIDC
+import Policy
+import ReverseProxy
+import Sessions
+import Telemetry
+
+/// A checked configuration that nevertheless cannot be run: a fault of the checks, told in plain words.
+package struct DeploymentError: Error, CustomStringConvertible {
+  package let description: String
+}
+
+extension Deployment {
+  /// What a configuration file asks for.
+  package init(_ configuration: Configuration, log: StructuredLog, random: any RandomSource) throws {
+    guard let base = HTTPURL(configuration.baseURL.text) else { throw DeploymentError(description: "baseURL is not usable") }
+    let origins = try configuration.origins.map { try Self.origin($0) }
+    let keys = configuration.sessions.keys.isEmpty ? [Secret(random.bytes(32))] : configuration.sessions.keys
+    let cookies = OwnCookies(
+      isSecure: base.isSecure, name: configuration.sessions.cookieName ?? "intercom",
+      sameSite: Self.sameSite(configuration.sessions.sameSite))
+    var passwords: [Secret<String>] = []
+    let routes = try configuration.routes.map { try Self.route($0, base, origins, configuration.timeouts, &passwords) }
+    self.init(
+      listen: try configuration.listen.map { try Self.address($0) }, admin: try Self.address(configuration.admin.listen), base: base,
+      origins: origins, client: try Self.client(configuration), keys: try KeyRing(keys, random: random), cookies: cookies, routes: routes,
+      log: log)
+    self.passwords = passwords
+    authorityFile = configuration.provider.caFile
+    sessions = SessionSettings(idle: configuration.sessions.idle, absolute: configuration.sessions.absolute)
+    loops = configuration.limits.loops
+    workers = configuration.limits.workers
+    drain = configuration.timeouts.drain
+    server.headLimits = HeadLimits(
+      target: configuration.limits.target, field: configuration.limits.field, head: configuration.limits.head,
+      fieldCount: configuration.limits.fields)
+    server.headTime = configuration.timeouts.clientHead
+    server.idleTime = configuration.timeouts.clientIdle
+    server.paceWindow = configuration.timeouts.clientPace
+    server.paceBytes = configuration.limits.clientPace
+    server.maximumConnections = configuration.limits.connections
+    server.log = log
+  }
+
+  private static func client(_ configuration: Configuration) throws -> ClientConfiguration {
+    let provider = configuration.provider
+    var client = try ClientConfiguration(
+      issuer: provider.issuer.text, clientID: provider.clientID.description, clientSecret: provider.clientSecret,
+      redirectURI: configuration.redirectURI, internalURL: provider.internalURL?.text)
+    client.authentication = provider.clientAuthentication == .basic ? .basic : .post
+    client.scopes = provider.scopes.map(\.description)
+    client.exchangeStyle = provider.tokenExchange == .rfc8693 ? .standard : .keycloakLegacy
+    client.clockSkew = provider.clockSkew
+    return client
+  }
+
+  private static func route(
+    _ route: Configuration.Route, _ base: HTTPURL, _ shared: [Origin], _ timeouts: Configuration.Timeouts,
+    _ passwords: inout [Secret<String>]
+  ) throws -> Route {
+    guard let path = RoutePath(route.path), let url = HTTPURL(route.upstream.text), let upstream = UpstreamEndpoint(url) else {
+      throw DeploymentError(description: "routes.\(route.name): path or upstream is not usable")
+    }
+    let listed: [Origin] = try route.origins.map { list in try list.map { try origin($0) } } ?? shared
+    var allowed = [base.origin] + listed
+    let hostOrigin = route.host.flatMap { Self.hostOrigin($0, base) }
+    if let hostOrigin { allowed.append(hostOrigin) }
+    var made = Route(
+      name: route.name, path: path, kind: .proxy(upstream), methods: route.methods, cors: CORSPolicy(origins: allowed))
+    made.host = route.host.map { Identifier($0) }
+    made.hostOrigin = hostOrigin
+    made.isPublic = route.isPublic
+    made.stripPrefix = route.stripPrefix
+    made.cookies = cookieMode(route.cookies)
+    made.csrf = route.csrf == .token ? .token : .anyProof
+    made.passesEncodedSlashes = route.encodedSlashes == .pass
+    made.timeouts = UpstreamTimeouts(connect: timeouts.connect, head: timeouts.upstreamHead, idle: timeouts.upstreamIdle)
+    switch route.credential {
+    case .none: made.credential = .none
+    case .accessToken: made.credential = .accessToken
+    case .exchange(let audience, let scope, let resource):
+      made.credential = .exchange(ExchangeTarget(audience: audience, scope: scope, resource: resource))
+    case .basic(let claim, let secret):
+      passwords.append(secret)
+      made.credential = .basic(usernameClaim: claim, passwordIndex: passwords.count - 1)
+    case .headers(let headers): made.credential = .headers(headers.map { ClaimHeader(field: $0.field, claim: $0.claim) })
+    }
+    return made
+  }
+
+  /// A host route's own origin: the base URL's scheme and port with its host.
+  static func hostOrigin(_ host: String, _ base: HTTPURL) -> Origin? {
+    let port = base.port == base.scheme.defaultPort ? "" : ":\(base.port)"
+    return HTTPURL("\(base.scheme.rawValue)://\(host)\(port)/")?.origin
+  }
+
+  private static func cookieMode(_ mode: Configuration.CookieMode) -> CookieMode {
+    switch mode {
+    case .isolate: .isolate
+    case .pass: .pass
+    case .drop: .drop
+    }
+  }
+
+  private static func origin(_ origin: WebOrigin) throws -> Origin {
+    guard let made = Origin(serialized: origin.text) else { throw DeploymentError(description: "the origin \(origin.text) is not usable") }
+    return made
+  }
+
+  private static func sameSite(_ value: Configuration.SameSite) -> OwnCookies.SameSite {
+    switch value {
+    case .lax: .lax
+    case .none: .none
+    case .strict: .strict
+    }
+  }
+
+  private static func address(_ address: ListenAddress) throws -> SocketAddress {
+    guard let ip = Linux.IPAddress(address.address.text), let port = UInt16(exactly: address.port) else {
+      throw DeploymentError(description: "the address \(address) is not usable")
+    }
+    return SocketAddress(ip, port: port)
+  }
+}

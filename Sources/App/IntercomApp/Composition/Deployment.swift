@@ -1,0 +1,53 @@
+import Cryptography
+import Gateway
+import HTTP1
+import HTTPMessage
+import HTTPServer
+import IntercomCore
+import Linux
+import OIDC
+import ReverseProxy
+import Sessions
+import Telemetry
+
+/// Everything that one Intercom process is to be, as plain values: made from a configuration file or by the demo, read by `Composition`.
+package struct Deployment: Sendable {
+  package var listen: [SocketAddress]
+  package var admin: SocketAddress?
+  package var base: HTTPURL
+  package var origins: [Origin]
+  package var client: ClientConfiguration
+  /// PEM file of the only authorities trusted towards the provider; nil for the system's.
+  package var authorityFile: String?
+  package var keys: KeyRing
+  package var sessions = SessionSettings()
+  package var cookies: OwnCookies
+  /// Without the own routes.
+  package var routes: [Route]
+  package var passwords: [Secret<String>] = []
+  package var endpoints: [EndpointID: Endpoint] = [:]
+  package var steps: any StepObserver = NoSteps()
+  package var log: StructuredLog
+  /// Event loops; 0 means one per core.
+  package var loops = 0
+  /// Threads for heavy work; 0 means chosen by the number of cores.
+  package var workers = 0
+  package var server = ServerSettings()
+  package var forwarding = ForwardSettings()
+  package var drain = Duration.seconds(30)
+
+  package init(
+    listen: [SocketAddress], admin: SocketAddress?, base: HTTPURL, origins: [Origin], client: ClientConfiguration, keys: KeyRing,
+    cookies: OwnCookies, routes: [Route], log: StructuredLog
+  ) {
+    self.listen = listen
+    self.admin = admin
+    self.base = base
+    self.origins = origins
+    self.client = client
+    self.keys = keys
+    self.cookies = cookies
+    self.routes = routes
+    self.log = log
+  }
+}

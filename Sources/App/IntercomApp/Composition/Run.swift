@@ -1,0 +1,78 @@
+import DemoWorkplace
+import IntercomCore
+import Linux
+import Telemetry
+
+/// Starts, waits for a signal, drains: the life of the process.
+package enum Run {
+  /// `intercom serve`.
+  package static func serve(_ configuration: Configuration) async throws -> Int32 {
+    let log = StructuredLog(minimum: configuration.log.level)
+    let signals = try serverSignals()
+    let running = try await Composition.start(try Deployment(configuration, log: log, random: SystemRandom()))
+    log.info(
+      "listening", "Intercom listens.",
+      [
+        "addresses": .string(running.addresses.map(\.description).joined(separator: " ")),
+        "admin": .string(running.adminAddress?.description ?? "off"), "baseURL": .string(configuration.baseURL.text),
+      ])
+    await untilAsked(signals, log)
+    log.info("draining", "Asked to end: finishing what is under way.")
+    let isClean = await running.stop()
+    log.info("stopped", isClean ? "Everything was finished." : "The time to drain was over: the rest was cut off.")
+    return isClean ? ExitCode.success : ExitCode.failure
+  }
+
+  /// `intercom demo`: progress and addresses to `say`, and last the line `ready <address>`.
+  package static func demo(_ options: DemoOptions, say: @escaping @Sendable (String) -> Void) async throws -> Int32 {
+    guard let port = UInt16(exactly: options.port), port > 0 else {
+      throw DeploymentError(description: "--port takes a number from 1 to 65535")
+    }
+    let log = StructuredLog(minimum: .warning)
+    let signals = try serverSignals()
+    say("Starting Intercom with its demo workplace: OpenID provider, mail, files and portal in one process …")
+    let demo = try DemoDeployment(port: port, log: log)
+    let running: RunningIntercom
+    do { running = try await Composition.start(demo.deployment) } catch {
+      demo.remove()
+      throw error
+    }
+    let time = SystemTime()
+    let limit = time.monotonicNow().advanced(by: .seconds(15))
+    while !running.isProviderReady, time.monotonicNow() < limit { try? await time.sleep(for: .milliseconds(20)) }
+    guard running.isProviderReady else {
+      _ = await running.stop()
+      demo.remove()
+      throw DeploymentError(description: "the demo's own provider did not answer within 15 s: is a proxy or firewall between loopback ports?")
+    }
+    let addresses = demo.assembly.workplace.addresses
+    say(
+      """
+
+      Mail     \(addresses.site("mail"))/     compose a mail, attach a file from Files
+      Portal   \(addresses.site("portal"))/
+      Files    \(addresses.site("files"))/    takes access tokens only
+      Sign-in  \(addresses.site("id"))/       the OpenID provider
+      Intercom \(addresses.intercom)/
+      Metrics  http://\(running.adminAddress?.description ?? "off")/metrics
+
+      Users: \(DemoWorkplace.users.joined(separator: ", ")) (the password is the name). Everything listens on this machine only. Ctrl-C ends the demo.
+
+      """)
+    say("ready \(addresses.site("mail"))/")
+    await untilAsked(signals, log)
+    say("Stopping …")
+    demo.close()
+    let isClean = await running.stop()
+    demo.remove()
+    return isClean ? ExitCode.success : ExitCode.failure
+  }
+
+  /// Returns at the first SIGTERM or SIGINT.
+  private static func untilAsked(_ signals: AsyncStream<ServerSignal>, _ log: StructuredLog) async {
+    for await signal in signals {
+      guard signal == .hangup else { return }
+      log.warning("reload_ignored", "SIGHUP: this version reads its configuration at the start only; restart Intercom to apply a change.")
+    }
+  }
+}

@@ -1,0 +1,40 @@
+import HTTP1
+import HTTPMessage
+import IntercomCore
+import ReverseProxy
+
+/// What the forwarder reads of each route, made once from the table.
+package struct ForwardRoutes: Sendable {
+  /// By route index; nil for routes that are not forwarded.
+  private let routes: [ForwardRoute?]
+
+  package init(_ table: RouteTable, base: HTTPURL, cookies: OwnCookies) {
+    let names = cookies.names
+    // No route's upstream gets a field that any route's upstream trusts (S6).
+    let guarded = FieldNameSet(
+      table.routes.flatMap { route -> [FieldName] in
+        guard case .headers(let headers) = route.credential else { return [] }
+        return headers.map { FieldName($0.field) }
+      })
+    routes = table.routes.indices.map { index -> ForwardRoute? in
+      let route = table.routes[index]
+      guard case .proxy(let upstream) = route.kind else { return nil }
+      let nested: [Route] = table.routes.filter { other -> Bool in
+        other.host == route.host && other.path.bytes.count > route.path.bytes.count
+          && (route.path.bytes.isEmpty || other.path.bytes.starts(with: route.path.bytes + [UInt8(ascii: "/")]))
+      }
+      return ForwardRoute(
+        index: index, name: route.name, path: route.path, nested: nested.map(\.path), upstream: upstream, baseURL: base,
+        stripsPrefix: route.stripPrefix, passesEncodedSlashes: route.passesEncodedSlashes, cookies: route.cookies, ownCookies: names,
+        guarded: guarded, timeouts: route.timeouts)
+    }
+  }
+
+  /// The plan of an order; nil when the route is none that is forwarded, or the permit is not this request's.
+  func plan(_ order: ForwardOrder, _ request: CanonicalRequest) -> ForwardPlan? {
+    guard routes.indices.contains(order.route), let route = routes[order.route] else { return nil }
+    return ForwardPlan(
+      permit: order.permit, route: route, for: request, request: RequestRewrite(added: order.credential),
+      response: ResponseRewrite(added: order.cors))
+  }
+}

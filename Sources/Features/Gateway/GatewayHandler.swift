@@ -1,0 +1,233 @@
+import EventLoop
+import HTTP1
+import HTTPMessage
+import HTTPServer
+import IntercomCore
+import Policy
+import ReverseProxy
+import Sessions
+import Synchronization
+import Telemetry
+
+/// What the handler keeps of one exchange.
+package struct GatewayContext: ExchangeContext {
+  var findings = Findings()
+  /// The session whose credential was sent, and to which route: an upstream's 401 drops it.
+  var forwarded: (session: SessionID?, route: Int)?
+  var reason: String?
+  var subjectName: String?
+  package init() {}
+}
+
+/// The gateway on one loop: asks `Gateway.decide` and carries the verdict out. Everything here is synchronous; what waits is a task that
+/// finds the exchange again by its id.
+package final class GatewayHandler: RequestHandler {
+  package typealias Context = GatewayContext
+
+  let services: GatewayServices
+  let sessions: SessionTable
+  private let loop: EventLoop
+  private let loops: GatewayLoops
+  private let forwarder: Forwarder
+  private let routes: ForwardRoutes
+  private let metrics: GatewayMetrics.Loop
+  /// Endpoints of other features: the demo's.
+  private let endpoints: [EndpointID: Endpoint]
+
+  package init(
+    services: GatewayServices, loop: EventLoop, loops: GatewayLoops, forwarder: Forwarder, routes: ForwardRoutes, metrics: GatewayMetrics.Loop, endpoints: [EndpointID: Endpoint] = [:],
+    sessionCapacity: Int = 20_000
+  ) {
+    self.services = services
+    self.loop = loop
+    self.loops = loops
+    self.forwarder = forwarder
+    self.routes = routes
+    self.metrics = metrics
+    self.endpoints = endpoints
+    sessions = SessionTable(capacity: sessionCapacity)
+    forwarder.onUpstreamAnswer = { [unowned self] exchange, status in
+      if status == 401, let exchange = exchange as? ServerConnection<GatewayHandler> { self.credentialRefused(exchange) }
+    }
+  }
+
+  package func handle(_ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ exchange: ServerConnection<GatewayHandler>) {
+    let now = services.sessions.now()
+    let known = Known(sessions: sessions, findings: exchange.context.findings, now: now)
+    switch services.gateway.decide(head.request, bytes, known) {
+    case .answer(let answer): self.answer(answer, exchange)
+    case .own(let call): own(call, head, bytes, exchange)
+    case .need(let need): fetch(need, exchange)
+    case .forward(let order): forward(order, head, bytes, exchange, now)
+    }
+  }
+
+  package func exchangeEnded(_ summary: ExchangeSummary, _ exchange: ServerConnection<GatewayHandler>) {
+    let route = exchange.context.forwarded?.route
+    metrics.exchangeEnded(summary, route: route)
+    guard let route, services.steps.wantsSteps else { return }
+    services.step(
+      .forwarded, "Passed the request on and the answer back",
+      [
+        .init(.route, services.gateway.table.routes[route].name), .init(.method, summary.method.name), .init(.status, summary.status),
+        .init(summary.duration),
+      ], subject: exchange.context.subjectName)
+  }
+
+  // MARK: verdicts
+
+  private func answer(_ answer: GatewayAnswer, _ exchange: ServerConnection<GatewayHandler>) {
+    exchange.context.reason = answer.reason
+    metrics.refused(answer.status)
+    exchange.answer(answer.status, lines: answer.lines.bytes, body: answer.body)
+    guard answer.status.code >= 400, services.steps.wantsSteps else { return }
+    services.step(.refused, "Refused a request", [.init(.reason, answer.reason), .init(.status, answer.status.code)])
+  }
+
+  private func own(
+    _ call: OwnCall, _ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ exchange: ServerConnection<GatewayHandler>
+  ) {
+    exchange.answerLines = call.cors.bytes
+    guard let endpoint = endpoints[call.endpoint] ?? services.endpoint(call) else {
+      return exchange.answer(Problem(404, "no_route", "Nothing answers at this address."))
+    }
+    exchange.run(endpoint, Request(head, bytes, peer: exchange.peer.ip.description))
+  }
+
+  private func forward(
+    _ order: ForwardOrder, _ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ exchange: ServerConnection<GatewayHandler>,
+    _ now: WallInstant
+  ) {
+    let presented = services.gateway.cookies.session(head.request, bytes)
+    exchange.context.forwarded = (presented, order.route)
+    if let presented, let view = sessions[presented] {
+      use(view, now)
+      if services.steps.wantsSteps { exchange.context.subjectName = view.session.displayName }
+    }
+    guard let plan = routes.plan(order, head.request) else {
+      return exchange.answer(Problem(500, "no_plan", "Intercom could not plan this request."), lines: order.cors.bytes)
+    }
+    forwarder.forward(plan, head, bytes, exchange)
+  }
+
+  /// An upstream answered 401: its credential is dropped, so that the next request asks for it anew. This one is not sent twice.
+  private func credentialRefused(_ exchange: ServerConnection<GatewayHandler>) {
+    guard let (session, route) = exchange.context.forwarded, let session, let view = sessions[session] else { return }
+    view.setCredential(nil, route: route)
+    guard case .exchange(let target) = services.gateway.table.routes[route].credential else { return }
+    let (tokens, key) = (services.tokens, SessionKey(session))
+    loop.spawn { _ in await tokens.invalidate(key, target) }
+  }
+
+  // MARK: use
+
+  /// Notes the use; the store learns of it at most once per touch interval.
+  private func use(_ view: SessionView, _ now: WallInstant) {
+    guard now > view.lastUse || services.sessions.needsTouch(view.session, use: now) else { return }
+    view.lastUse = now
+    view.idleDeadline = now.advanced(by: services.sessions.settings.idle)
+    guard services.sessions.needsTouch(view.session, use: now), !view.isTouching else { return }
+    view.isTouching = true
+    let (manager, loops, session, id) = (services.sessions, loops, view.session, view.id)
+    loop.spawn { actor in
+      let touched = try? await manager.touch(session, use: now)
+      await loops.on(actor) { handler in
+        guard let view = handler.sessions[id] else { return }
+        view.isTouching = false
+        if let newer = touched ?? nil { view.session = newer }
+      }
+    }
+  }
+
+  // MARK: needs
+
+  /// Withholds the reading, fetches what is missing, and asks again.
+  private func fetch(_ need: Need, _ exchange: ServerConnection<GatewayHandler>) {
+    exchange.context.findings.rounds += 1
+    let ticket = sessions.cache.ticket()
+    switch need {
+    case .session(let id):
+      let noted = sessions[id]?.lastUse
+      resolve(exchange) { services in await services.resolveSession(id, noted: noted) } land: { handler, exchange, resolved in
+        handler.landSession(id, ticket, resolved, exchange)
+      }
+    case .credential(let id, let index):
+      let route = services.gateway.table.routes[index]
+      guard let session = sessions[id]?.session else {
+        exchange.context.findings.session = .none
+        _ = exchange.hold()
+        return exchange.rehandle()
+      }
+      resolve(exchange) { services in await services.resolveCredential(session, route: route) } land: { handler, exchange, resolved in
+        handler.landCredential(id, index, resolved, exchange)
+      }
+    }
+  }
+
+  private func resolve(
+    _ exchange: ServerConnection<GatewayHandler>, _ work: @escaping @Sendable (GatewayServices) async -> Resolved,
+    land: @escaping @Sendable (GatewayHandler, ServerConnection<GatewayHandler>, Resolved) -> Void
+  ) {
+    let id = exchange.hold()
+    let services = services
+    loop.spawn { actor in
+      let resolved = await work(services)
+      await actor.withLoop { loop in
+        guard let exchange = loop.exchange(id) as? ServerConnection<GatewayHandler> else { return }
+        land(exchange.handler, exchange, resolved)
+        exchange.rehandle()
+      }
+    }
+  }
+
+  private func landSession(
+    _ id: SessionID, _ ticket: SessionCache<SessionView>.Ticket, _ resolved: Resolved, _ exchange: ServerConnection<GatewayHandler>
+  ) {
+    guard case .session(let outcome) = resolved else { return }
+    switch outcome {
+    case .none:
+      sessions.cache.remove(id)
+      exchange.context.findings.session = .none
+    case .unavailable: exchange.context.findings.session = .storeUnavailable
+    case .live(let session):
+      let view = SessionView(
+        id: id, session: session, identity: Identity(issuer: session.issuer, subject: session.subject),
+        idle: services.sessions.settings.idle, now: services.sessions.now())
+      // Not kept when it may have ended while it was read: then the next round reads it again.
+      let isKept = sessions.cache.insert(view, id: id, key: session.key, ticket: ticket)
+      exchange.context.findings.session = isKept ? .live : .notAsked
+    }
+  }
+
+  private func landCredential(_ id: SessionID, _ route: Int, _ resolved: Resolved, _ exchange: ServerConnection<GatewayHandler>) {
+    guard case .credential(let outcome) = resolved else { return }
+    switch outcome {
+    case .failed(let finding): exchange.context.findings.credential = finding
+    case .ready(let view, let session):
+      exchange.context.findings.credential = .ready(view)
+      // A session that ended meanwhile is not in the table any more, and the next decision asks for it again.
+      guard let known = sessions[id] else { return }
+      if session.version >= known.session.version { known.session = session }
+      known.setCredential(view, route: route)
+    }
+  }
+}
+
+/// The gateway's handlers on all loops: where ends of sessions arrive and tasks find their loop's handler again.
+package final class GatewayLoops: SessionEndObserver {
+  private let server = Mutex<HTTPServer<GatewayHandler>?>(nil)
+
+  package init() {}
+
+  /// To be called as soon as the listeners are open.
+  package func attach(_ server: HTTPServer<GatewayHandler>) { self.server.withLock { $0 = server } }
+
+  /// Returns when no loop can use a copy of these sessions any more.
+  package func sessionsEnded(_ sessions: [EndedSession]) async {
+    await server.withLock { $0 }?.onEachLoop { handler, _ in handler.sessions.cache.drop(sessions) }
+  }
+
+  func on(_ actor: LoopActor, _ body: @escaping @Sendable (GatewayHandler) -> Void) async {
+    await server.withLock { $0 }?.onLoop(actor) { handler, _ in body(handler) }
+  }
+}

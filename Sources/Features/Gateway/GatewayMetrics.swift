@@ -1,0 +1,51 @@
+import HTTPMessage
+import HTTPServer
+import Telemetry
+
+/// What the gateway counts, by route and status class; labels come from the route table alone, so their number is bounded.
+package struct GatewayMetrics: Sendable {
+  private static let classes = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"]
+  private let requests: MetricFamily<Counter>
+  private let refusals: MetricFamily<Counter>
+  private let durations: MetricFamily<Histogram>
+  private let bytesIn: MetricFamily<Counter>
+  private let bytesOut: MetricFamily<Counter>
+  private let own: Int
+
+  /// Registers the metrics: before any loop's metrics are made.
+  package init(registry: MetricRegistry, table: RouteTable) {
+    let names = table.routes.map { $0.host.map { host in "\(host)" + ":" } ?? "" }.enumerated().map { $1 + table.routes[$0].name } + ["own"]
+    own = names.count - 1
+    let route = MetricLabel("route", names)
+    requests = registry.counter(
+      "requests_total", help: "Requests answered, by route and status class.", labels: [route, MetricLabel("status", Self.classes)])
+    refusals = registry.counter(
+      "refusals_total", help: "Requests that the decision refused, by status.", labels: [MetricLabel("status", Self.refusalStatuses.map(String.init) + ["other"])])
+    durations = registry.histogram("request_duration_seconds", help: "From a request's head to its answer's end, proxied routes.", bounds: MetricRegistry.requestBounds)
+    bytesIn = registry.counter("request_bytes_total", help: "Bytes of request bodies.")
+    bytesOut = registry.counter("response_bytes_total", help: "Bytes of answers.")
+  }
+
+  private static let refusalStatuses = [204, 400, 401, 403, 404, 405, 421, 501, 502, 503]
+
+  package func loop(_ metrics: LoopMetrics) -> Loop { Loop(families: self, metrics: metrics) }
+
+  /// One loop's counters.
+  package struct Loop {
+    let families: GatewayMetrics
+    let metrics: LoopMetrics
+
+    func exchangeEnded(_ summary: ExchangeSummary, route: Int?) {
+      let index = route ?? families.own
+      metrics.add(families.requests[index, min(max(summary.status / 100, 0), 5)])
+      metrics.add(families.bytesIn[], summary.bytesIn)
+      metrics.add(families.bytesOut[], summary.bytesOut)
+      if route != nil { metrics.observe(families.durations[], summary.duration) }
+    }
+
+    func refused(_ status: Status) {
+      let index = GatewayMetrics.refusalStatuses.firstIndex(of: status.code) ?? GatewayMetrics.refusalStatuses.count
+      metrics.add(families.refusals[index])
+    }
+  }
+}
