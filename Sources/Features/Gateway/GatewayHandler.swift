@@ -14,9 +14,17 @@ package struct GatewayContext: ExchangeContext {
   var findings = Findings()
   /// The session whose credential was sent, and to which route: an upstream's 401 drops it.
   var forwarded: (session: SessionID?, route: Int)?
-  var reason: String?
-  var subjectName: String?
+  /// For the steps that are told of this request; nil when nobody listens.
+  var story: RequestStory?
   package init() {}
+}
+
+/// What the steps of one request have in common.
+struct RequestStory: Sendable {
+  var correlation: String
+  var method: String
+  var path: String
+  var subjectName: String?
 }
 
 /// The gateway on one loop: asks `Gateway.decide` and carries the verdict out. Everything here is synchronous; what waits is a task that
@@ -35,7 +43,8 @@ package final class GatewayHandler: RequestHandler {
   private let endpoints: [EndpointID: Endpoint]
 
   package init(
-    services: GatewayServices, loop: EventLoop, loops: GatewayLoops, forwarder: Forwarder, routes: ForwardRoutes, metrics: GatewayMetrics.Loop, endpoints: [EndpointID: Endpoint] = [:],
+    services: GatewayServices, loop: EventLoop, loops: GatewayLoops, forwarder: Forwarder, routes: ForwardRoutes,
+    metrics: GatewayMetrics.Loop, endpoints: [EndpointID: Endpoint] = [:],
     sessionCapacity: Int = 20_000
   ) {
     self.services = services
@@ -52,6 +61,7 @@ package final class GatewayHandler: RequestHandler {
   }
 
   package func handle(_ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ exchange: ServerConnection<GatewayHandler>) {
+    if services.steps.wantsSteps, exchange.context.story == nil { exchange.context.story = story(head, bytes, exchange) }
     let now = services.sessions.now()
     let known = Known(sessions: sessions, findings: exchange.context.findings, now: now)
     switch services.gateway.decide(head.request, bytes, known) {
@@ -65,23 +75,34 @@ package final class GatewayHandler: RequestHandler {
   package func exchangeEnded(_ summary: ExchangeSummary, _ exchange: ServerConnection<GatewayHandler>) {
     let route = exchange.context.forwarded?.route
     metrics.exchangeEnded(summary, route: route)
-    guard let route, services.steps.wantsSteps else { return }
+    guard let route, let story = exchange.context.story else { return }
     services.step(
       .forwarded, "Passed the request on and the answer back",
       [
-        .init(.route, services.gateway.table.routes[route].name), .init(.method, summary.method.name), .init(.status, summary.status),
-        .init(summary.duration),
-      ], subject: exchange.context.subjectName)
+        .init(.route, services.gateway.table.routes[route].name), .init(.method, story.method), .init(.path, story.path),
+        .init(.status, summary.status), .init(summary.duration),
+      ], subject: story.subjectName, correlation: story.correlation)
+  }
+
+  private func story(
+    _ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ exchange: ServerConnection<GatewayHandler>
+  ) -> RequestStory {
+    let id = exchange.exchangeID
+    return RequestStory(
+      correlation: "\(id.connection.rawValue)-\(id.sequence)", method: head.request.method.name,
+      path: String(decoding: head.request.path.bytes(in: bytes), as: UTF8.self))
   }
 
   // MARK: verdicts
 
   private func answer(_ answer: GatewayAnswer, _ exchange: ServerConnection<GatewayHandler>) {
-    exchange.context.reason = answer.reason
     metrics.refused(answer.status)
     exchange.answer(answer.status, lines: answer.lines.bytes, body: answer.body)
-    guard answer.status.code >= 400, services.steps.wantsSteps else { return }
-    services.step(.refused, "Refused a request", [.init(.reason, answer.reason), .init(.status, answer.status.code)])
+    guard answer.status.code >= 400, let story = exchange.context.story else { return }
+    services.step(
+      .refused, "Refused a request",
+      [.init(.method, story.method), .init(.path, story.path), .init(.reason, answer.reason), .init(.status, answer.status.code)],
+      correlation: story.correlation)
   }
 
   private func own(
@@ -102,7 +123,7 @@ package final class GatewayHandler: RequestHandler {
     exchange.context.forwarded = (presented, order.route)
     if let presented, let view = sessions[presented] {
       use(view, now)
-      if services.steps.wantsSteps { exchange.context.subjectName = view.session.displayName }
+      exchange.context.story?.subjectName = view.session.displayName
     }
     guard let plan = routes.plan(order, head.request) else {
       return exchange.answer(Problem(500, "no_plan", "Intercom could not plan this request."), lines: order.cors.bytes)
@@ -145,10 +166,13 @@ package final class GatewayHandler: RequestHandler {
   private func fetch(_ need: Need, _ exchange: ServerConnection<GatewayHandler>) {
     exchange.context.findings.rounds += 1
     let ticket = sessions.cache.ticket()
+    let correlation = exchange.context.story?.correlation
     switch need {
     case .session(let id):
       let noted = sessions[id]?.lastUse
-      resolve(exchange) { services in await services.resolveSession(id, noted: noted) } land: { handler, exchange, resolved in
+      resolve(exchange) { services in
+        await services.resolveSession(id, noted: noted, correlation)
+      } land: { handler, exchange, resolved in
         handler.landSession(id, ticket, resolved, exchange)
       }
     case .credential(let id, let index):
@@ -158,7 +182,9 @@ package final class GatewayHandler: RequestHandler {
         _ = exchange.hold()
         return exchange.rehandle()
       }
-      resolve(exchange) { services in await services.resolveCredential(session, route: route) } land: { handler, exchange, resolved in
+      resolve(exchange) { services in
+        await services.resolveCredential(session, route: route, correlation)
+      } land: { handler, exchange, resolved in
         handler.landCredential(id, index, resolved, exchange)
       }
     }

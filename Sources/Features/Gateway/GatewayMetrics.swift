@@ -20,8 +20,10 @@ package struct GatewayMetrics: Sendable {
     requests = registry.counter(
       "requests_total", help: "Requests answered, by route and status class.", labels: [route, MetricLabel("status", Self.classes)])
     refusals = registry.counter(
-      "refusals_total", help: "Requests that the decision refused, by status.", labels: [MetricLabel("status", Self.refusalStatuses.map(String.init) + ["other"])])
-    durations = registry.histogram("request_duration_seconds", help: "From a request's head to its answer's end, proxied routes.", bounds: MetricRegistry.requestBounds)
+      "refusals_total", help: "Requests that the decision refused, by status.",
+      labels: [MetricLabel("status", Self.refusalStatuses.map(String.init) + ["other"])])
+    durations = registry.histogram(
+      "request_duration_seconds", help: "From a request's head to its answer's end, proxied routes.", bounds: MetricRegistry.requestBounds)
     bytesIn = registry.counter("request_bytes_total", help: "Bytes of request bodies.")
     bytesOut = registry.counter("response_bytes_total", help: "Bytes of answers.")
   }

@@ -57,9 +57,12 @@ package struct GatewayServices: Sendable {
     }
   }
 
-  func step(_ kind: Step.Kind, _ title: String, _ facts: [Step.Fact] = [], subject: String? = nil) {
+  func step(
+    _ kind: Step.Kind, _ title: @autoclosure () -> String, _ facts: @autoclosure () -> [Step.Fact] = [], subject: String? = nil,
+    correlation: String? = nil
+  ) {
     guard steps.wantsSteps else { return }
-    steps.observe(Step(kind, title, facts, time: time.wallNow(), subjectName: subject))
+    steps.observe(Step(kind, title(), facts(), time: time.wallNow(), subjectName: subject, correlation: correlation))
   }
 }
 

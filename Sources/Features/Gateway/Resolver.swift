@@ -25,10 +25,10 @@ package enum Resolved: Sendable {
 
 extension GatewayServices {
   /// The session of this id from the store. A store that does not answer is no missing session.
-  func resolveSession(_ id: SessionID, noted: WallInstant?) async -> Resolved {
+  func resolveSession(_ id: SessionID, noted: WallInstant?, _ correlation: String?) async -> Resolved {
     do throws(SessionStoreError) {
       guard case .live(let session) = try await sessions.load(id, noted: noted) else { return .session(.none) }
-      step(.sessionFound, "Found the session that belongs to the browser's cookie", subject: session.displayName)
+      step(.sessionFound, "Found the session that belongs to the browser's cookie", subject: session.displayName, correlation: correlation)
       return .session(.live(session))
     } catch {
       log.error("session_store_unavailable", "The session store does not answer: \(error)")
@@ -37,11 +37,11 @@ extension GatewayServices {
   }
 
   /// The credential of a route for a session: never the session's own token in place of an exchanged one.
-  func resolveCredential(_ session: Session, route: Route) async -> Resolved {
+  func resolveCredential(_ session: Session, route: Route, _ correlation: String?) async -> Resolved {
     switch route.credential {
     case .none: return .credential(.ready(CredentialView(lines: FieldLines(), freshUntil: session.absoluteExpiry), session))
     case .accessToken: return await ownToken(session)
-    case .exchange(let target): return await exchanged(session, target, route)
+    case .exchange(let target): return await exchanged(session, target, route, correlation)
     case .basic(let claim, let password): return basic(session, claim, password)
     case .headers(let headers): return claims(session, headers)
     }
@@ -56,7 +56,7 @@ extension GatewayServices {
     } catch { return failed(error, "session token") }
   }
 
-  private func exchanged(_ session: Session, _ target: ExchangeTarget, _ route: Route) async -> Resolved {
+  private func exchanged(_ session: Session, _ target: ExchangeTarget, _ route: Route, _ correlation: String?) async -> Resolved {
     let began = time.monotonicNow()
     do throws(TokenFailure) {
       let token = try await tokens.token(for: session, target)
@@ -65,7 +65,7 @@ extension GatewayServices {
       step(
         .tokenExchanged, "Exchanged the user's token for one that only \(audience) accepts",
         [.init(.route, route.name), .init(.audience, audience), .init(began.duration(to: time.monotonicNow()))],
-        subject: session.displayName)
+        subject: session.displayName, correlation: correlation)
       return .credential(.ready(CredentialView(lines: lines, freshUntil: Self.freshUntil(token.received, token.expiry)), session))
     } catch { return failed(error, target.audience?.description ?? "") }
   }

@@ -64,7 +64,8 @@ package enum Composition {
     let loopEnds = GatewayLoops()
     sessions.add(loopEnds)
     let services = GatewayServices(
-      settings: GatewaySettings(base: deployment.base, allowedOrigins: allowedOrigins(deployment), hostOrigins: deployment.routes.compactMap(\.hostOrigin)),
+      settings: GatewaySettings(
+        base: deployment.base, allowedOrigins: allowedOrigins(deployment), hostOrigins: deployment.routes.compactMap(\.hostOrigin)),
       gateway: Gateway(
         table: table, cookies: deployment.cookies, csrf: try CSRFTokens(keys: deployment.keys, random: random),
         logoutKey: try logoutKey(deployment.keys)),
@@ -99,7 +100,8 @@ package enum Composition {
       admin = try await HTTPServer<EndpointHandler>.start(on: [address], loops: [loops.loops[0]]) { _ in EndpointHandler(adminTable) }
     }
     return RunningIntercom(
-      addresses: server.addresses, adminAddress: admin?.addresses.first, gateway: server, admin: admin, loops: loops, workers: [workers, names],
+      addresses: server.addresses, adminAddress: admin?.addresses.first, gateway: server, admin: admin, loops: loops,
+      workers: [workers, names],
       transport: transport, background: background, provider: provider, drain: deployment.drain)
   }
 

@@ -43,7 +43,8 @@ package enum Run {
     guard running.isProviderReady else {
       _ = await running.stop()
       demo.remove()
-      throw DeploymentError(description: "the demo's own provider did not answer within 15 s: is a proxy or firewall between loopback ports?")
+      throw DeploymentError(
+        description: "the demo's own provider did not answer within 15 s: is a proxy or firewall between loopback ports?")
     }
     let addresses = demo.assembly.workplace.addresses
     say(
