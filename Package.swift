@@ -102,7 +102,10 @@ let package = Package(
     tests("AdaptersTests", ["IntercomCore", "HTTPMessage", "CurlTransport", "ConfigurationYAML", "YAML", "IntercomTesting"]),
     tests(
       "GatewayTests",
-      ["IntercomCore", "HTTPMessage", "HTTP1", "ReverseProxy", "Gateway", "Sessions", "OIDC", "Policy", "Cryptography", "HTTPServer", "IntercomTesting"]),
+      [
+        "IntercomCore", "HTTPMessage", "HTTP1", "ReverseProxy", "Gateway", "Sessions", "OIDC", "Policy", "Cryptography", "HTTPServer",
+        "IntercomTesting",
+      ]),
     tests(
       "DemoTests",
       [

@@ -149,7 +149,8 @@ struct CommandLineTests {
   func thrown() async throws {
     try await withFile(ConfigurationFixture.minimal) { path in
       let run = Run()
-      #expect(await run.command(serve: { _ in throw DeploymentError(description: "the port is taken") }).run(["serve", "--config", path]) == 1)
+      let serve: @Sendable (Configuration) async throws -> Int32 = { _ in throw DeploymentError(description: "the port is taken") }
+      #expect(await run.command(serve: serve).run(["serve", "--config", path]) == 1)
       #expect(run.error == "intercom serve: the port is taken\n")
     }
   }
