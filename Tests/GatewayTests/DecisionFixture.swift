@@ -144,5 +144,5 @@ struct DecisionFixture: Sendable {
 
 enum FixtureError: Error {
   case notParsed(String)
-  case noKeys
+  case noKeys, noRoute
 }
