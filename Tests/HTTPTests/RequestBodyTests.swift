@@ -26,6 +26,27 @@ struct RequestBodyTests {
     }
   }
 
+  @Test("twenty uploads at once, each many times over, never lose a wake-up", arguments: 0..<20)
+  func uploads(number: Int) async throws {
+    var table = EndpointTable()
+    table.add(.post, "/sum") { _, body in
+      var count = 0
+      while let piece = try await body.next() { count += piece.count }
+      return Response(200, Fields(), text("\(count)"))
+    }
+    try await TestServer.run(table) { server in
+      try await server.client { port in
+        let client = try RawSocket(port: port)
+        for _ in 0..<10 {
+          try client.send("POST /sum HTTP/1.1\r\nHost: a\r\nContent-Length: 1048576\r\nExpect: 100-continue\r\n\r\n")
+          #expect(try client.readResponse().status == 100)
+          for _ in 0..<32 { try client.send(bytes: [UInt8](repeating: 120, count: 32_768)) }
+          #expect(try client.readResponse().text == "1048576")
+        }
+      }
+    }
+  }
+
   @Test("a small body that nobody reads is swallowed and the connection goes on; a large one closes it")
   func unreadBody() async throws {
     try await TestServer.run(endpoints()) { server in

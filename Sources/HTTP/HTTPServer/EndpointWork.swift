@@ -102,20 +102,29 @@ extension RequestBody {
   package static var none: RequestBody { RequestBody { (_) async throws(BodyError) in nil } }
 }
 
+// Entering a continuation may give the loop away for a moment, so what was seen before it is looked at again inside.
 extension LoopActor {
   func pullBody(_ id: ExchangeID, _ max: Int) async -> EndpointWork.Pulled {
-    guard let exchange = loop.exchange(id), let work = exchange.work else { return .failure(.incomplete) }
+    guard let exchange = loop.exchange(id), exchange.work != nil else { return .failure(.incomplete) }
     if let ready = exchange.nextPiece(max) { return ready }
     exchange.sendContinueIfExpected()
     exchange.resumeBody()
-    return await withCheckedContinuation { work.wait(for: max, $0) }
+    return await withCheckedContinuation { continuation in
+      guard let exchange = loop.exchange(id), let work = exchange.work else { return continuation.resume(returning: .failure(.incomplete)) }
+      if let ready = exchange.nextPiece(max) { return continuation.resume(returning: ready) }
+      work.wait(for: max, continuation)
+    }
   }
 
   /// Sends a piece; suspends while too much waits for the client. False when the client is gone or more was written than announced.
   func writePiece(_ id: ExchangeID, _ bytes: [UInt8]) async -> Bool {
-    guard let exchange = loop.exchange(id), let work = exchange.work, exchange.sendPiece(bytes) else { return false }
+    guard let exchange = loop.exchange(id), exchange.sendPiece(bytes) else { return false }
     guard exchange.isOutputFull else { return true }
-    return await withCheckedContinuation { work.waitToWrite($0) }
+    return await withCheckedContinuation { continuation in
+      guard let exchange = loop.exchange(id), let work = exchange.work else { return continuation.resume(returning: false) }
+      guard exchange.isOutputFull else { return continuation.resume(returning: true) }
+      work.waitToWrite(continuation)
+    }
   }
 }
 

@@ -95,14 +95,16 @@ package final class Listener: EventSource {
   package static func sockets(on address: SocketAddress, count: Int) throws(EventLoopError) -> [Int32] {
     var opened: [Int32] = []
     do throws(SystemCallError) {
-      let probe = try Socket.bound(to: address, sharing: false)
       var actual = address
-      do throws(SystemCallError) { actual = try Socket.localAddress(probe) } catch {
-        Socket.close(probe)
-        throw error
+      if address.port != 0 {
+        Socket.close(try Socket.bound(to: address, sharing: false))
+      } else {
+        // A free port that the kernel chooses is shared with nobody, and nobody can slip in as between a probe and its successor.
+        let first = try Socket.listening(on: address, sharing: true)
+        opened.append(first)
+        actual = try Socket.localAddress(first)
       }
-      Socket.close(probe)
-      for _ in 0..<max(1, count) { opened.append(try Socket.listening(on: actual, sharing: true)) }
+      while opened.count < max(1, count) { opened.append(try Socket.listening(on: actual, sharing: true)) }
       return opened
     } catch {
       for descriptor in opened { Socket.close(descriptor) }
