@@ -35,10 +35,12 @@ let package = Package(
     library("OpenSSL", "COpenSSL", pkgConfig: "libssl", apt: "libssl-dev"),
     library("Curl", "CCurl", pkgConfig: "libcurl", apt: "libcurl4-openssl-dev"),
     library("YAML", "CYAML", pkgConfig: "yaml-0.1", apt: "libyaml-dev"),
+    library("SQLite", "CSQLite", pkgConfig: "sqlite3", apt: "libsqlite3-dev"),
     face("Linux", ["CLinux"]),
     face("OpenSSL", ["COpenSSL"]),
     face("Curl", ["CCurl"]),
     face("YAML", ["CYAML"]),
+    face("SQLite", ["CSQLite", "Linux"]),
     // Core
     module("Core", "IntercomCore", ["Linux"]),
     module("Core", "HTTPMessage", ["IntercomCore"]),
@@ -58,6 +60,7 @@ let package = Package(
     // Adapters
     module("Adapters", "CurlTransport", ["IntercomCore", "HTTPMessage", "Curl", "Workers"]),
     module("Adapters", "ConfigurationYAML", ["IntercomCore", "YAML"]),
+    module("Adapters", "SessionStoreSQLite", ["IntercomCore", "Telemetry", "Sessions", "SQLite", "Linux"]),
     // HTTP
     module("HTTP", "HTTPServer", ["IntercomCore", "HTTPMessage", "Telemetry", "HTTP1", "EventLoop", "Workers", "Linux"]),
     module("HTTP", "ReverseProxy", ["IntercomCore", "HTTPMessage", "Telemetry", "HTTP1", "EventLoop", "Workers", "Policy", "HTTPServer"]),
@@ -90,6 +93,11 @@ let package = Package(
         "Sessions", "Policy",
         "CurlTransport", "HTTPServer", "ReverseProxy", "Gateway", "DemoWorkplace", "Linux",
       ]),
+    // Writes into a session database until it is killed: what is there afterwards is what tests look at.
+    .executableTarget(
+      name: "store-writer",
+      dependencies: ["IntercomCore", "Telemetry", "Linux", "Sessions", "SessionStoreSQLite", "IntercomTesting"],
+      path: "Sources/Testing/store-writer", swiftSettings: strict),
     tests("CoreTests", ["IntercomCore", "HTTPMessage", "StrictJSON", "Telemetry", "Linux", "IntercomTesting"]),
     tests("JOSETests", ["IntercomCore", "OpenSSL", "StrictJSON", "Cryptography", "JOSE", "IntercomTesting"]),
     tests("WireTests", ["IntercomCore", "HTTPMessage", "HTTP1", "Policy", "ReverseProxy", "IntercomTesting"]),
@@ -99,7 +107,13 @@ let package = Package(
       ["IntercomCore", "HTTPMessage", "HTTP1", "EventLoop", "Workers", "HTTPServer", "ReverseProxy", "Policy", "Linux", "IntercomTesting"]),
     tests("OIDCTests", ["IntercomCore", "HTTPMessage", "StrictJSON", "JOSE", "OIDC", "Cryptography", "IntercomTesting"]),
     tests("SessionsTests", ["IntercomCore", "HTTPMessage", "Telemetry", "Sessions", "Policy", "Cryptography", "IntercomTesting"]),
-    tests("AdaptersTests", ["IntercomCore", "HTTPMessage", "CurlTransport", "ConfigurationYAML", "YAML", "IntercomTesting"]),
+    tests(
+      "AdaptersTests",
+      [
+        "IntercomCore", "HTTPMessage", "Telemetry", "Sessions", "CurlTransport", "ConfigurationYAML", "YAML", "SessionStoreSQLite",
+        "SQLite",
+        "IntercomTesting", "store-writer",
+      ]),
     tests(
       "GatewayTests",
       [

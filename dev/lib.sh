@@ -3,7 +3,7 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 # The C libraries that Intercom itself is built from, with the tool by which SwiftPM finds them.
-build_packages=(libssl-dev libcurl4-openssl-dev libyaml-dev pkg-config)
+build_packages=(libssl-dev libcurl4-openssl-dev libyaml-dev libsqlite3-dev pkg-config)
 
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }

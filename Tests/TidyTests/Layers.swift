@@ -30,7 +30,10 @@ func targets(in manifest: SourceFile) -> [Target] {
     case "library" where strings.count >= 2:
       targets.append(Target(layer: "System", name: strings[1], dependencies: [], face: strings[0]))
     case "executableTarget" where strings.count >= 2:
-      targets.append(Target(layer: "App", name: strings[0], dependencies: strings.dropFirst().filter { !$0.contains("/") }))
+      // Its folder says the layer: programs that tests run stand below Testing.
+      let path = strings.last { $0.hasPrefix("Sources/") } ?? ""
+      let layer = path.split(separator: "/").dropFirst().first.map(String.init) ?? "App"
+      targets.append(Target(layer: layer, name: strings[0], dependencies: strings.dropFirst().filter { !$0.contains("/") }))
     default: continue
     }
   }

@@ -2,38 +2,13 @@ import IntercomCore
 
 /// Keeps records in the memory of this process: for the demo, tests and single instances that may forget sessions at a restart.
 package actor MemorySessionStore: SessionStore {
-  /// How many records of each kind may exist at once.
-  package struct Capacity: Sendable {
-    package var sessions: Int
-    package var pendingLogins: Int
-    package var seenTokenIDs: Int
-    package var leases: Int
-
-    /// A session takes some 6 KiB, so the default of sessions is about 600 MiB at most.
-    package init(sessions: Int = 100_000, pendingLogins: Int = 20_000, seenTokenIDs: Int = 100_000, leases: Int = 10_000) {
-      self.sessions = sessions
-      self.pendingLogins = pendingLogins
-      self.seenTokenIDs = seenTokenIDs
-      self.leases = leases
-    }
-
-    fileprivate func limit(of kind: RecordKind) -> Int {
-      switch kind {
-      case .session: sessions
-      case .pendingLogin: pendingLogins
-      case .seenTokenID: seenTokenIDs
-      case .lease: leases
-      }
-    }
-  }
-
   private var shelves: [RecordKind: RecordShelf] = [:]
   private var indexes: [IndexKey: Set<RecordKey>] = [:]
   private var lastVersion: UInt64 = 0
   private let clock: SteadyClock
-  private let capacity: Capacity
+  private let capacity: StoreCapacity
 
-  package init(time: any TimeSource, capacity: Capacity = Capacity()) {
+  package init(time: any TimeSource, capacity: StoreCapacity = StoreCapacity()) {
     clock = SteadyClock(time)
     self.capacity = capacity
   }

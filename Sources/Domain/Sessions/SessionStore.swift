@@ -21,6 +21,12 @@ package struct RecordKey: Hashable, Sendable {
   }
 
   package var bytes: [UInt8] { word.bytes }
+
+  /// The key that a store kept as these 32 bytes; nil for another number of them.
+  package init?(kind: RecordKind, bytes: some Collection<UInt8>) {
+    guard let word = Word256(bytes: bytes) else { return nil }
+    self.init(kind: kind, word: word)
+  }
 }
 
 /// By what records are found beside their key.

@@ -1,18 +1,18 @@
 import IntercomCore
 
 /// The wall clock that never goes back while the process lives: setting the machine's clock back must not extend a session (fault 20).
-struct SteadyClock: Sendable {
+package struct SteadyClock: Sendable {
   private let time: any TimeSource
   private let startWall: WallInstant
   private let start: MonotonicInstant
 
-  init(_ time: any TimeSource) {
+  package init(_ time: any TimeSource) {
     self.time = time
     startWall = time.wallNow()
     start = time.monotonicNow()
   }
 
-  func now() -> WallInstant { max(time.wallNow(), startWall.advanced(by: start.duration(to: time.monotonicNow()))) }
+  package func now() -> WallInstant { max(time.wallNow(), startWall.advanced(by: start.duration(to: time.monotonicNow()))) }
 }
 
 extension WallInstant {

@@ -6,6 +6,9 @@ package struct FileError: Error, Sendable, Equatable {
 
   package init(errno: Int32) { self.errno = errno }
 
+  /// What the C library says about it.
+  package var sentence: String { String(cString: strerror(errno)) }
+
   /// No such entry, or a part of the path is no folder.
   package var isNotFound: Bool { errno == ENOENT || errno == ENOTDIR }
   package var isExisting: Bool { errno == EEXIST || errno == ENOTEMPTY }

@@ -1,0 +1,68 @@
+import IntercomCore
+import SQLite
+import Sessions
+import Synchronization
+import Telemetry
+
+/// Says once a minute and cause what is wrong with the database, and once that it works again.
+final class StoreHealth: Sendable {
+  private let log: StructuredLog
+  private let time: any TimeSource
+  private let path: String
+  /// Reading or writing.
+  private let work: String
+  private let limiter = RepeatLimiter(interval: .seconds(60), burst: 1)
+  private let isFailing = Mutex(false)
+
+  init(_ work: String, path: String, log: StructuredLog, time: any TimeSource) {
+    self.work = work
+    self.path = path
+    self.log = log
+    self.time = time
+  }
+
+  /// Logs the failure and gives what the caller gets.
+  func failed(_ error: SQLiteError) -> SessionStoreError {
+    isFailing.withLock { $0 = true }
+    log.limited(
+      by: limiter, now: time.monotonicNow(), key: "\(error.cause)", .error, "session_store_unavailable",
+      "The session database fails: \(error). Nobody is signed out; requests that need it get 503. \(Self.advice(error.cause))",
+      ["work": .string(work), "path": .string(path), "cause": .string("\(error.cause)")])
+    return .unavailable("the session database: \(error)")
+  }
+
+  /// The database did not answer in time, or too much waits for it.
+  func overdue(_ what: String) -> SessionStoreError {
+    log.limited(
+      by: limiter, now: time.monotonicNow(), key: what, .warning, "session_store_slow", "The session database is too slow: \(what).",
+      ["work": .string(work), "path": .string(path)])
+    return .unavailable("the session database: \(what)")
+  }
+
+  func worked() {
+    let failed = isFailing.withLock { failing in
+      defer { failing = false }
+      return failing
+    }
+    guard failed else { return }
+    log.limited(
+      by: limiter, now: time.monotonicNow(), .info, "session_store_recovered", "The session database works again.",
+      ["work": .string(work), "path": .string(path)])
+  }
+
+  static func advice(_ cause: SQLiteError.Cause) -> String {
+    switch cause {
+    case .full: "Free space on its disk, or raise its limit; no restart is needed."
+    case .readOnly: "Make its disk, folder and file writable for the user that runs Intercom."
+    case .damaged:
+      "The file is damaged: stop Intercom, then restore it from a backup, or move it away with its -wal and -shm: all users then sign in again."
+    case .busy: "Another program holds a lock on it: end that program."
+    case .interrupted:
+      "It took too long: look at the load of the disk, and whether the file is damaged (sqlite3 FILE 'PRAGMA quick_check')."
+    case .cannotOpen: "The user that runs Intercom must be able to write the file and its folder."
+    case .moved: "The open file is no longer at this path: put it back, or restart Intercom."
+    case .inputOutput: "Look at the disk and the kernel's messages."
+    case .other: "Look at the memory of the machine; else this is a fault of Intercom."
+    }
+  }
+}
