@@ -2,6 +2,8 @@ import IntercomCore
 
 /// Keeps records in the memory of this process: for the demo, tests and single instances that may forget sessions at a restart.
 package actor MemorySessionStore: SessionStore {
+  package typealias Capacity = StoreCapacity
+
   private var shelves: [RecordKind: RecordShelf] = [:]
   private var indexes: [IndexKey: Set<RecordKey>] = [:]
   private var lastVersion: UInt64 = 0
