@@ -16,6 +16,8 @@ private struct Count: ExchangeContext {
 private final class Holding: RequestHandler {
   typealias Context = Count
   let ended: Mutex<[ExchangeSummary]> = Mutex([])
+  /// The rounds that each exchange's context counted.
+  let rounds: Mutex<[Int]> = Mutex([])
   let loop: EventLoop
   init(_ loop: EventLoop) { self.loop = loop }
 
@@ -35,7 +37,11 @@ private final class Holding: RequestHandler {
     exchange.answer(200, body: Array("\(path) \(exchange.context.rounds)".utf8))
   }
 
-  func exchangeEnded(_ summary: ExchangeSummary, _ exchange: ServerConnection<Holding>) { ended.withLock { $0.append(summary) } }
+  func exchangeEnded(_ summary: ExchangeSummary, _ exchange: ServerConnection<Holding>) {
+    ended.withLock { $0.append(summary) }
+    let count = exchange.context.rounds
+    rounds.withLock { $0.append(count) }
+  }
 }
 
 private func withHolding(_ body: (TestServer<Holding>) async throws -> Void) async throws {
@@ -94,6 +100,25 @@ struct HandlerTests {
         }
       }
       #expect(await eventually { await server.server.connections() == 0 })
+    }
+  }
+
+  @Test("a refused head has a context of its own, not that of the request before")
+  func refused() async throws {
+    try await withHolding { server in
+      try await server.client { port in
+        let client = try RawSocket(port: port)
+        try client.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\n\r\n")
+        #expect(try client.readResponse().status == 200)
+        #expect(try client.readResponse().status == 400)
+      }
+      let seen = Mutex<(rounds: [Int], endings: [ExchangeSummary.Ending])>(([], []))
+      await server.server.onLoop(server.group.loops[0]) { handler, _ in
+        let (rounds, ended) = (handler.rounds.withLock { $0 }, handler.ended.withLock { $0 })
+        seen.withLock { $0 = (rounds, ended.map(\.ending)) }
+      }
+      #expect(seen.withLock { $0.rounds } == [3, 0])
+      #expect(seen.withLock { $0.endings } == [.complete, .refused])
     }
   }
 }

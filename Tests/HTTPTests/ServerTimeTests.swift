@@ -18,7 +18,9 @@ struct ServerTimeTests {
 
   @Test("fault 34: a head that trickles is cut at the deadline with 408, however lively it is")
   func slowHead() async throws {
-    try await TestServer.run(endpoints(), settings: quick()) { server in
+    var settings = quick()
+    settings.idleTime = .seconds(10)
+    try await TestServer.run(endpoints(), settings: settings) { server in
       try await server.client { port in
         let client = try RawSocket(port: port)
         try Threads.spawn(name: "trickle") {

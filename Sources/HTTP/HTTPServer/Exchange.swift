@@ -190,6 +190,7 @@ package class Exchange: TCPConnection {
     wantsKeepAlive = false
     body = RequestBodyState(.none)
     pace = Pace()
+    renewContext()
     setDeadline(after: server.settings.paceWindow / 4)
   }
 
@@ -199,7 +200,6 @@ package class Exchange: TCPConnection {
       isRehandled = false
     } else {
       beginExchange()
-      renewContext()
     }
     method = head.request.method
     isHTTP10 = head.request.isHTTP10
