@@ -84,7 +84,7 @@ let package = Package(
         "Sessions", "Policy",
         "CurlTransport", "ConfigurationYAML", "HTTPServer", "ReverseProxy", "Gateway", "DemoWorkplace", "Linux",
       ]),
-    .executableTarget(name: "intercom", dependencies: ["IntercomApp", "Linux"], path: "Sources/App/intercom", swiftSettings: strict),
+    .executableTarget(name: "intercom", dependencies: ["IntercomApp"], path: "Sources/App/intercom", swiftSettings: strict),
     // Testing
     module(
       "Testing", "IntercomTesting",

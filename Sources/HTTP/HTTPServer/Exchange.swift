@@ -392,6 +392,7 @@ package class Exchange: TCPConnection {
 
   /// No further request on this connection.
   final func drain() {
-    if isIdle, pendingBytes == 0 { endConnection(nil) }
+    // Nothing is owed to a client that has everything: waiting for its end would let a sleeping one hold the whole drain up.
+    if isIdle || phase == .closing, pendingBytes == 0 { close() }
   }
 }

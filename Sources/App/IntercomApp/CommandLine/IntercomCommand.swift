@@ -20,11 +20,16 @@ package struct IntercomCommand: Sendable {
   }
 
   /// Runs the process's own command line and ends the process.
-  package static func main() async -> Never {
+  ///
+  /// Not an async `main`: the runtime then parks the main thread in sigsuspend(2) with every signal unblocked, and SIGTERM would kill the
+  /// process there instead of reaching the thread that waits for it.
+  package static func main() -> Never {
+    prepareServerSignals()
     let command = IntercomCommand(environment: processEnvironment(), commands: .built) { stream, text in
       _ = writeAll(Array(text.utf8), to: stream == .output ? 1 : 2)
     }
-    endProcess(await command.run(Array(CommandLine.arguments.dropFirst())))
+    Task { endProcess(await command.run(Array(CommandLine.arguments.dropFirst()))) }
+    parkThread()
   }
 
   private static func processEnvironment() -> [String: String] {

@@ -51,3 +51,8 @@ package func serverSignals() throws(SystemCallError) -> AsyncStream<ServerSignal
   }
   return stream
 }
+
+/// Waits for ever, blocking its thread.
+package func parkThread() -> Never {
+  while true { pause() }
+}
