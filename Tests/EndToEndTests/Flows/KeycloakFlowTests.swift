@@ -77,11 +77,49 @@ struct KeycloakFlowTests {
     }
   }
 
-  private func signIn(_ visitor: Visitor, _ place: Workplace, as name: String = "alice") async throws {
+  @Test(
+    "fault 15: while Keycloak is away sessions go on, a sign-in is 503, and all is well when it is back", .needs(.keycloak, .files),
+    .timeLimit(.minutes(3)), arguments: [TCPRelay.Mode.refuses, .silent])
+  func providerOutage(mode: TCPRelay.Mode) async throws {
+    try await Workplace.run { place in
+      let (alice, bob) = (Visitor(timeout: .seconds(20)), Visitor(timeout: .seconds(20)))
+      try await signIn(alice, place)
+      #expect(try await alice.fetch("PROPFIND", place.files, origin: place.mail, ["Depth": "0"]).status == 207)
+      place.toProvider.become(mode)
+      #expect(try await alice.fetch("PROPFIND", place.files, origin: place.mail, ["Depth": "0"]).status == 207)
+      try await bob.open("\(place.base)/login?returnTo=\(FormText.escape(place.mail + "/"))", referer: place.mail + "/")
+      let failed = try await bob.submit(["username": "bob", "password": "bob"])
+      #expect(failed.status == 503)
+      #expect(try await alice.fetch("PROPFIND", place.files, origin: place.mail, ["Depth": "0"]).status == 207)
+      place.toProvider.become(.passes)
+      try await signIn(bob, place, as: "bob", hasForm: false)
+      #expect(try await bob.fetch("PROPFIND", place.files, origin: place.mail, ["Depth": "0"]).status == 207)
+    }
+  }
+
+  @Test(
+    "while the file store is away the answer is 502 that scripts can read, and the session is kept", .needs(.keycloak, .files),
+    .timeLimit(.minutes(3)))
+  func filesOutage() async throws {
+    try await Workplace.run { place in
+      let alice = Visitor(timeout: .seconds(20))
+      try await signIn(alice, place)
+      #expect(try await alice.fetch("PROPFIND", place.files, origin: place.mail, ["Depth": "0"]).status == 207)
+      place.toFiles.become(.refuses)
+      let away = try await alice.fetch("PROPFIND", place.files, origin: place.mail, ["Depth": "0"])
+      #expect(away.status == 502)
+      #expect(away.field("content-type")?.hasPrefix("application/problem+json") == true)
+      #expect(away.field("access-control-allow-origin") == place.mail)
+      place.toFiles.become(.passes)
+      #expect(try await alice.fetch("PROPFIND", place.files, origin: place.mail, ["Depth": "0"]).status == 207)
+    }
+  }
+
+  private func signIn(_ visitor: Visitor, _ place: Workplace, as name: String = "alice", hasForm: Bool = true) async throws {
     let form = try await visitor.open("\(place.base)/login?returnTo=\(FormText.escape(place.mail + "/"))", referer: place.mail + "/")
     #expect(form.status == 200)
-    let back = try await visitor.submit(["username": name, "password": name])
-    #expect(back.status == 200)
+    // A visitor whom the provider knows already comes back without a form.
+    if hasForm { #expect(try await visitor.submit(["username": name, "password": name]).status == 200) }
     let location = await visitor.location
     #expect(location == place.mail + "/")
   }

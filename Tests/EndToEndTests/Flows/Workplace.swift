@@ -10,6 +10,9 @@ struct Workplace: Sendable {
   let mail: String
   /// The same page on an origin that Intercom does not know.
   let stranger: String
+  /// Between Intercom and Keycloak, and between Intercom and the file store: for outages.
+  let toProvider: TCPRelay
+  let toFiles: TCPRelay
 
   /// Intercom's base URL as browsers see it.
   var base: String { services.intercomURL }
@@ -18,14 +21,18 @@ struct Workplace: Sendable {
   /// Starts everything, tells the story, and ends Intercom in order: exit code 0, no token in its log.
   static func run(_ story: @escaping @Sendable (Workplace) async throws -> Void) async throws {
     let services = try Services.require(.keycloak, .files)
+    let toProvider = try TCPRelay(to: services.keycloakPort)
+    let toFiles = try TCPRelay(to: try LoopbackURL(services.filesURL).port)
     var table = EndpointTable()
     let page = Array(mailPage(services.intercomURL).utf8)
     table.add(.get, "/*") { _, _ in Response(200, ["Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store"], page) }
     try await TestServer.run(table) { server in
       let mail = "http://mail.intercom.localhost:\(server.port)"
-      let intercom = try await IntercomProcess.serve(configuration(services, origin: mail), port: services.intercomPort)
+      let intercom = try await IntercomProcess.serve(
+        try configuration(services, origin: mail, provider: toProvider, files: toFiles), port: services.intercomPort)
       let workplace = Workplace(
-        services: services, intercom: intercom, mail: mail, stranger: "http://stranger.intercom.localhost:\(server.port)")
+        services: services, intercom: intercom, mail: mail, stranger: "http://stranger.intercom.localhost:\(server.port)",
+        toProvider: toProvider, toFiles: toFiles)
       do {
         try await story(workplace)
       } catch {
@@ -40,26 +47,29 @@ struct Workplace: Sendable {
     }
   }
 
-  private static func configuration(_ services: Services, origin: String) -> String {
-    """
-    baseURL: \(services.intercomURL)
-    provider:
-      issuer: \(services.issuer)
-      clientID: intercom
-      clientSecret: intercom-secret
-    origins: ["\(origin)"]
-    sessions:
-      store: memory
-    routes:
-      fs:
-        path: /fs
-        upstream: \(services.filesURL.dropLast())
-        credential:
-          exchange: {audience: files}
-        methods: webdav
-        stripPrefix: true
+  private static func configuration(_ services: Services, origin: String, provider: TCPRelay, files: TCPRelay) throws -> String {
+    let realm = try LoopbackURL(services.issuer).target
+    let store = try LoopbackURL(services.filesURL).target.dropLast()
+    return """
+      baseURL: \(services.intercomURL)
+      provider:
+        issuer: \(services.issuer)
+        internalURL: http://127.0.0.1:\(provider.port)\(realm)
+        clientID: intercom
+        clientSecret: intercom-secret
+      origins: ["\(origin)"]
+      sessions:
+        store: memory
+      routes:
+        fs:
+          path: /fs
+          upstream: http://127.0.0.1:\(files.port)\(store)
+          credential:
+            exchange: {audience: files}
+          methods: webdav
+          stripPrefix: true
 
-    """
+      """
   }
 
   /// A page that speaks to Intercom as mail apps do: a hidden frame for the sign-in, then requests with credentials.

@@ -93,6 +93,22 @@ struct RawClientTests {
     _ = try await child.line("the field") { $0.hasPrefix("X-Test: yes") }
   }
 
+  @Test("a relay passes, refuses and falls silent as told, and comes back")
+  func relay() async throws {
+    let (child, port) = try await server("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    let relay = try TCPRelay(to: port)
+    let client = RawHTTPClient(timeout: .milliseconds(500))
+    #expect(try await client.get("http://127.0.0.1:\(relay.port)/").text == "ok")
+    for mode in [TCPRelay.Mode.refuses, .silent] {
+      relay.become(mode)
+      await #expect(throws: RawHTTPError.self) { try await client.get("http://127.0.0.1:\(relay.port)/") }
+    }
+    relay.become(.passes)
+    #expect(try await client.get("http://127.0.0.1:\(relay.port)/").text == "ok")
+    #expect(relay.connections == 4)
+    withExtendedLifetime(child) {}
+  }
+
   @Test("an answer that breaks off is an error, never a short body")
   func brokenOff() async throws {
     let (child, port) = try await server("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort")

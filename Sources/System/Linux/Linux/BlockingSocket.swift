@@ -76,6 +76,9 @@ package struct BlockingSocket: ~Copyable, Sendable {
   /// Tells the peer that no more bytes come (FIN); reading goes on.
   package func shutdownSending() { shutdown(descriptor, Int32(SHUT_WR)) }
 
+  /// Ends both directions, also under a thread that waits in `receive`.
+  package func shutdownBoth() { shutdown(descriptor, Int32(SHUT_RDWR)) }
+
   /// Makes the end a reset (RST) instead of an orderly close.
   package func resetOnClose() {
     var option = linger(l_onoff: 1, l_linger: 0)

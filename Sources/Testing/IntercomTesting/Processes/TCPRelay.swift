@@ -1,0 +1,84 @@
+import IntercomCore
+import Linux
+import Synchronization
+
+/// A TCP relay on loopback whose far end can go away: outages of real servers without stopping them.
+package final class TCPRelay: Sendable {
+  /// What happens to connections.
+  package enum Mode: Sendable {
+    case passes
+    /// New connections are closed at once; open ones were cut when the mode began.
+    case refuses
+    /// New connections are accepted and nothing is ever answered; open ones were cut when the mode began.
+    case silent
+  }
+
+  private struct State {
+    var mode = Mode.passes
+    var open: [Int: [@Sendable () -> Void]] = [:]
+    var opened = 0
+  }
+  private let listener: LoopbackListener
+  private let state = Mutex(State())
+  package var port: Int { Int(listener.port) }
+
+  /// Relays to a port of 127.0.0.1.
+  package init(to target: Int) throws {
+    guard let listener = LoopbackListener(), let target = UInt16(exactly: target) else {
+      throw WaitFailure("no socket for a relay", within: .zero)
+    }
+    self.listener = listener
+    listener.start { [weak self] client in self?.serve(client, target) }
+  }
+
+  deinit { listener.stop() }
+
+  /// Connections accepted so far.
+  package var connections: Int { state.withLock { $0.opened } }
+
+  /// Changes what happens; other modes than `passes` cut the open connections.
+  package func become(_ mode: Mode) {
+    let ends = state.withLock { state in
+      state.mode = mode
+      guard mode != .passes else { return [] as [@Sendable () -> Void] }
+      defer { state.open = [:] }
+      return state.open.values.flatMap { $0 }
+    }
+    for end in ends { end() }
+  }
+
+  private func serve(_ client: AcceptedSocket, _ target: UInt16) {
+    let (mode, number) = state.withLock { state in
+      state.opened += 1
+      state.open[state.opened] = [{ client.end() }]
+      return (state.mode, state.opened)
+    }
+    defer { _ = state.withLock { $0.open.removeValue(forKey: number) } }
+    switch mode {
+    case .refuses: return
+    case .silent: while !client.receive().isEmpty {}
+    case .passes: pump(client, target, number)
+    }
+  }
+
+  private func pump(_ client: AcceptedSocket, _ target: UInt16, _ number: Int) {
+    let forever = Int64.max
+    guard let far = try? RelayEnd(target) else { return }
+    state.withLock { $0.open[number]?.append { far.socket.shutdownBoth() } }
+    // Whoever ends first ends the other, so neither thread stays behind.
+    try? Threads.spawn(name: "relay") {
+      while let bytes = try? far.socket.receive(deadline: forever), !bytes.isEmpty, client.send(bytes) {}
+      client.end()
+    }
+    while true {
+      let bytes = client.receive()
+      guard !bytes.isEmpty, (try? far.socket.send(bytes, deadline: forever)) != nil else { break }
+    }
+    far.socket.shutdownBoth()
+  }
+}
+
+private final class RelayEnd: Sendable {
+  let socket: BlockingSocket
+  init(_ port: UInt16) throws { socket = try BlockingSocket(loopbackPort: port, deadline: monotonicNanoseconds() &+ 2_000_000_000) }
+}
