@@ -9,6 +9,10 @@ keycloak_version=26.7.3
 # Of keycloak-26.7.3.tar.gz as published with the release.
 keycloak_sha256=77657f30b7e90d70f727712ce1c967f430fd6a5e9f458d32d8c6df0635345f47
 
+# Each test starts an Intercom of its own at the address that Keycloak knows: a connection kept from the one before would be dead, and
+# Keycloak sends a back-channel logout only once.
+keycloak_options=--spi-connections-http-client--default--reuse-connections=false
+
 note() { printf '%s=%s\n' "$1" "$2" >>"$state/env.new"; }
 
 # running NAME: is the process of its pid file alive and still the one that we started?
@@ -33,7 +37,7 @@ stop() {
 await() {
   local name=$1 limit=$((SECONDS + $2)); shift 2
   until "$@" >/dev/null 2>&1; do
-    running "$name" && [ $SECONDS -lt "$limit" ] || { say "$name did not become ready; the end of its log:"; tail -20 "$state/$name.log" >&2; return 1; }
+    kill -0 "$(cat "$state/$name.pid")" 2>/dev/null && [ $SECONDS -lt "$limit" ] || { say "$name did not become ready; the end of its log:"; tail -20 "$state/$name.log" >&2; return 1; }
     sleep 0.3
   done
 }
@@ -81,7 +85,7 @@ keycloak_up() {
       KC_HOSTNAME=http://id.intercom.localhost:$port KC_BOOTSTRAP_ADMIN_USERNAME=admin KC_BOOTSTRAP_ADMIN_PASSWORD=admin \
       JAVA_OPTS_KC_HEAP="-Xms64m -Xmx512m" \
       setsid "$state/keycloak/bin/kc.sh" start --optimized --import-realm --http-enabled=true --http-host=127.0.0.1 \
-      --http-port="$port" --http-management-port="$management" --cache=local >"$state/keycloak.log" 2>&1 </dev/null &
+      --http-port="$port" --http-management-port="$management" --cache=local $keycloak_options >"$state/keycloak.log" 2>&1 </dev/null &
     echo $! >"$state/keycloak.pid"
     await keycloak 120 curl -sf "http://127.0.0.1:$management/health/ready"
   fi

@@ -28,7 +28,8 @@ struct SitePages: Sendable {
   private var contentSecurityPolicy: String {
     [
       "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' data: blob:",
-      "connect-src 'self' \(addresses.intercom)", "frame-src \(addresses.intercom)", "form-action 'self'", "base-uri 'none'",
+      "connect-src 'self' \(addresses.intercom)", "frame-src \(addresses.intercom) \(addresses.site("id"))", "form-action 'self'",
+      "base-uri 'none'",
       "frame-ancestors 'none'",
     ].joined(separator: "; ")
   }

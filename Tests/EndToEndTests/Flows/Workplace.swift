@@ -56,7 +56,7 @@ struct Workplace: Sendable {
         issuer: \(services.issuer)
         internalURL: http://127.0.0.1:\(provider.port)\(realm)
         clientID: intercom
-        clientSecret: intercom-secret
+        clientSecret: intercom-secret-of-the-test-realm-only
       origins: ["\(origin)"]
       sessions:
         store: memory

@@ -20,7 +20,7 @@ struct ServicesTests {
       form: [
         "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange", "subject_token": token,
         "subject_token_type": "urn:ietf:params:oauth:token-type:access_token", "audience": audience,
-      ], ["Authorization": "Basic aW50ZXJjb206aW50ZXJjb20tc2VjcmV0"])
+      ], ["Authorization": "Basic aW50ZXJjb206aW50ZXJjb20tc2VjcmV0LW9mLXRoZS10ZXN0LXJlYWxtLW9ubHk="])
   }
 
   @Test("Keycloak names its issuer byte for byte as the tests know it", .needs(.keycloak))

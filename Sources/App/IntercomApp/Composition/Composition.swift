@@ -45,6 +45,7 @@ package enum Composition {
   /// The most sessions that the memory store holds before new sign-ins are refused.
   private static let store = MemorySessionStore.Capacity()
 
+  /// Builds everything from plain values and starts to listen; throws when a port is taken or a setting cannot work.
   package static func start(_ deployment: Deployment) async throws -> RunningIntercom {
     let (time, random, log) = (SystemTime(), SystemRandom(), deployment.log)
     let registry = MetricRegistry()

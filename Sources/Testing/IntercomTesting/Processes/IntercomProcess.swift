@@ -27,7 +27,7 @@ package struct IntercomProcess: Sendable {
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     let file = "\(folder)/intercom-\(port).yaml"
     let text = "listen: 127.0.0.1:\(port)\nadmin:\n  listen: 127.0.0.1:\(adminPort)\n\(configuration)"
-    guard FileManager.default.createFile(atPath: file, contents: Data(text.utf8)) else {
+    guard FileManager.default.createFile(atPath: file, contents: Data(text.utf8), attributes: [.posixPermissions: 0o600]) else {
       throw WaitFailure("cannot write \(file)", within: .zero)
     }
     let child = try ChildProcess(binary, ["serve", "--config", file], environment: environment, log: "intercom-serve")
