@@ -186,7 +186,8 @@ private actor Listener: ResponseWriter {
       #expect(page.status == 200 && page.field("content-type") == "text/html; charset=utf-8")
       let policy = try #require(page.field("content-security-policy"))
       #expect(policy.hasPrefix("default-src 'none'; script-src 'self'; style-src 'self'; "))
-      #expect(policy.contains("connect-src 'self' http://intercom.localhost:8008; frame-src http://intercom.localhost:8008;"))
+      #expect(policy.contains("connect-src 'self' http://intercom.localhost:8008;"))
+      #expect(policy.contains("frame-src http://intercom.localhost:8008 http://id.intercom.localhost:8008;"))
       #expect(!policy.contains("unsafe") && page.field("referrer-policy") == "strict-origin-when-cross-origin")
       for part in page.text.matches(of: /(?:src|href)="(\/[^"]+)"/).map({ String($0.output.1) }) {
         let answer = try await Self.get(site, part)

@@ -24,7 +24,8 @@ package struct DemoAddresses: Sendable {
 struct SitePages: Sendable {
   let addresses: DemoAddresses
 
-  /// Everything from the own origin only; Intercom may be called and framed (the hidden frame of the silent sign-in).
+  /// Everything from the own origin only; Intercom may be called and framed, and the provider framed, because the hidden frame of the silent
+  /// sign-in passes it.
   private var contentSecurityPolicy: String {
     [
       "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' data: blob:",
