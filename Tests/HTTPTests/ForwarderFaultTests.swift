@@ -8,11 +8,11 @@ import Testing
 
 private let post = "POST /x HTTP/1.1\r\nHost: intercom.example\r\nContent-Length: 2\r\n\r\nhi"
 
-/// A port where nobody listens.
-private func freePort() throws -> UInt16 {
+/// A port where nobody listens, and that nobody else can take meanwhile: bound, but not listening.
+private func withDeadPort(_ body: (UInt16) async throws -> Void) async throws {
   let socket = try Socket.bound(to: SocketAddress(.loopbackV4, port: 0), sharing: false)
   defer { Socket.close(socket) }
-  return try Socket.localAddress(socket).port
+  try await body(try Socket.localAddress(socket).port)
 }
 
 private func expectProblem(_ answer: RawResponse, _ status: Int, _ code: String) {
@@ -26,11 +26,13 @@ private func expectProblem(_ answer: RawResponse, _ status: Int, _ code: String)
 struct ForwarderFaultTests {
   @Test("an upstream that is not there is a 502 with the CORS lines, and the client's connection goes on")
   func unreachable() async throws {
-    try await Proxy.run(to: "http://127.0.0.1:\(try freePort())/") { proxy in
-      try await proxy.client { client in
-        for _ in 0..<2 {
-          try client.send(get)
-          expectProblem(try client.readResponse(), 502, "upstream_unreachable")
+    try await withDeadPort { port in
+      try await Proxy.run(to: "http://127.0.0.1:\(port)/") { proxy in
+        try await proxy.client { client in
+          for _ in 0..<2 {
+            try client.send(get)
+            expectProblem(try client.readResponse(), 502, "upstream_unreachable")
+          }
         }
       }
     }

@@ -45,7 +45,8 @@ package enum Composition {
   /// The most sessions that the memory store holds before new sign-ins are refused.
   private static let store = MemorySessionStore.Capacity()
 
-  /// Builds everything from plain values and starts to listen; throws when a port is taken or a setting cannot work.
+  /// Builds everything, opens the listeners and begins to ask the provider for its metadata. Throws when a port is taken or the system gives
+  /// no thread or descriptor.
   package static func start(_ deployment: Deployment) async throws -> RunningIntercom {
     let (time, random, log) = (SystemTime(), SystemRandom(), deployment.log)
     let registry = MetricRegistry()
@@ -76,7 +77,9 @@ package enum Composition {
       provider: provider, passwords: deployment.passwords, workers: workers, time: time, random: random, log: log,
       steps: deployment.steps)
 
-    let loops = try EventLoopGroup(count: deployment.loops > 0 ? deployment.loops : Threads.processors)
+    let loops = try EventLoopGroup(
+      count: deployment.loops > 0 ? deployment.loops : Threads.processors,
+      configuration: LoopConfiguration(time: time, incident: { tell($0, log) }))
     // Threads of their own: a name server that does not answer holds nothing else up.
     let names = try Workers(name: "names", threads: 2)
     let resolver = NameResolver(workers: names)
@@ -104,6 +107,17 @@ package enum Composition {
       addresses: server.addresses, adminAddress: admin?.addresses.first, gateway: server, admin: admin, loops: loops,
       workers: [workers, names],
       transport: transport, background: background, provider: provider, drain: deployment.drain)
+  }
+
+  private static func tell(_ incident: LoopIncident, _ log: StructuredLog) {
+    switch incident {
+    case .descriptorsExhausted:
+      log.error(
+        "descriptors_exhausted", "No descriptor was left for a client; accepting pauses. Raise the limit of open files (ulimit -n).")
+    case .connectionLimit:
+      log.warning("connection_limit", "As many clients as limits.connections allows are connected; accepting pauses.")
+    case .acceptFailed(let error): log.error("accept_failed", "A client could not be accepted: \(error)")
+    }
   }
 
   /// The configured routes and the own ones.

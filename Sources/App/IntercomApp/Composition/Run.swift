@@ -7,6 +7,7 @@ import Telemetry
 package enum Run {
   /// `intercom serve`.
   package static func serve(_ configuration: Configuration) async throws -> Int32 {
+    raiseDescriptorLimit()
     let log = StructuredLog(minimum: configuration.log.level)
     let signals = try serverSignals()
     let running = try await Composition.start(try Deployment(configuration, log: log, random: SystemRandom()))

@@ -217,6 +217,15 @@ package func descriptorLimit() -> Int {
   return Int(clamping: limit.rlim_cur)
 }
 
+/// Raises the soft limit of descriptors to the hard one, at most to a million: the usual soft limit of 1,024 is for programs that select(2).
+package func raiseDescriptorLimit() {
+  var limit = rlimit()
+  let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+  guard getrlimit(resource, &limit) == 0 else { return }
+  limit.rlim_cur = min(limit.rlim_max, 1_000_000)
+  setrlimit(resource, &limit)
+}
+
 /// Lowers the limit of descriptors; for tests.
 package func setDescriptorLimit(_ count: Int) throws(SystemCallError) {
   var limit = rlimit()
