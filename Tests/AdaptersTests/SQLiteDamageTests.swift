@@ -67,7 +67,7 @@ struct SQLiteDamageTests {
     try refusal.prepare(fixture.path)
     let before = try? Data(contentsOf: URL(filePath: fixture.path))
     let error = await fixture.openingError()
-    #expect(error?.description.contains(refusal.says) == true, "\(String(describing: error))")
+    #expect(error?.description.contains(refusal.says) == true, "\(String(describing: error?.description))")
     #expect(try before == nil || Data(contentsOf: URL(filePath: fixture.path)) == before, "the refused file was changed")
   }
 

@@ -135,9 +135,14 @@ final class Countdown: Sendable {
 
   init(_ count: Int) { state = Mutex(State(count: count)) }
 
-  func arrive() {
+  func arrive() { leave(1) }
+
+  /// Lets nobody wait any longer: the threads hang.
+  func giveUp() { leave(.max) }
+
+  private func leave(_ number: Int) {
     let waiting = state.withLock { state -> [CheckedContinuation<Void, Never>] in
-      state.count -= 1
+      state.count = max(0, state.count - number)
       guard state.count <= 0 else { return [] }
       defer { state.waiting = [] }
       return state.waiting

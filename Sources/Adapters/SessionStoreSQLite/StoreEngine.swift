@@ -18,10 +18,12 @@ final class StoreEngine: Sendable {
   private let writerEnded = Countdown(1)
   private let waiting = Mutex([any Overdue]())
   private let facts = Mutex(SQLiteSessionStore.Statistics())
+  private let isClosed = Atomic(false)
   private let maintenance = Mutex<Task<Void, Never>?>(nil)
 
   /// Deadlines are looked at this often, so an answer comes at most so much later.
   private static let tick = Duration.milliseconds(200)
+  private static let patience = Duration.seconds(10)
   private static let sweepInterval = Duration.seconds(1)
   /// Writes of one transaction: more would make the first of them wait long.
   private static let groupLimit = 512
@@ -41,7 +43,11 @@ final class StoreEngine: Sendable {
 
   /// Opens the file on the writer's thread, then starts the readers.
   func start() async throws(SQLiteStoreOpenError) {
-    try await spawn("sqlite-writer") { self.runWriter($0) }.get()
+    if case .failure(let error) = await spawn("sqlite-writer", { self.runWriter($0) }) {
+      // Now, not when the thread lets go of the engine: the caller may try again at once.
+      file.lock.release()
+      throw error
+    }
     for number in 0..<max(1, options.readers) {
       let opened = await spawn("sqlite-read-\(number)") { self.runReader($0) }
       if case .failure(let error) = opened {
@@ -74,14 +80,21 @@ final class StoreEngine: Sendable {
     }
   }
 
-  /// Does what waits, takes nothing more, and returns when the threads have closed the file.
+  /// Does what waits, takes nothing more, and returns when the threads have closed the file; a disk that hangs holds nobody for longer than
+  /// `patience`, and then the lock ends with the process.
   func stop() async {
+    let alarm = Task { [time, readersEnded, writerEnded] in
+      guard (try? await time.sleep(for: Self.patience)) != nil else { return }
+      readersEnded.giveUp()
+      writerEnded.giveUp()
+    }
+    defer { alarm.cancel() }
     reads.close()
     await readersEnded.wait()
     // The last connection to close moves the log into the file: it must be the one that may write.
     writes.close()
     await writerEnded.wait()
-    file.lock.release()
+    if isClosed.load(ordering: .acquiring) { file.lock.release() }
     maintenance.withLock { $0 }?.cancel()
     refuseOverdue(MonotonicInstant(nanoseconds: .max))
   }
@@ -140,6 +153,7 @@ final class StoreEngine: Sendable {
         note(writer)
       case .end:
         writer.close()
+        isClosed.store(true, ordering: .releasing)
         return
       }
     }
@@ -151,13 +165,16 @@ final class StoreEngine: Sendable {
       opened.resume(returning: .failure(SQLiteStoreOpenError(path: file.path, cause: .database(error))))
       return
     }
-    defer { readersEnded.arrive() }
     opened.resume(returning: .success(()))
     while true {
       switch reads.take(count: 1) {
       case .jobs(let jobs): for job in jobs { reader.run(job) }
       case .sweep: continue
-      case .end: return
+      case .end:
+        // Before anybody is told, and not when the reader goes out of scope: whoever waits will take the file as closed.
+        reader.close()
+        readersEnded.arrive()
+        return
       }
     }
   }

@@ -33,6 +33,8 @@ final class StoreReader {
     }
   }
 
+  func close() { open = nil }
+
   private func reopened() throws(SQLiteError) -> (SQLiteConnection, RecordTable) {
     if let open { return open }
     var limits = SQLiteConnection.Options()

@@ -93,14 +93,13 @@ final class StoreWriter {
 
   /// Does the jobs in one transaction and answers each.
   func run(_ jobs: [Job<WriteWork>]) {
-    // Whoever had to be told that it failed would be wrong about what is stored.
-    let waiting = jobs.filter { !$0.answer.isGiven }
-    guard !waiting.isEmpty else { return }
+    guard jobs.contains(where: { !$0.answer.isGiven }) else { return }
     var answers: [@Sendable () -> Void] = []
     var failure: SQLiteError?
     do throws(SQLiteError) {
       let wrote = try inTransaction { (open, state) throws(SQLiteError) in
-        for job in waiting {
+        // Whoever was told that it failed while it waited, for the lock too, shall not find that it was done.
+        for job in jobs where !job.answer.isGiven {
           do throws(SQLiteError) {
             answers.append(try work(job, open, &state))
           } catch {
@@ -116,7 +115,7 @@ final class StoreWriter {
       groups += 1
     } catch {
       let refusal = health.failed(error)
-      for job in waiting { _ = job.answer.refuse(refusal) }
+      for job in jobs { _ = job.answer.refuse(refusal) }
       return
     }
     for answer in answers { answer() }

@@ -14,7 +14,10 @@ package final class FileLock: Sendable {
   /// Gives the lock up before the last reference goes.
   package func release() {
     let open = descriptor.exchange(-1, ordering: .acquiringAndReleasing)
-    if open >= 0 { _ = close(open) }
+    guard open >= 0 else { return }
+    // Closing alone is not enough while a child that was just forked has not yet called execve(2).
+    _ = flock(open, LOCK_UN)
+    _ = close(open)
   }
 
   /// What became of the attempt.
