@@ -126,7 +126,12 @@ let package = Package(
         "IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "JOSE", "Telemetry", "Workers", "OIDC", "HTTPServer", "DemoWorkplace",
         "DemoPages", "Linux", "IntercomTesting",
       ]),
-    tests("AppTests", ["IntercomCore", "HTTPMessage", "StrictJSON", "ConfigurationYAML", "IntercomApp", "Linux", "IntercomTesting"]),
+    tests(
+      "AppTests",
+      [
+        "IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "JOSE", "Telemetry", "HTTP1", "OIDC", "Sessions", "ConfigurationYAML",
+        "HTTPServer", "ReverseProxy", "Gateway", "DemoWorkplace", "CurlTransport", "IntercomApp", "Linux", "IntercomTesting",
+      ]),
     tests(
       "EndToEndTests",
       ["IntercomCore", "HTTPMessage", "StrictJSON", "HTTPServer", "IntercomApp", "DemoWorkplace", "IntercomTesting", "Linux"]),

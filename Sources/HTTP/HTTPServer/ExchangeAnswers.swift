@@ -74,6 +74,7 @@ extension Exchange {
     guard !isClosing else { return }
     guard !isAnswerStarted else { return breakOff(ending) }
     wantsKeepAlive = false
+    if answerLines.isEmpty { answerLines = server.settings.refusalLines }
     let bytes = problem.json
     if beginHead(problem.status, Self.problemLines, length: bytes.count) { server.scratch += bytes }
     sendScratch()

@@ -20,6 +20,8 @@ package struct ServerSettings: Sendable {
   package var waitingInput = 65_536
   /// Connections of one loop, those to upstreams included, beyond which accepting pauses.
   package var maximumConnections = Int.max
+  /// Field lines, each with its CRLF, of the answers that no handler has a hand in: a head that the parser refuses, one that took too long.
+  package var refusalLines: [UInt8] = []
   package var log = StructuredLog.none
 
   package init() {}

@@ -20,7 +20,8 @@ package struct RunningIntercom: Sendable {
   let admin: HTTPServer<EndpointHandler>?
   let loops: EventLoopGroup
   let workers: [Workers]
-  let transport: CurlTransport
+  /// The one that was made here.
+  let transport: CurlTransport?
   let background: Task<Void, Never>
   let provider: RelyingParty
   let drain: Duration
@@ -34,7 +35,7 @@ package struct RunningIntercom: Sendable {
     background.cancel()
     if let admin { await admin.stop() }
     await loops.stop()
-    transport.stop()
+    transport?.stop()
     for workers in workers { workers.stop() }
     return isClean
   }
@@ -43,24 +44,24 @@ package struct RunningIntercom: Sendable {
 /// The composition root: configuration → build → run, on one page. Nobody else makes a clock, a store, a transport or a loop.
 package enum Composition {
   /// The most sessions that the memory store holds before new sign-ins are refused.
-  private static let store = MemorySessionStore.Capacity()
+  private static let capacity = MemorySessionStore.Capacity()
 
   /// Builds everything, opens the listeners and begins to ask the provider for its metadata. Throws when a port is taken or the system gives
   /// no thread or descriptor.
   package static func start(_ deployment: Deployment) async throws -> RunningIntercom {
-    let (time, random, log) = (SystemTime(), SystemRandom(), deployment.log)
+    let (time, random, log) = (deployment.time, SystemRandom(), deployment.log)
     let registry = MetricRegistry()
     let table = RouteTable(routes(of: deployment), baseHost: deployment.base.host)
     let metrics = GatewayMetrics(registry: registry, table: table)
     let events = SessionEvents(log: log, registry: registry)
 
     let workers = try Workers(threads: deployment.workers > 0 ? deployment.workers : max(2, Threads.processors))
-    let transport = try CurlTransport(CurlTransport.Configuration(authorityFile: deployment.authorityFile))
+    let (transport, curl) = try transport(of: deployment)
     let providerClient = ProviderClient(
       deployment.client, transport: transport, time: time, random: random, log: log)
     let provider = RelyingParty(providerClient, random: random)
 
-    let store = MemorySessionStore(time: time, capacity: Self.store)
+    let store = deployment.store ?? MemorySessionStore(time: time, capacity: Self.capacity)
     let sessions = SessionManager(
       store: store, keys: deployment.keys, settings: deployment.sessions, time: time, random: random, events: events)
     let loopEnds = GatewayLoops()
@@ -86,7 +87,9 @@ package enum Composition {
     let endpoints = deployment.endpoints
     let forwardRoutes = ForwardRoutes(table, base: deployment.base, cookies: deployment.cookies)
     let forwarding = deployment.forwarding
-    let server = try await HTTPServer<GatewayHandler>.start(on: deployment.listen, loops: loops.loops, settings: deployment.server) {
+    var settings = deployment.server
+    settings.refusalLines = CORSPolicy.vary.bytes
+    let server = try await HTTPServer<GatewayHandler>.start(on: deployment.listen, loops: loops.loops, settings: settings) {
       loop in
       GatewayHandler(
         services: services, loop: loop, loops: loopEnds, forwarder: Forwarder(loop: loop, resolver: resolver, settings: forwarding),
@@ -106,7 +109,7 @@ package enum Composition {
     return RunningIntercom(
       addresses: server.addresses, adminAddress: admin?.addresses.first, gateway: server, admin: admin, loops: loops,
       workers: [workers, names],
-      transport: transport, background: background, provider: provider, drain: deployment.drain)
+      transport: curl, background: background, provider: provider, drain: deployment.drain)
   }
 
   private static func tell(_ incident: LoopIncident, _ log: StructuredLog) {
@@ -123,6 +126,13 @@ package enum Composition {
   /// The configured routes and the own ones.
   private static func routes(of deployment: Deployment) -> [Route] {
     deployment.routes + OwnRoutes.all(CORSPolicy(origins: allowedOrigins(deployment)))
+  }
+
+  /// What carries the calls to the provider, and the same again when it was made here and must be stopped.
+  private static func transport(of deployment: Deployment) throws -> (any HTTPTransport, made: CurlTransport?) {
+    if let given = deployment.transport { return (given, nil) }
+    let curl = try CurlTransport(CurlTransport.Configuration(authorityFile: deployment.authorityFile))
+    return (curl, curl)
   }
 
   private static func allowedOrigins(_ deployment: Deployment) -> [Origin] {

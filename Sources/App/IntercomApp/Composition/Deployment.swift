@@ -35,6 +35,12 @@ package struct Deployment: Sendable {
   package var server = ServerSettings()
   package var forwarding = ForwardSettings()
   package var drain = Duration.seconds(30)
+  /// The clocks of everything but the event loops, which have their own.
+  package var time: any TimeSource = SystemTime()
+  /// Where sessions and pending logins are kept; nil for the memory of this process.
+  package var store: (any SessionStore)?
+  /// Carries the calls to the provider; nil for libcurl with `authorityFile`.
+  package var transport: (any HTTPTransport)?
 
   package init(
     listen: [SocketAddress], admin: SocketAddress?, base: HTTPURL, origins: [Origin], client: ClientConfiguration, keys: KeyRing,

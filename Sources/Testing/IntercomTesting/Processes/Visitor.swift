@@ -86,6 +86,9 @@ package actor Visitor {
 
   package init(timeout: Duration = .seconds(10)) { client = RawHTTPClient(timeout: timeout) }
 
+  /// The cookie of that name is gone, as when a browser drops it.
+  package func forget(_ name: String) { jar.remove(name) }
+
   /// Where the last answer came from.
   package var location: String { trail.last?.url.description ?? "" }
 

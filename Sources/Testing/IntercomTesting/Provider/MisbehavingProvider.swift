@@ -31,7 +31,8 @@ package enum ProviderLie: Sendable, CaseIterable, Hashable {
 /// It publishes two keys of the same algorithm, so that a missing `kid` is ambiguous.
 package final class MisbehavingProvider: Sendable {
   package let provider: DemoProvider
-  private let key: SigningKey
+  /// Signs everything: tests forge tokens with it.
+  package let key: SigningKey
   private let time: any TimeSource
   private let lie = Mutex<ProviderLie?>(nil)
 
