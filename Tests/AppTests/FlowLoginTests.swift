@@ -279,12 +279,12 @@ struct FlowLoginTests {
   }
 
   /// An answer that is too large to be read counts as a provider in trouble, the others as a wrong answer.
-  static let lies: [(ProviderLie, Int)] = [
+  static let toldLies: [(ProviderLie, Int)] = [
     (.nonce, 502), (.audience, 502), (.issuer, 502), (.signature, 502), (.algorithmNone, 502), (.idTokenMissing, 502), (.answerIsHTML, 502),
     (.answerIsOversized, 503),
   ]
 
-  @Test("A provider that lies at the token endpoint signs nobody in", arguments: lies)
+  @Test("A provider that lies at the token endpoint signs nobody in", arguments: toldLies)
   func lies(_ lie: ProviderLie, _ status: Int) async throws {
     try await FlowFixture.run { flow in
       let visitor = Visitor()
