@@ -2,8 +2,9 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-# The C libraries that Intercom itself is built from, with the tool by which SwiftPM finds them.
-build_packages=(libssl-dev libcurl4-openssl-dev libyaml-dev libsqlite3-dev pkg-config)
+# The C libraries that Package.swift names, and the tool by which SwiftPM finds them.
+mapfile -t build_packages < <(sed -n 's/^ *library(.*apt: "\([^"]*\)").*/\1/p' "$root/Package.swift")
+build_packages+=(pkg-config)
 
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }

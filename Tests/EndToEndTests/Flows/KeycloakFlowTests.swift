@@ -142,7 +142,9 @@ private struct MailPage: Sendable {
     return try #require(answer.object)
   }
 
-  private func silent() async throws -> JSONObject { try #require(try await browser.runAsync("return silent()").object) }
+  private func silent(_ limit: String = "") async throws -> JSONObject {
+    try #require(try await browser.runAsync("return silent(\(limit))").object)
+  }
 
   func signIn() async throws {
     try await browser.open(place.mail + "/")
@@ -197,7 +199,7 @@ private struct MailPage: Sendable {
   func strangerIsRefused() async throws {
     try await browser.open(place.stranger + "/")
     await #expect(throws: BrowserError.self) { try await call("GET", "/fs/agenda.txt") }
-    await #expect(throws: BrowserError.self) { try await silent() }
+    await #expect(throws: BrowserError.self) { try await silent("2000") }
     try await browser.open(place.mail + "/")
   }
 

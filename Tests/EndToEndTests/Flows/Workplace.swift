@@ -82,7 +82,7 @@ struct Workplace: Sendable {
     const base = "\(base)", out = document.querySelector("#out");
     document.querySelector("#sign-in").href = base + "/login?returnTo=" + encodeURIComponent(location.href);
     const say = (text) => { out.textContent += text + "\\n"; };
-    async function silent() {
+    async function silent(limit = 10000) {
       const begin = performance.now();
       const answer = await new Promise((resolve, reject) => {
         const frame = document.createElement("iframe");
@@ -93,7 +93,7 @@ struct Workplace: Sendable {
           frame.remove();
           resolve({...event.data, origin: event.origin});
         });
-        setTimeout(() => { frame.remove(); reject(new Error("no message from /silent")); }, 10000);
+        setTimeout(() => { frame.remove(); reject(new Error("no message from /silent")); }, limit);
         document.body.append(frame);
       });
       answer.milliseconds = Math.round(performance.now() - begin);
