@@ -1,3 +1,4 @@
+import FoundationEssentials
 import IntercomTesting
 
 /// Words that say that something is not done. Written in two parts so that this file does not hold them.
@@ -42,6 +43,24 @@ private func words(
         if needle.last?.isIdentifierPart == true, end < file.bytes.count, file.bytes[end].isIdentifierPart { return nil }
         return Violation(path: file.path, line: file.line(of: position), message: message(word))
       }
+    }
+  }
+}
+
+/// A link of a document leads to something that is there.
+func linkViolations(in tree: SourceTree) -> [Violation] {
+  tree.files.filter { $0.path.hasSuffix(".md") }.flatMap { file -> [Violation] in
+    file.bytes.positions(of: Array("](".utf8)).compactMap { position -> Violation? in
+      let target = String(decoding: file.bytes[(position + 2)...].prefix { $0 != 0x29 && $0 != 0x23 && $0 != 0x0a }, as: UTF8.self)
+      guard !target.isEmpty, !target.utf8.contains(UInt8(ascii: ":")) else { return nil }
+      var parts = Array(file.parts.dropLast())
+      for part in target.split(separator: "/") {
+        if part == ".." { _ = parts.popLast() } else if part != "." { parts.append(String(part)) }
+      }
+      let path = parts.joined(separator: "/")
+      let isThere = tree.files.contains { $0.path == path || $0.path.hasPrefix(path + "/") }
+      if isThere || FileManager.default.fileExists(atPath: PackageRoot.path + "/" + path) { return nil }
+      return Violation(path: file.path, line: file.line(of: position), message: "the link to \(target) leads nowhere")
     }
   }
 }

@@ -97,6 +97,7 @@ struct TidyRule: Sendable, CustomTestStringConvertible {
       TidyRule(name: "open work") { openWorkViolations(in: $0) },
       TidyRule(name: "machine paths") { machinePathViolations(in: $0) },
       TidyRule(name: "registry hosts") { registryViolations(in: $0) },
+      TidyRule(name: "links") { linkViolations(in: $0) },
       TidyRule(name: "scripts") { scriptViolations(in: $0) },
     ] + Ban.all.map { ban in TidyRule(name: ban.pattern) { ban.violations(in: $0) } }
 }
