@@ -62,7 +62,9 @@ struct Plant: Sendable, CustomTestStringConvertible {
     Plant("open work", [SourceFile("docs/a.md", "one\nFIX" + "ME two\n")]),
     Plant("machine paths", [SourceFile("dev/lib.sh", "one\ncd /wo" + "rk/main\n")]),
     Plant("registry hosts", [SourceFile("docs/a.md", "one\nfrom https://py" + "pi.org/simple\n")]),
-    Plant("links", [SourceFile("docs/b.md", "[here](a.md) [far](https://example.test/)\n[gone](../nowhere.md#part)\n"), SourceFile("docs/a.md", "")]),
+    Plant(
+      "links",
+      [SourceFile("docs/b.md", "[here](a.md) [far](https://example.test/)\n[gone](../nowhere.md#part)\n"), SourceFile("docs/a.md", "")]),
     Plant("scripts", line: 1, [SourceFile("dev/run", "#!/usr/bin/env bash\nset -euo pipefail\n")]),
     Plant("scripts", line: 1, [SourceFile("dev/run", "#!/usr/bin/env bash\necho\n", isExecutable: true)]),
     Plant("scripts", line: 1, [SourceFile(".ci/run", "#!/bin/sh\nset -euo pipefail\n", isExecutable: true)]),
