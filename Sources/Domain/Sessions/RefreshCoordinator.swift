@@ -10,6 +10,7 @@ package actor RefreshCoordinator: SessionEndObserver {
   private let source: any TokenSource
   private let time: any TimeSource
   private let events: SessionEvents
+  private let callLimit: Duration
   private var refreshes = SingleFlight<SessionKey, Result<Session, TokenFailure>>()
   private var exchanges = SingleFlight<ExchangeKey, Result<BackendToken, TokenFailure>>()
   private var cache: ExchangeCache
@@ -17,7 +18,7 @@ package actor RefreshCoordinator: SessionEndObserver {
   private var resting: [SessionKey: WallInstant] = [:]
 
   /// Behaviour: "Times": one refresh or exchange.
-  static let callLimit = Duration.seconds(8)
+  package static let standardCallLimit = Duration.seconds(8)
   /// How long a refused exchange is answered from memory, so that an app that repeats does not beat on the provider.
   private static let refusalKept = Duration.seconds(5)
   private static let rest = Duration.seconds(5)
@@ -25,13 +26,14 @@ package actor RefreshCoordinator: SessionEndObserver {
 
   package init(
     manager: SessionManager, source: any TokenSource, time: any TimeSource, events: SessionEvents = .none,
-    maximumCachedSessions: Int = 50_000
+    callLimit: Duration = RefreshCoordinator.standardCallLimit, maximumCachedSessions: Int = 50_000
   ) {
+    self.callLimit = callLimit
     self.manager = manager
     self.source = source
     self.time = time
     self.events = events
-    refresher = TokenRefresher(manager: manager, source: source, time: time, events: events)
+    refresher = TokenRefresher(manager: manager, source: source, time: time, callLimit: callLimit, events: events)
     cache = ExchangeCache(maximumSessions: maximumCachedSessions)
     manager.add(self)
   }
@@ -126,7 +128,7 @@ package actor RefreshCoordinator: SessionEndObserver {
       let request = ExchangeRequest(
         subjectToken: session.tokens.accessToken, target: target, issuer: session.issuer, subject: session.subject)
       let source = source
-      let answer = await bounded(by: Self.callLimit, time) { () async throws(TokenSourceError) in try await source.exchange(request) }
+      let answer = await bounded(by: callLimit, time) { () async throws(TokenSourceError) in try await source.exchange(request) }
       switch answer {
       case .success(let tokens):
         events.token(.exchange, .done)

@@ -20,7 +20,10 @@ struct TokenRefresher: Sendable {
   /// Tokens that the store could not take: with rotation they are the only good ones, so they are written before anything else is tried.
   private let unsaved = UnsavedTokens()
 
-  init(manager: SessionManager, source: any TokenSource, time: any TimeSource, events: SessionEvents) {
+  private let callLimit: Duration
+
+  init(manager: SessionManager, source: any TokenSource, time: any TimeSource, callLimit: Duration, events: SessionEvents) {
+    self.callLimit = callLimit
     self.manager = manager
     self.source = source
     self.time = time
@@ -28,7 +31,7 @@ struct TokenRefresher: Sendable {
   }
 
   /// A little longer than a call, so that a holder that lives never loses it while it calls.
-  private static let leaseTime = Duration.seconds(12)
+  private var leaseTime: Duration { callLimit + .seconds(4) }
   private static let pollInterval = Duration.milliseconds(50)
 
   func refresh(_ seen: Session) async -> Outcome {
@@ -36,7 +39,7 @@ struct TokenRefresher: Sendable {
       let name = Identifier(bytes: Array("refresh ".utf8) + seen.key.word.bytes)
       let start = time.monotonicNow()
       repeat {
-        if let lease = try await manager.store.acquireLease(name, for: Self.leaseTime, now: manager.now()) {
+        if let lease = try await manager.store.acquireLease(name, for: leaseTime, now: manager.now()) {
           let outcome = await refreshWithLease(seen)
           _ = try? await manager.store.release(lease)
           return outcome
@@ -45,7 +48,7 @@ struct TokenRefresher: Sendable {
         try? await time.sleep(for: Self.pollInterval)
         guard let current = try await manager.read(seen.key) else { return .failed(.sessionEnded(nil)) }
         if isNewer(current, than: seen) { return .fresh(current) }
-      } while start.duration(to: time.monotonicNow()) < RefreshCoordinator.callLimit
+      } while start.duration(to: time.monotonicNow()) < callLimit
       return keep(seen, or: .unavailable("another replica refreshes and did not finish"))
     } catch {
       return keep(seen, or: .store(error))
@@ -76,7 +79,7 @@ struct TokenRefresher: Sendable {
     let request = RefreshRequest(
       refreshToken: refreshToken, issuer: current.issuer, subject: current.subject, claims: current.claims)
     let source = source
-    let answer = await bounded(by: RefreshCoordinator.callLimit, time) { () async throws(TokenSourceError) in
+    let answer = await bounded(by: callLimit, time) { () async throws(TokenSourceError) in
       try await source.refresh(request)
     }
     switch answer {

@@ -1,3 +1,5 @@
+import HTTP1
+
 /// How connections to upstreams are kept. Times belong to the routes (`UpstreamTimeouts`).
 package struct ForwardSettings: Sendable {
   /// Idle connections that one loop keeps for one upstream; more are closed.
@@ -8,6 +10,8 @@ package struct ForwardSettings: Sendable {
   package var pooledTime = Duration.seconds(30)
   /// Bytes of a request's body that may wait for a slow upstream before the client has to wait.
   package var waitingOutput = 262_144
+  /// Of an answer's head.
+  package var answerLimits = HeadLimits.response
 
   package init() {}
 }

@@ -6,8 +6,9 @@ import IntercomCore
 
 /// A parser of answers and its head: one serves all upstream connections of a loop, one whose head comes in pieces keeps it until it is whole.
 final class AnswerReader {
-  var parser = ResponseHeadParser()
+  var parser: ResponseHeadParser
   var head = ResponseHead()
+  init(limits: HeadLimits) { parser = ResponseHeadParser(limits: limits) }
 }
 
 /// Sends permitted requests to their upstreams and the answers back; one per loop.
@@ -60,7 +61,7 @@ package final class Forwarder {
   }
 
   func takeReader() -> AnswerReader {
-    guard let reader = spareReader else { return AnswerReader() }
+    guard let reader = spareReader else { return AnswerReader(limits: settings.answerLimits) }
     spareReader = nil
     return reader
   }

@@ -57,8 +57,10 @@ package enum Composition {
 
     let workers = try Workers(threads: deployment.workers > 0 ? deployment.workers : max(2, Threads.processors))
     let (transport, curl) = try transport(of: deployment)
+    var timing = ProviderClient.Timing()
+    timing.callTimeout = deployment.providerCall
     let providerClient = ProviderClient(
-      deployment.client, transport: transport, time: time, random: random, log: log)
+      deployment.client, transport: transport, time: time, random: random, log: log, timing: timing)
     let provider = RelyingParty(providerClient, random: random)
 
     let store = deployment.store ?? MemorySessionStore(time: time, capacity: Self.capacity)
@@ -74,7 +76,8 @@ package enum Composition {
         logoutKey: try logoutKey(deployment.keys)),
       sessions: sessions, pending: PendingLogins(store: store, keys: deployment.keys, time: time, random: random, events: events),
       tokens: RefreshCoordinator(
-        manager: sessions, source: ProviderTokens(provider, workers: workers), time: time, events: events),
+        manager: sessions, source: ProviderTokens(provider, workers: workers), time: time, events: events,
+        callLimit: deployment.tokenOperation),
       provider: provider, passwords: deployment.passwords, workers: workers, time: time, random: random, log: log,
       steps: deployment.steps)
 

@@ -40,6 +40,10 @@ extension Deployment {
     server.headLimits = HeadLimits(
       target: configuration.limits.target, field: configuration.limits.field, head: configuration.limits.head,
       fieldCount: configuration.limits.fields)
+    forwarding.answerLimits = HeadLimits(
+      field: configuration.limits.responseHead, head: configuration.limits.responseHead, fieldCount: configuration.limits.fields)
+    providerCall = configuration.timeouts.providerCall
+    tokenOperation = configuration.timeouts.tokenOperation
     server.headTime = configuration.timeouts.clientHead
     server.idleTime = configuration.timeouts.clientIdle
     server.paceWindow = configuration.timeouts.clientPace

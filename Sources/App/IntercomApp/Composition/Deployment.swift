@@ -32,6 +32,10 @@ package struct Deployment: Sendable {
   package var loops = 0
   /// Threads for heavy work; 0 means chosen by the number of cores.
   package var workers = 0
+  /// One call to the provider.
+  package var providerCall = Duration.seconds(5)
+  /// One refresh or exchange in all.
+  package var tokenOperation = RefreshCoordinator.standardCallLimit
   package var server = ServerSettings()
   package var forwarding = ForwardSettings()
   package var drain = Duration.seconds(30)

@@ -28,6 +28,8 @@ extension GatewayServices {
       do {
         if case .live(let session) = try await sessions.load(id) {
           step(.silentLogin, "A live session answers the silent sign-in", subject: session.displayName)
+          // Asking is using: the idle time begins anew. What the store does not take now, the next request writes.
+          _ = try? await sessions.touch(session, use: sessions.now())
           return silentPage(signedIn(id, session), embedder)
         }
       } catch { return silentPage(signedOut("store_unavailable"), embedder) }
