@@ -368,7 +368,7 @@ struct ExchangeTests {
     let session = try await login()
     _ = try await coordinator.token(for: session, files)
     _ = try await coordinator.token(for: session, wiki)
-    await coordinator.invalidate(session.key, files)
+    await coordinator.invalidate(session.key, files) { _ in true }
     _ = try await coordinator.token(for: session, files)
     _ = try await coordinator.token(for: session, wiki)
     #expect(source.exchanges(for: files) == 2 && source.exchanges(for: wiki) == 1)

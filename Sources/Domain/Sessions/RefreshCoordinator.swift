@@ -161,9 +161,12 @@ package actor RefreshCoordinator: SessionEndObserver {
     return result
   }
 
-  /// An upstream answered 401: the next request exchanges anew.
-  package func invalidate(_ session: SessionKey, _ target: ExchangeTarget) {
-    cache.remove(ExchangeKey(session: session, target: target))
+  /// An upstream answered 401 to this token: the next request exchanges anew. Of answers to requests that were under way together only the
+  /// first finds the token that it refused; a newer one stays.
+  package func invalidate(_ session: SessionKey, _ target: ExchangeTarget, ifRefused isRefused: @Sendable (BackendToken) -> Bool) {
+    let key = ExchangeKey(session: session, target: target)
+    guard case .token(let token) = cache.entry(key, now: manager.now()), isRefused(token) else { return }
+    cache.remove(key)
   }
 
   /// Drops the tokens of ended sessions, and keeps none that arrives for them from now on.

@@ -86,8 +86,13 @@ extension Gateway {
   // MARK: route
 
   private func route(_ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>) -> Result<Routed, GatewayAnswer> {
+    let method = request.method
     switch table.lookup(request, head) {
     case .found(let index): return .success(Routed(index: index, cors: table.routes[index].cors))
+    // CONNECT names no path, and TRACE would show its own fields: 405 wherever they go, and no method would do there.
+    case .notFound where method == .connect || method == .trace:
+      return .failure(
+        unrouted(request, head, Problem(405, "method_refused", "Intercom does not carry TRACE or CONNECT."), extra: ["Allow": ""]))
     case .notFound:
       return .failure(
         unrouted(
@@ -105,10 +110,12 @@ extension Gateway {
   }
 
   /// An answer outside any route: a foreign Origin is refused here too, an allowed one may read why.
-  private func unrouted(_ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>, _ problem: Problem) -> GatewayAnswer {
+  private func unrouted(
+    _ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>, _ problem: Problem, extra: KeyValuePairs<String, String> = [:]
+  ) -> GatewayAnswer {
     let match = unroutedCORS.match(request, head)
     if case .refused = match { return Self.originRefused() }
-    return GatewayAnswer(problem, cors: unroutedCORS.lines(for: match))
+    return GatewayAnswer(problem, cors: unroutedCORS.lines(for: match), extra: extra)
   }
 
   private var unroutedCORS: CORSPolicy { table.fallbackCORS }

@@ -12,8 +12,8 @@ import Telemetry
 /// What the handler keeps of one exchange.
 package struct GatewayContext: ExchangeContext {
   var findings = Findings()
-  /// The session whose credential was sent, and to which route: an upstream's 401 drops it.
-  var forwarded: (session: SessionID?, route: Int)?
+  /// The session whose credential was sent, to which route and which: an upstream's 401 drops it.
+  var forwarded: (session: SessionID?, route: Int, credential: FieldLines)?
   /// For the steps that are told of this request; nil when nobody listens.
   var story: RequestStory?
   package init() {}
@@ -120,7 +120,7 @@ package final class GatewayHandler: RequestHandler {
     _ now: WallInstant
   ) {
     let presented = services.gateway.cookies.session(head.request, bytes)
-    exchange.context.forwarded = (presented, order.route)
+    exchange.context.forwarded = (presented, order.route, order.credential)
     if let presented, let view = sessions[presented] {
       use(view, now)
       exchange.context.story?.subjectName = view.session.displayName
@@ -131,13 +131,24 @@ package final class GatewayHandler: RequestHandler {
     forwarder.forward(plan, head, bytes, exchange)
   }
 
-  /// An upstream answered 401: its credential is dropped, so that the next request asks for it anew. This one is not sent twice.
+  /// An upstream answered 401: the credential that it got is dropped here, in the coordinator and on the other loops, so that the next request
+  /// asks for a new one. This one is not sent twice. A newer credential stays: many requests that were refused together cause one exchange.
   private func credentialRefused(_ exchange: ServerConnection<GatewayHandler>) {
-    guard let (session, route) = exchange.context.forwarded, let session, let view = sessions[session] else { return }
-    view.setCredential(nil, route: route)
-    guard case .exchange(let target) = services.gateway.table.routes[route].credential else { return }
-    let (tokens, key) = (services.tokens, SessionKey(session))
-    loop.spawn { _ in await tokens.invalidate(key, target) }
+    guard let (session, route, sent) = exchange.context.forwarded, let session, !sent.isEmpty else { return }
+    dropCredential(session, route, sent)
+    let (tokens, key, loops) = (services.tokens, SessionKey(session), loops)
+    let rule = services.gateway.table.routes[route].credential
+    loop.spawn { _ in
+      if case .exchange(let target) = rule {
+        await tokens.invalidate(key, target) { GatewayServices.bearer($0.accessToken)?.bytes == sent.bytes }
+      }
+      await loops.onEach { handler in handler.dropCredential(session, route, sent) }
+    }
+  }
+
+  private func dropCredential(_ session: SessionID, _ route: Int, _ sent: FieldLines) {
+    guard let view = sessions[session], let held = view.credential(route: route, now: services.sessions.now()) else { return }
+    if held.lines.bytes == sent.bytes { view.setCredential(nil, route: route) }
   }
 
   // MARK: use
@@ -251,6 +262,11 @@ package final class GatewayLoops: SessionEndObserver {
   /// Returns when no loop can use a copy of these sessions any more.
   package func sessionsEnded(_ sessions: [EndedSession]) async {
     await server.withLock { $0 }?.onEachLoop { handler, _ in handler.sessions.cache.drop(sessions) }
+  }
+
+  /// On every loop, one after the other.
+  func onEach(_ body: @escaping @Sendable (GatewayHandler) -> Void) async {
+    await server.withLock { $0 }?.onEachLoop { handler, _ in body(handler) }
   }
 
   func on(_ actor: LoopActor, _ body: @escaping @Sendable (GatewayHandler) -> Void) async {

@@ -124,7 +124,7 @@ extension GatewayServices {
   }
 
   /// `Authorization: Bearer …` when the token is one that may stand in a field ([RFC 6750 §2.1](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)).
-  private static func bearer(_ token: Secret<String>) -> FieldLines? {
+  static func bearer(_ token: Secret<String>) -> FieldLines? {
     let bytes = Array(token.reveal().utf8)
     guard !bytes.isEmpty, bytes.count <= 16_384, bytes.allSatisfy({ $0 > 0x20 && $0 < 0x7f }) else { return nil }
     var lines = FieldLines()
