@@ -9,6 +9,7 @@ package final class FaultySessionStore: SessionStore {
   private struct State {
     var failing: Set<Operation> = []
     var calls: [Operation: Int] = [:]
+    var written = 0
     var before: [Operation: @Sendable () async -> Void] = [:]
   }
   private let inner: any SessionStore
@@ -19,6 +20,8 @@ package final class FaultySessionStore: SessionStore {
   /// These operations fail from now on; none when empty.
   package func fail(_ operations: Set<Operation>) { state.withLock { $0.failing = operations } }
   package func count(of operation: Operation) -> Int { state.withLock { $0.calls[operation] ?? 0 } }
+  /// Writes that are done.
+  package var written: Int { state.withLock { $0.written } }
   /// Runs once, right before the next such operation reaches the real store: puts a rival where a race needs it.
   package func once(before operation: Operation, _ action: @escaping @Sendable () async -> Void) {
     state.withLock { $0.before[operation] = action }
@@ -32,7 +35,9 @@ package final class FaultySessionStore: SessionStore {
     _ key: RecordKey, _ value: [UInt8], indexes: [IndexKey], expiry: WallInstant, expecting expected: UInt64?
   ) async throws(SessionStoreError) -> WriteOutcome {
     if key.kind != .lease { try await pass(.write) }
-    return try await inner.write(key, value, indexes: indexes, expiry: expiry, expecting: expected)
+    let outcome = try await inner.write(key, value, indexes: indexes, expiry: expiry, expecting: expected)
+    state.withLock { $0.written += 1 }
+    return outcome
   }
   package func delete(_ key: RecordKey, expecting expected: UInt64?, tombstone: Duration) async throws(SessionStoreError) -> Bool {
     if key.kind != .lease { try await pass(.delete) }
