@@ -1,3 +1,4 @@
+import ConfigurationYAML
 import Linux
 
 /// The numbers with which the process ends; those above 63 are of sysexits.h.
@@ -13,7 +14,13 @@ package enum ExitCode {
 /// What `intercom demo` was asked for.
 package struct DemoOptions: Sendable, Equatable {
   package var port: Int
-  package init(port: Int = 8008) { self.port = port }
+  /// Of the admin listener, from `ADMIN_HOST` and `ADMIN_PORT`; nil: 127.0.0.1:8009, or any free port when that is taken.
+  package var admin: ListenAddress?
+
+  package init(port: Int = 8008, admin: ListenAddress? = nil) {
+    self.port = port
+    self.admin = admin
+  }
 }
 
 /// The commands that need the whole application, given to the command line so that it can be tested without starting a server. Each

@@ -57,7 +57,12 @@ package struct IntercomCommand: Sendable {
     case .configurationReference: write(.output, ConfigurationReference.markdown)
     case .checkConfiguration(let file, let format): return check(file, format)
     case .serve(let file): return await serve(file)
-    case .demo(let options): return await started("demo") { try await commands.demo(options) }
+    case .demo(let options):
+      return await started("demo") {
+        var options = options
+        options.admin = try demoAdmin()
+        return try await commands.demo(options)
+      }
     }
     return ExitCode.success
   }
@@ -77,6 +82,13 @@ package struct IntercomCommand: Sendable {
       return ExitCode.configuration
     }
     return await started("serve") { try await commands.serve(configuration) }
+  }
+
+  /// The variables that stand over the admin listener's address in every mode.
+  private func demoAdmin() throws -> ListenAddress? {
+    let (host, port) = (environment["ADMIN_HOST"] ?? "", environment["ADMIN_PORT"] ?? "")
+    guard !host.isEmpty || !port.isEmpty else { return nil }
+    return try ListenAddress("\(host.isEmpty ? "127.0.0.1" : host):\(port.isEmpty ? "8009" : port)")
   }
 
   private func started(_ name: String, _ body: () async throws -> Int32) async -> Int32 {

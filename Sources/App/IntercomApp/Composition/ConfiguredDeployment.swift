@@ -125,7 +125,7 @@ extension Deployment {
     }
   }
 
-  private static func address(_ address: ListenAddress) throws -> SocketAddress {
+  static func address(_ address: ListenAddress) throws -> SocketAddress {
     guard let ip = Linux.IPAddress(address.address.text), let port = UInt16(exactly: address.port) else {
       throw DeploymentError(description: "the address \(address) is not usable")
     }

@@ -19,8 +19,10 @@ struct DemoDeployment {
   private let transport: CurlTransport
   private let workers: Workers
 
-  /// - Parameter port: the one port of everything.
-  init(port: UInt16, log: StructuredLog) throws {
+  /// - Parameters:
+  ///   - port: the one port of everything.
+  ///   - admin: where the admin listener goes.
+  init(port: UInt16, admin: SocketAddress, log: StructuredLog) throws {
     let (time, random) = (SystemTime(), SystemRandom())
     workers = try Workers(name: "demo", threads: 2)
     transport = try CurlTransport()
@@ -43,7 +45,7 @@ struct DemoDeployment {
     client.scopes = ["openid", "profile", "email"]
     var deployment = Deployment(
       listen: [SocketAddress(.loopbackV4, port: port)],
-      admin: SocketAddress(.loopbackV4, port: 0), base: base, origins: origins, client: client,
+      admin: admin, base: base, origins: origins, client: client,
       keys: try KeyRing([Secret(random.bytes(32))], random: random), cookies: OwnCookies(isSecure: false),
       routes: [route] + Self.siteRoutes(assembly, base, apps: origins), log: log)
     deployment.endpoints = Dictionary(assembly.sites.map { (Self.endpoint($0), $0.endpoint) }) { first, _ in first }

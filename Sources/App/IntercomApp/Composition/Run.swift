@@ -32,7 +32,7 @@ package enum Run {
     let log = StructuredLog(minimum: .warning)
     let signals = try serverSignals()
     say("Starting Intercom with its demo workplace: OpenID provider, mail, files and portal in one process …")
-    let demo = try DemoDeployment(port: port, log: log)
+    let demo = try DemoDeployment(port: port, admin: try adminAddress(options), log: log)
     let running: RunningIntercom
     do { running = try await Composition.start(demo.deployment) } catch {
       demo.remove()
@@ -68,6 +68,13 @@ package enum Run {
     let isClean = await running.stop()
     demo.remove()
     return isClean ? ExitCode.success : ExitCode.failure
+  }
+
+  /// The usual port, or a free one when another Intercom has it: the demo's promise is one port, and metrics are an extra.
+  private static func adminAddress(_ options: DemoOptions) throws -> SocketAddress {
+    if let admin = options.admin { return try Deployment.address(admin) }
+    let usual = SocketAddress(.loopbackV4, port: 8009)
+    return Socket.isFree(usual) && options.port != 8009 ? usual : SocketAddress(.loopbackV4, port: 0)
   }
 
   /// Returns at the first SIGTERM or SIGINT.

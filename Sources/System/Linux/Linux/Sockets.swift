@@ -32,6 +32,13 @@ package enum Socket {
     return descriptor
   }
 
+  /// Whether nobody listens there now; somebody may in the next moment.
+  package static func isFree(_ address: SocketAddress) -> Bool {
+    guard let descriptor = try? bound(to: address, sharing: false) else { return false }
+    close(descriptor)
+    return true
+  }
+
   /// Starts a connection. The socket becomes writable when it is established or has failed: ask `pendingError` then.
   package static func connecting(to address: SocketAddress) throws(SystemCallError) -> Int32 {
     let descriptor = try stream(for: address)
