@@ -42,9 +42,6 @@ apt_install() {
 # Compilers at once; INTERCOM_JOBS wins.
 jobs=${INTERCOM_JOBS:-$(nproc)}
 
-# As many tests at once as there are cores: without a bound the runner starts hundreds, and those with deadlines starve behind those that compute.
-export SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=${SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH:-$jobs}
-
 require_swift() {
   command -v swift >/dev/null || fail "the Swift toolchain (6.3 or newer) is not in PATH: https://www.swift.org/install/linux/"
 }
