@@ -178,7 +178,10 @@ struct FlowBackChannelTests {
       #expect(try await post(flow, token(flow, ["sid": sid])).status == 200)
       #expect(try await flow.isAlive(first) == false)
       #expect(try await flow.isAlive(second))
-      #expect(try await post(flow, token(flow, ["sid": "nobody's"])).status == 200)
+      let unknown = try await post(flow, token(flow, ["sid": "nobody's"]))
+      #expect(unknown.status == 200)
+      // A provider that sends its next logout into a connection that our restart has ended would lose it.
+      #expect(unknown.field("connection") == "close")
       #expect(try await flow.isAlive(second))
     }
   }

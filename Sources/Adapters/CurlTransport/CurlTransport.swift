@@ -108,13 +108,6 @@ package final class CurlTransport: HTTPTransport {
     return field.value.allSatisfy { $0 == 32 || $0 == 9 } ? name + [UInt8(ascii: ";")] : name + [UInt8(ascii: ":"), 32] + field.value
   }
 
-  private static func isTokenByte(_ byte: UInt8) -> Bool {
-    switch byte {
-    case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"): true
-    default: "!#$%&'*+-.^_`|~".utf8.contains(byte)
-    }
-  }
-
   private static func translate(_ failure: CurlFailure) -> TransportError {
     switch failure {
     case .refused: .badURL

@@ -146,8 +146,7 @@ final class StoreEngine: Sendable {
     while true {
       switch writes.take(count: Self.groupLimit, bytes: Self.groupBytes) {
       case .jobs(let jobs):
-        writer.run(jobs)
-        note(writer, jobs: jobs.count)
+        writer.run(jobs) { note(writer, jobs: jobs.count) }
       case .sweep:
         if writer.sweep() { writes.requestSweep() }
         note(writer)

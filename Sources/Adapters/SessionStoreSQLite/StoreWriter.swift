@@ -91,8 +91,8 @@ final class StoreWriter {
     } catch { throw .database(error) }
   }
 
-  /// Does the jobs in one transaction and answers each.
-  func run(_ jobs: [Job<WriteWork>]) {
+  /// Does the jobs in one transaction and answers each, after `noted`, so that who is answered finds the figures that follow from it.
+  func run(_ jobs: [Job<WriteWork>], noted: () -> Void) {
     guard jobs.contains(where: { !$0.answer.isGiven }) else { return }
     var answers: [@Sendable () -> Void] = []
     var failure: SQLiteError?
@@ -115,9 +115,11 @@ final class StoreWriter {
       groups += 1
     } catch {
       let refusal = health.failed(error)
+      noted()
       for job in jobs { _ = job.answer.refuse(refusal) }
       return
     }
+    noted()
     for answer in answers { answer() }
   }
 

@@ -112,6 +112,9 @@ package final class GatewayHandler: RequestHandler {
     guard let endpoint = endpoints[call.endpoint] ?? services.endpoint(call) else {
       return exchange.answer(Problem(404, "no_route", "Nothing answers at this address."))
     }
+    // Keycloak keeps the connection of a logout call and sends the next one into it once, without a second try: kept across our restart it
+    // would be dead and that logout lost.
+    if call.endpoint == .backchannelLogout { exchange.closeAfterAnswer() }
     exchange.run(endpoint, Request(head, bytes, peer: exchange.peer.ip.description))
   }
 

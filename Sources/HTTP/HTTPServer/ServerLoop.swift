@@ -90,7 +90,7 @@ enum EndpointFieldLines {
   static func render(_ fields: Fields) -> [UInt8]? {
     var out: [UInt8] = []
     for field in fields.all {
-      guard !field.name.isEmpty, field.name.utf8.allSatisfy(isToken), field.value.allSatisfy(isText) else { return nil }
+      guard !field.name.isEmpty, field.name.utf8.allSatisfy(isTokenByte), field.value.allSatisfy(isText) else { return nil }
       if ownNames.contains(FieldName(field.name)) { continue }
       out += field.name.utf8
       out += [UInt8(ascii: ":"), UInt8(ascii: " ")]
@@ -101,11 +101,6 @@ enum EndpointFieldLines {
   }
 
   private static let ownNames: Set<FieldName> = ["content-length", "transfer-encoding", "connection", "keep-alive", "date"]
-
-  /// tchar (RFC 9110 §5.6.2)
-  private static func isToken(_ byte: UInt8) -> Bool {
-    (byte | 0x20) &- 97 < 26 || byte &- 48 < 10 || "!#$%&'*+-.^_`|~".utf8.contains(byte)
-  }
 
   private static func isText(_ byte: UInt8) -> Bool { byte >= 0x20 && byte != 0x7f || byte == 0x09 }
 }

@@ -177,7 +177,4 @@ extension ValueShape where Value == MethodSet {
 /// [RFC 3986 §2.3](https://www.rfc-editor.org/rfc/rfc3986#section-2.3)
 @Sendable func isUnreserved(_ byte: UInt8) -> Bool { isAlphanumeric(byte) || [0x2D, 0x2E, 0x5F, 0x7E].contains(byte) }
 
-/// [RFC 9110 §5.6.2](https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2)
-func isTokenByte(_ byte: UInt8) -> Bool { isAlphanumeric(byte) || "!#$%&'*+-.^_`|~".utf8.contains(byte) }
-
 private func isAlphanumeric(_ byte: UInt8) -> Bool { (byte | 0x20) &- 97 < 26 || byte &- 48 < 10 }

@@ -1,3 +1,4 @@
+import HTTPMessage
 import IntercomCore
 
 /// What a PROPFIND asks for ([RFC 4918 §9.1](https://www.rfc-editor.org/rfc/rfc4918#section-9.1)).
@@ -40,10 +41,10 @@ enum LiveProperty: String, CaseIterable {
   /// The element's content, or nil where the entry has no such property.
   func value(of entry: StoreEntry, owner: String) -> String? {
     switch self {
-    case .displayname: MultiStatus.escaped(entry.path.name.map { String(decoding: $0, as: UTF8.self) } ?? owner)
+    case .displayname: escapedForMarkup(entry.path.name.map { String(decoding: $0, as: UTF8.self) } ?? owner)
     case .getcontentlength: entry.isFolder ? nil : String(entry.status.size)
     case .getcontenttype: entry.isFolder ? nil : MediaType.of(entry.path.name ?? [])
-    case .getetag: entry.isFolder ? nil : MultiStatus.escaped(entry.entityTag)
+    case .getetag: entry.isFolder ? nil : escapedForMarkup(entry.entityTag)
     case .getlastmodified: entry.lastModified
     case .resourcetype: entry.isFolder ? "<D:collection/>" : ""
     }
@@ -98,21 +99,7 @@ struct MultiStatus {
     let local = String(decoding: name.local, as: UTF8.self)
     if name.namespace == Array("DAV:".utf8) { return "<D:\(local)/>" }
     if name.namespace.isEmpty { return "<\(local)/>" }
-    return "<x:\(local) xmlns:x=\"\(escaped(String(decoding: name.namespace, as: UTF8.self)))\"/>"
-  }
-
-  static func escaped(_ text: String) -> String {
-    var out = ""
-    for scalar in text.unicodeScalars {
-      switch scalar {
-      case "&": out += "&amp;"
-      case "<": out += "&lt;"
-      case ">": out += "&gt;"
-      case "\"": out += "&quot;"
-      default: out.unicodeScalars.append(scalar)
-      }
-    }
-    return out
+    return "<x:\(local) xmlns:x=\"\(escapedForMarkup(String(decoding: name.namespace, as: UTF8.self)))\"/>"
   }
 }
 

@@ -1,27 +1,28 @@
 import Cryptography
+import HTTPMessage
 
 /// The provider's pages: plain forms that work without script, in light and dark, from 360 px of width.
 enum ProviderPages {
   /// The sign-in page. The form is written so that simple tools can read it: `action` before `method`, hidden inputs as type, name, value.
   static func signIn(_ page: SignInPage, action: String, hint: String?) -> String {
-    let client = escape(page.clientName)
+    let client = escapedForMarkup(page.clientName)
     let failed =
       page.failed
       ? "<p class=\"error\" role=\"alert\" id=\"error\">User name or password is wrong. Please try again.</p>" : ""
     let describedBy = page.failed ? " aria-describedby=\"error\" aria-invalid=\"true\"" : ""
     let focusPassword = page.failed || !page.username.isEmpty
-    let hintLine = hint.map { "<p class=\"hint\">\(escape($0))</p>" } ?? ""
+    let hintLine = hint.map { "<p class=\"hint\">\(escapedForMarkup($0))</p>" } ?? ""
     return document(
       title: "Sign in",
       """
       <h1>Sign in</h1>
       <p class="lead">to continue to <strong>\(client)</strong></p>
       \(failed)
-      <form action="\(escape(action))" method="post">
-      <input type="hidden" name="request" value="\(escape(page.request))">
+      <form action="\(escapedForMarkup(action))" method="post">
+      <input type="hidden" name="request" value="\(escapedForMarkup(page.request))">
       <label for="username">User name</label>
       <input id="username" name="username" type="text" autocomplete="username" autocapitalize="none" spellcheck="false" required\
-       value="\(escape(page.username))"\(focusPassword ? "" : " autofocus")\(describedBy)>
+       value="\(escapedForMarkup(page.username))"\(focusPassword ? "" : " autofocus")\(describedBy)>
       <label for="password">Password</label>
       <input id="password" name="password" type="password" autocomplete="current-password" required\
       \(focusPassword ? " autofocus" : "")\(describedBy)>
@@ -38,15 +39,15 @@ enum ProviderPages {
       """
       <h1>Sign out?</h1>
       <p class="lead">You will be signed out of all applications that you use with this account.</p>
-      <form action="\(escape(action))" method="post">
-      <input type="hidden" name="request" value="\(escape(request))">
+      <form action="\(escapedForMarkup(action))" method="post">
+      <input type="hidden" name="request" value="\(escapedForMarkup(request))">
       <button type="submit">Sign out</button>
       </form>
       """)
   }
 
   static func message(title: String, text: String) -> String {
-    document(title: title, "<h1>\(escape(title))</h1>\n<p class=\"lead\">\(escape(text))</p>")
+    document(title: title, "<h1>\(escapedForMarkup(title))</h1>\n<p class=\"lead\">\(escapedForMarkup(text))</p>")
   }
 
   private static func document(title: String, _ content: String) -> String {
@@ -56,7 +57,7 @@ enum ProviderPages {
     <head>
     <meta charset="utf-8">
     <meta name="viewport" content="width=device-width, initial-scale=1">
-    <title>\(escape(title)) · Demo identity provider</title>
+    <title>\(escapedForMarkup(title)) · Demo identity provider</title>
     <style>\(style)</style>
     </head>
     <body>
@@ -106,20 +107,4 @@ enum ProviderPages {
     .hint{margin:22px 0 0;padding:12px 14px;color:var(--muted);background:var(--soft);border-radius:10px;font-size:14px}
     @media(max-width:400px){main{padding:28px 20px 24px}}
     """
-
-  /// Text inside elements and quoted attributes.
-  static func escape(_ text: String) -> String {
-    var out = ""
-    for scalar in text.unicodeScalars {
-      switch scalar {
-      case "&": out += "&amp;"
-      case "<": out += "&lt;"
-      case ">": out += "&gt;"
-      case "\"": out += "&quot;"
-      case "'": out += "&#39;"
-      default: out.unicodeScalars.append(scalar)
-      }
-    }
-    return out
-  }
 }

@@ -31,10 +31,10 @@ package struct MessagePage: Sendable {
   /// The page as an answer that is never stored and never framed.
   package func response(_ status: Status) -> (Status, Fields, [UInt8]) {
     var body = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">"
-    body += "<title>\(Self.escaped(title)) – Intercom</title><style>\(Self.style)</style></head><body><main>"
-    body += "<h1>\(Self.escaped(title))</h1><p>\(Self.escaped(text))</p>"
-    if let link { body += "<p><a href=\"\(Self.escaped(link.href))\">\(Self.escaped(link.label))</a></p>" }
-    if let code { body += "<p class=\"code\">Reason: \(Self.escaped(code))</p>" }
+    body += "<title>\(escapedForMarkup(title)) – Intercom</title><style>\(Self.style)</style></head><body><main>"
+    body += "<h1>\(escapedForMarkup(title))</h1><p>\(escapedForMarkup(text))</p>"
+    if let link { body += "<p><a href=\"\(escapedForMarkup(link.href))\">\(escapedForMarkup(link.label))</a></p>" }
+    if let code { body += "<p class=\"code\">Reason: \(escapedForMarkup(code))</p>" }
     body += "</main></body></html>\n"
     let fields: Fields = [
       "Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store",
@@ -43,21 +43,5 @@ package struct MessagePage: Sendable {
       "X-Content-Type-Options": "nosniff",
     ]
     return (status, fields, Array(body.utf8))
-  }
-
-  /// Text for an element or a quoted attribute.
-  static func escaped(_ text: String) -> String {
-    var out = ""
-    for scalar in text.unicodeScalars {
-      switch scalar {
-      case "&": out += "&amp;"
-      case "<": out += "&lt;"
-      case ">": out += "&gt;"
-      case "\"": out += "&quot;"
-      case "'": out += "&#39;"
-      default: out.unicodeScalars.append(scalar)
-      }
-    }
-    return out
   }
 }
