@@ -45,7 +45,7 @@ package struct Gateway: Sendable {
           endpoint: endpoint, route: routed.index, presentedSession: cookies.session(request, head), intent: screened.intent,
           hasAllowedOrigin: screened.hasAllowedOrigin, cors: screened.cors))
     }
-    if table.routes[routed.index].isPublic { return permitPublic(screened, request.method) }
+    if table.routes[routed.index].isPublic { return permitPublic(screened, request, head) }
     switch identify(screened, request, head, known) {
     case .failure(let stop): return stop.verdict
     case .success(let identified):
@@ -58,7 +58,6 @@ package struct Gateway: Sendable {
 /// A request whose route is known.
 struct Routed {
   let index: Int
-  let cors: CORSPolicy
 }
 
 /// A request whose Origin, method and path the route accepts.
@@ -88,7 +87,7 @@ extension Gateway {
   private func route(_ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>) -> Result<Routed, GatewayAnswer> {
     let method = request.method
     switch table.lookup(request, head) {
-    case .found(let index): return .success(Routed(index: index, cors: table.routes[index].cors))
+    case .found(let index): return .success(Routed(index: index))
     // CONNECT names no path, and TRACE would show its own fields: 405 wherever they go, and no method would do there.
     case .notFound where method == .connect || method == .trace:
       return .failure(
@@ -113,12 +112,10 @@ extension Gateway {
   private func unrouted(
     _ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>, _ problem: Problem, extra: KeyValuePairs<String, String> = [:]
   ) -> GatewayAnswer {
-    let match = unroutedCORS.match(request, head)
+    let match = table.fallbackCORS.match(request, head)
     if case .refused = match { return Self.originRefused() }
-    return GatewayAnswer(problem, cors: unroutedCORS.lines(for: match), extra: extra)
+    return GatewayAnswer(problem, cors: table.fallbackCORS.lines(for: match), extra: extra)
   }
-
-  private var unroutedCORS: CORSPolicy { table.fallbackCORS }
 
   static func originRefused() -> GatewayAnswer {
     GatewayAnswer(
@@ -163,10 +160,14 @@ extension Gateway {
       extra: ["Allow": allowed])
   }
 
-  private func permitPublic(_ screened: Screened, _ method: Method) -> Verdict {
-    switch PolicyEnforcementPoint.decide(table.policies[screened.index], method: method, identity: nil) {
+  private func permitPublic(
+    _ screened: Screened, _ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>
+  ) -> Verdict {
+    switch PolicyEnforcementPoint.decide(table.policies[screened.index], method: request.method, identity: nil) {
     case .permit(let permit):
-      return .forward(ForwardOrder(permit: permit, route: screened.index, credential: FieldLines(), cors: screened.cors))
+      return .forward(
+        ForwardOrder(
+          permit: permit, route: screened.index, session: cookies.session(request, head), credential: FieldLines(), cors: screened.cors))
     case .deny(let reason): return .answer(Self.policyDenied(reason, screened.cors))
     }
   }
@@ -260,7 +261,8 @@ extension Gateway {
     case .permit(let given): permit = given
     }
     func order(_ credential: FieldLines) -> Verdict {
-      .forward(ForwardOrder(permit: permit, route: screened.index, credential: credential, cors: screened.cors))
+      .forward(
+        ForwardOrder(permit: permit, route: screened.index, session: session.id, credential: credential, cors: screened.cors))
     }
     if case .none = route.credential { return order(FieldLines()) }
     switch known.findings.credential {
@@ -296,6 +298,4 @@ extension EndpointID {
   package static let callback: EndpointID = "callback"
   package static let logout: EndpointID = "logout"
   package static let backchannelLogout: EndpointID = "backchannel-logout"
-  package static let session: EndpointID = "session"
-  package static let uuid: EndpointID = "uuid"
 }

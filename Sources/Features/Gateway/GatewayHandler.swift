@@ -122,9 +122,8 @@ package final class GatewayHandler: RequestHandler {
     _ order: ForwardOrder, _ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ exchange: ServerConnection<GatewayHandler>,
     _ now: WallInstant
   ) {
-    let presented = services.gateway.cookies.session(head.request, bytes)
-    exchange.context.forwarded = (presented, order.route, order.credential)
-    if let presented, let view = sessions[presented] {
+    exchange.context.forwarded = (order.session, order.route, order.credential)
+    if let id = order.session, let view = sessions[id] {
       use(view, now)
       exchange.context.story?.subjectName = view.session.displayName
     }

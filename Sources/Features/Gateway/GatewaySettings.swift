@@ -22,5 +22,4 @@ package struct GatewaySettings: Sendable {
   package var returnOrigins: [Origin] { allowedOrigins + hostOrigins }
   /// Scheme and authority, without a final slash.
   package var baseURL: String { base.origin.description }
-  package var redirectURI: String { baseURL + "/callback" }
 }

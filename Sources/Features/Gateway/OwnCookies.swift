@@ -16,6 +16,8 @@ package struct OwnCookies: Sendable {
   package let sessionName: [UInt8]
   /// Binds pending logins to this browser.
   package let loginName: [UInt8]
+  /// The names under which a session is looked for, the host-prefixed one first.
+  private let readNames: [[UInt8]]
   private let isSecure: Bool
   private let sameSite: SameSite
   /// Seconds that the session cookie outlives the browser; nil for a cookie that ends with it.
@@ -26,6 +28,7 @@ package struct OwnCookies: Sendable {
     let full = isSecure && !isPrefixed && name == "intercom" ? "__Host-" + name : name
     sessionName = Array(full.utf8)
     loginName = Array((full + "-login").utf8)
+    readNames = full.hasPrefix("__Host-") ? [sessionName] : [Array(("__Host-" + full).utf8), sessionName]
     self.isSecure = isSecure
     self.sameSite = sameSite
     self.maximumAge = maximumAge
@@ -43,18 +46,13 @@ package struct OwnCookies: Sendable {
   /// The session id that the client presents. With two cookies of the name the host-prefixed one wins, then the first that is well formed.
   package func session(_ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>) -> SessionID? {
     var found: SessionID?
-    for name in Self.readingOrder(sessionName) where found == nil {
+    for name in readNames where found == nil {
       forEachCookie(request, head) { cookie, bytes in
         guard found == nil, cookie.name.equals(name, in: bytes) else { return }
         found = SessionID(cookieValue: bytes.extracting(cookie.value.lower..<cookie.value.upper))
       }
     }
     return found
-  }
-
-  private static func readingOrder(_ name: [UInt8]) -> [[UInt8]] {
-    let prefix = Array("__Host-".utf8)
-    return name.starts(with: prefix) ? [name] : [prefix + name, name]
   }
 
   package func setSession(_ id: SessionID) -> String {

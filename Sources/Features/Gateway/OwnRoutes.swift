@@ -15,9 +15,6 @@ package enum OwnRoutes {
     ].compactMap { $0 }
   }
 
-  /// The paths that no configured route may take.
-  package static let reserved = ["/silent", "/login", "/logout", "/callback", "/backchannel-logout", "/session", "/uuid"]
-
   private static func make(
     _ id: EndpointID, _ path: String, _ methods: MethodSet, _ cors: CORSPolicy, ignoresOrigin: Bool = false
   ) -> Route? {

@@ -28,6 +28,8 @@ package enum Need: Sendable, Hashable {
 package struct ForwardOrder: Sendable {
   package let permit: Permit
   package let route: Int
+  /// The well-formed session id that the client sent, on a public route too.
+  package let session: SessionID?
   /// The field lines with the route's credential; empty for none.
   package let credential: FieldLines
   /// The CORS and Vary lines for the answer.

@@ -62,23 +62,8 @@ struct RequestBodyState {
       return count
     }
     rest = .none
-    var at = 0
-    loop: while true {
-      switch scanner.next(bytes, from: at) {
-      case .payload(let range):
-        out.append(copying: bytes.extracting(range.lower..<range.upper))
-        at = range.upper
-      case .needMore:
-        at = bytes.count
-        break loop
-      case .end(let end):
-        at = end
-        break loop
-      case .fault:
-        isBroken = true
-        break loop
-      }
-    }
+    let at = scanner.decode(bytes) { out.append(copying: $0) }
+    isBroken = scanner.failure != nil
     if !scanner.isDone { rest = .chunked(scanner) }
     received &+= at
     return at

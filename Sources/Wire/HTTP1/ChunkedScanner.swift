@@ -169,5 +169,20 @@ package struct ChunkedScanner: Sendable {
     return nil
   }
 
+  /// Hands each piece of payload in these bytes to `take` and says how many of the bytes belong to the body, as `scan` does.
+  package mutating func decode(_ bytes: borrowing Span<UInt8>, _ take: (borrowing Span<UInt8>) -> Void) -> Int {
+    var at = 0
+    while true {
+      switch next(bytes, from: at) {
+      case .payload(let range):
+        take(bytes.extracting(range.lower..<range.upper))
+        at = range.upper
+      case .needMore: return bytes.count
+      case .end(let end): return end
+      case .fault: return at
+      }
+    }
+  }
+
   @inline(__always) private func isText(_ byte: UInt8) -> Bool { byte >= 0x20 && byte != 0x7f || byte == ASCII.tab }
 }

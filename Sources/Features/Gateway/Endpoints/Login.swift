@@ -199,14 +199,14 @@ extension VerifiedLogin {
   init(_ result: LoginResult) {
     self.init(
       issuer: result.identity.issuer, subject: result.identity.subject, sid: result.identity.sessionID, claims: result.identity.claims,
-      tokens: SessionTokens(result.tokens, idToken: result.tokens.idToken ?? Secret("")))
+      tokens: SessionTokens(result.tokens))
   }
 }
 
 extension SessionTokens {
-  init(_ tokens: TokenSet, idToken: Secret<String>) {
+  init(_ tokens: TokenSet) {
     self.init(
       accessToken: tokens.accessToken, received: tokens.received, accessExpiry: tokens.accessExpires, refreshToken: tokens.refreshToken,
-      refreshExpiry: tokens.refreshExpires, idToken: tokens.idToken ?? idToken)
+      refreshExpiry: tokens.refreshExpires, idToken: tokens.idToken ?? Secret(""))
   }
 }
