@@ -13,7 +13,7 @@ struct SQLiteFaultTests {
   func killed() async throws {
     let folder = try TestFolder()
     let path = folder.file("sessions.db")
-    let rounds = ProcessInfo.processInfo.environment["INTERCOM_QUICK"] == "1" ? 10 : 30
+    let rounds = Rounds.count(30, full: 500)
     // Many share a transaction: a store that answers before its commit is caught with most of a group unwritten.
     let tasks = 48
     var random = SplitMix64(state: 4_711)
