@@ -9,6 +9,9 @@ keycloak_version=26.7.3
 # Of keycloak-26.7.3.tar.gz as published with the release.
 keycloak_sha256=77657f30b7e90d70f727712ce1c967f430fd6a5e9f458d32d8c6df0635345f47
 
+# token-exchange is the legacy form, which needs the first version of the fine-grained permissions; the standard one is always there.
+keycloak_build=(--db=dev-file --health-enabled=true --features=token-exchange,admin-fine-grained-authz:v1)
+
 # Each test starts an Intercom of its own at the address that Keycloak knows: a connection kept from the one before would be dead, and
 # Keycloak sends a back-channel logout only once.
 keycloak_options=--spi-connections-http-client--default--reuse-connections=false
@@ -47,12 +50,15 @@ port_free() { ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null || fail "port $1 i
 # Unpacks Keycloak from the shared folder, or from the release. Fails when neither can be had.
 keycloak_unpack() {
   local to=$state/keycloak archive
-  [ ! -x "$to/bin/kc.sh" ] || return 0
+  # One that was built with other options, by an older version of this script, is made anew.
+  [ ! -x "$to/bin/kc.sh" ] || [ "$(cat "$to/built-with" 2>/dev/null)" != "${keycloak_build[*]}" ] || return 0
+  rm -rf "$to"
   mkdir -p "$to"
   archive=$(compgen -G "$shared/keycloak/keycloak-$keycloak_version*.tar.xz" | head -1 || true)
   if [ -n "$archive" ]; then
     say "unpacking Keycloak $keycloak_version from the shared folder"
     tar -xJf "$archive" -C "$to" --strip-components=1 || { rm -rf "$to"; fail "cannot unpack $archive"; }
+    echo "${keycloak_build[*]}" >"$to/built-with"
     return 0
   fi
   archive=$state/keycloak-$keycloak_version.tar.gz
@@ -61,14 +67,17 @@ keycloak_unpack() {
     "https://github.com/keycloak/keycloak/releases/download/$keycloak_version/keycloak-$keycloak_version.tar.gz" || return 1
   echo "$keycloak_sha256  $archive" | sha256sum --check --status || { rm -f "$archive"; fail "the fetched Keycloak is not the published one"; }
   tar -xzf "$archive" -C "$to" --strip-components=1
-  "$to/bin/kc.sh" build --db=dev-file --health-enabled=true >"$state/keycloak-build.log" 2>&1
+  "$to/bin/kc.sh" build "${keycloak_build[@]}" >"$state/keycloak-build.log" 2>&1
+  echo "${keycloak_build[*]}" >"$to/built-with"
 }
 
 keycloak_up() {
   local port=$((base + 80)) management=$((base + 90))
   local issuer=http://id.intercom.localhost:$port/realms/workplace
+  # A server from before a change to the realm would fail tests for no reason that they could tell.
+  diff -rq "$root/services/keycloak" "$state/keycloak/data/import" >/dev/null 2>&1 || stop keycloak
   if ! running keycloak; then
-    debian_packages "Keycloak" openjdk-17-jre-headless curl ca-certificates xz-utils
+    debian_packages "Keycloak" openjdk-17-jre-headless curl ca-certificates jq xz-utils
     if ! keycloak_unpack; then
       rm -rf "$state/keycloak"
       say "skipped: no Keycloak in $shared/keycloak and none to be fetched, so the tests against Keycloak and its file store do not run"
@@ -79,7 +88,7 @@ keycloak_up() {
     # A fresh database at every start: the realm file is the only truth.
     rm -rf "$state/keycloak/data"
     mkdir -p "$state/keycloak/data/import"
-    cp "$root/services/keycloak/workplace-realm.json" "$state/keycloak/data/import/"
+    cp "$root/services/keycloak/"* "$state/keycloak/data/import/"
     say "starting Keycloak (15 to 40 s)"
     INTERCOM_URL=$intercom_url INTERCOM_BACKCHANNEL_URL=http://127.0.0.1:$((base + 8)) MAIL_URL=http://mail.intercom.localhost:$((base + 13)) \
       KC_HOSTNAME=http://id.intercom.localhost:$port KC_BOOTSTRAP_ADMIN_USERNAME=admin KC_BOOTSTRAP_ADMIN_PASSWORD=admin \
@@ -88,6 +97,7 @@ keycloak_up() {
       --http-port="$port" --http-management-port="$management" --cache=local $keycloak_options >"$state/keycloak.log" 2>&1 </dev/null &
     echo $! >"$state/keycloak.pid"
     await keycloak 120 curl -sf "http://127.0.0.1:$management/health/ready"
+    "$root/services/keycloak/complete-realm" "http://127.0.0.1:$port" || { stop keycloak; fail "the realm is not complete"; }
   fi
   note KEYCLOAK_ISSUER "$issuer"; note KEYCLOAK_PORT "$port"
 }
