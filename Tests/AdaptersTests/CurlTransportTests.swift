@@ -59,7 +59,7 @@ struct CurlTransportTests {
     transport.stop()
   }
 
-  @Test("A redirect is an answer: nothing is followed")
+  @Test("Request forgery by redirect: a redirect is an answer, nothing is followed (S26)")
   func redirect() async throws {
     let server = try server { _ in .answer("HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n") }
     let transport = try CurlTransport()

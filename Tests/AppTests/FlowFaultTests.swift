@@ -15,7 +15,7 @@ struct FlowFaultTests {
     return try await flow.client.get("http://127.0.0.1:\(address.port)/readyz").status
   }
 
-  @Test("Fault 22: without a provider Intercom is not ready and begins no login; it recovers by itself")
+  @Test("Fail open: without a provider Intercom is not ready and begins no login; it recovers by itself (S12, fault 22)")
   func absentProvider() async throws {
     try await FlowFixture.run(FlowFixture.Options(startsProvider: false)) { flow in
       #expect(try await ready(flow) == 503)
@@ -172,7 +172,7 @@ struct FlowFaultTests {
     }
   }
 
-  @Test("Fault 2: the session store is down: 503 on a cold loop, never a login redirect, a deleted cookie or a forwarded request")
+  @Test("Fail open: the store is down, 503 on a cold loop, never a login redirect, a deleted cookie or a forwarded request (S12, fault 2)")
   func storeDown() async throws {
     try await FlowFixture.run { flow in
       let visitor = try await flow.signedIn()

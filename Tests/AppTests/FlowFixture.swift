@@ -36,6 +36,10 @@ struct FlowFixture: Sendable {
   let time: ShiftedTime
   let sink: MemorySink
   let running: RunningIntercom
+  /// What seals this instance's sessions.
+  let sealingKey: [UInt8]
+  /// Every route of this instance, Intercom's own included.
+  let routes: [Route]
   let client = RawHTTPClient(timeout: .seconds(20))
 
   struct Options: Sendable {
@@ -60,17 +64,20 @@ struct FlowFixture: Sendable {
     try await upstream.start()
     if options.startsProvider { try await provider.start() }
     let store = FaultySessionStore(MemorySessionStore(time: time))
-    var deployment = try deployment(reservation, base, issuer, upstream: upstream.port, StructuredLog(to: sink, minimum: .trace))
+    let sealingKey = SystemRandom().bytes(32)
+    var deployment = try deployment(
+      reservation, base, issuer, upstream: upstream.port, sealingKey, StructuredLog(to: sink, minimum: .trace))
     (deployment.store, deployment.time) = (store, time)
     try options.deployment(&deployment)
     let running = try await Composition.start(deployment)
     let fixture = FlowFixture(
       base: base, port: reservation.port, app: "http://app.localhost:\(upstream.port)", issuer: issuer, provider: provider, liar: liar,
-      upstream: upstream, store: store, time: time, sink: sink, running: running)
+      upstream: upstream, store: store, time: time, sink: sink, running: running, sealingKey: sealingKey,
+      routes: deployment.routes + OwnRoutes.all(CORSPolicy(origins: [deployment.base.origin] + deployment.origins)))
     let result: Result<Void, any Error>
     do {
       if options.startsProvider { try await waitUntilTrue("a ready provider") { running.isProviderReady } }
-      result = .success(try await body(fixture))
+      result = .success(try await watched(fixture, body))
     } catch { result = .failure(error) }
     _ = await running.stop()
     await provider.stop()
@@ -80,7 +87,7 @@ struct FlowFixture: Sendable {
   }
 
   private static func deployment(
-    _ reservation: PortReservation, _ base: String, _ issuer: String, upstream: Int, _ log: StructuredLog
+    _ reservation: PortReservation, _ base: String, _ issuer: String, upstream: Int, _ sealingKey: [UInt8], _ log: StructuredLog
   ) throws -> Deployment {
     guard let url = HTTPURL(base + "/"), let app = Origin(serialized: "http://app.localhost:\(upstream)") else { throw FixtureFault.badURL }
     var client = try ClientConfiguration(
@@ -88,7 +95,7 @@ struct FlowFixture: Sendable {
     client.scopes = ["openid", "profile", "email"]
     var deployment = Deployment(
       listen: [reservation.address], admin: SocketAddress(.loopbackV4, port: 0), base: url, origins: [app], client: client,
-      keys: try KeyRing([Secret(SystemRandom().bytes(32))]), cookies: OwnCookies(isSecure: false),
+      keys: try KeyRing([Secret(sealingKey)]), cookies: OwnCookies(isSecure: false),
       routes: try routes(CORSPolicy(origins: [url.origin, app]), "http://127.0.0.1:\(upstream)", nobody: "http://127.0.0.1:1"), log: log)
     deployment.passwords = [Secret(basicSecret)]
     deployment.loops = 2

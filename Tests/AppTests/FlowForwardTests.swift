@@ -8,7 +8,7 @@ import Testing
 
 @Suite("Flow: forwarding", .serialized)
 struct FlowForwardTests {
-  @Test("S12, S14: each route's backend gets the credential of its route and no other, never the session's own token on an exchange route")
+  @Test("Token of one backend for another: each route's gets its own credential, an exchange route never the session's token (S12, S14)")
   func credentials() async throws {
     try await FlowFixture.run { flow in
       let visitor = try await flow.signedIn()
@@ -31,7 +31,7 @@ struct FlowForwardTests {
     }
   }
 
-  @Test("S4, S5, S6: identity headers, Authorization and own cookies that a client sends never arrive, on any route, in any form")
+  @Test("Header twins: identity headers, Authorization and own cookies of a client arrive nowhere, in no form (S3, S4, S5, S6, fault 50)")
   func forged() async throws {
     try await FlowFixture.run { flow in
       let visitor = try await flow.signedIn()
@@ -60,7 +60,7 @@ struct FlowForwardTests {
     }
   }
 
-  @Test("Two Authorization fields, or two Host fields, are refused before anybody could take one of them")
+  @Test("Header doubles: two Authorization or two Host fields are refused before anybody could take one of them (S4, S23)")
   func doubled() async throws {
     try await FlowFixture.run { flow in
       let visitor = try await flow.signedIn()
@@ -192,7 +192,7 @@ struct FlowForwardTests {
     }
   }
 
-  @Test("Single flight: fifty parallel cold requests cause one exchange, and two people's tokens never cross")
+  @Test("One user's token for another: fifty parallel cold requests cause one exchange, two people's tokens never cross (S15, S16b)")
   func singleFlight() async throws {
     try await FlowFixture.run { flow in
       let (alice, bob) = (try await flow.signedIn(), try await flow.signedIn("bob"))
@@ -295,7 +295,7 @@ struct FlowForwardTests {
     }
   }
 
-  @Test("Pipelined requests are decided one by one: the second without a session is refused though the first has one")
+  @Test("Request behind a request: pipelined ones are decided one by one, the second without a session is refused (S12, S23)")
   func pipelined() async throws {
     try await FlowFixture.run { flow in
       let visitor = try await flow.signedIn()
@@ -338,7 +338,7 @@ struct FlowForwardTests {
     ("/fs/.%2E/x", nil), ("/%66s/x", nil), ("/fs/a\\b", nil), ("/fs/%00", nil), ("/fsx", nil), ("/FS/x", nil), ("/plain/a%2Fb", nil),
   ]
 
-  @Test("Fault 51: the path that is authorised is the path that arrives, bytes kept, or nothing arrives")
+  @Test("Path disagreement: the path that is authorised is the path that arrives, bytes kept, or nothing arrives (S1, fault 51)")
   func paths() async throws {
     try await FlowFixture.run { flow in
       let visitor = try await flow.signedIn()

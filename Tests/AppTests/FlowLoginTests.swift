@@ -59,7 +59,7 @@ struct FlowLoginTests {
     ("/" + String(repeating: "a", count: 3_000), "/"),
   ]
 
-  @Test("Fault 52: returnTo leads to a path of ours or an allowed origin, anything else to /")
+  @Test("Open redirect: returnTo leads to a path of ours or an allowed origin, anything else to / (S8, fault 52)")
   func returnTo() async throws {
     try await FlowFixture.run { flow in
       let visitor = try await flow.signedIn()
@@ -86,7 +86,7 @@ struct FlowLoginTests {
     }
   }
 
-  @Test("Fault 12, session fixation: a planted cookie is worth nothing, the id changes at login, the old id is dead")
+  @Test("Session fixation: a planted cookie is worth nothing, the id changes at login, the old id is dead (S9, fault 12)")
   func fixation() async throws {
     try await FlowFixture.run { flow in
       let planted = String(repeating: "A", count: 43)
@@ -112,7 +112,7 @@ struct FlowLoginTests {
     }
   }
 
-  @Test("Fault 12, guessed ids: malformed, short, long and foreign cookies are no session and reach no backend")
+  @Test("Guessed ids: malformed, short, long and foreign cookies are no session and reach no backend (S12, fault 12)")
   func guessed() async throws {
     try await FlowFixture.run { flow in
       let visitor = try await flow.signedIn()
@@ -125,7 +125,7 @@ struct FlowLoginTests {
     }
   }
 
-  @Test("Fault 23, replay: a callback works once, the code is sent once, and the session lives on")
+  @Test("State and code replay: a callback works once, the code is sent once, and the session lives on (S19, fault 23)")
   func replay() async throws {
     try await FlowFixture.run { flow in
       let visitor = Visitor()
@@ -141,7 +141,7 @@ struct FlowLoginTests {
     }
   }
 
-  @Test("Fault 23, replay in parallel: of twenty callbacks with one state exactly one reaches the token endpoint")
+  @Test("State and code replay in parallel: of twenty callbacks with one state exactly one reaches the token endpoint (S19, fault 23)")
   func parallelReplay() async throws {
     try await FlowFixture.run { flow in
       let visitor = Visitor()
@@ -159,7 +159,7 @@ struct FlowLoginTests {
     }
   }
 
-  @Test("Fault 23, login CSRF: the callback of another browser is refused and stays good for the one that began it")
+  @Test("Login forgery: the callback of another browser is refused and stays good for the one that began it (S21, fault 23)")
   func foreignBrowser() async throws {
     try await FlowFixture.run { flow in
       let (attacker, victim) = (Visitor(), Visitor())
@@ -188,7 +188,9 @@ struct FlowLoginTests {
     ("nothing", { _ in "" }),
   ]
 
-  @Test("Fault 23: a callback that is forged is 400, changes nothing, and its code goes nowhere", arguments: forgeries.indices)
+  @Test(
+    "Duplicate parameters, mix-up, missing state: a forged callback is 400, changes nothing, its code goes nowhere (S19, fault 23)",
+    arguments: forgeries.indices)
   func forged(_ index: Int) async throws {
     let (name, forge) = Self.forgeries[index]
     try await FlowFixture.run { flow in
@@ -208,7 +210,9 @@ struct FlowLoginTests {
     }
   }
 
-  @Test("Fault 23: a forged callback of a silent flow ends as the page, not as a 400", arguments: forgeries.indices)
+  @Test(
+    "Duplicate parameters, mix-up, missing state: a forged callback of a silent flow ends as the page, not as a 400 (S19, fault 23)",
+    arguments: forgeries.indices)
   func forgedSilent(_ index: Int) async throws {
     let (name, forge) = Self.forgeries[index]
     try await FlowFixture.run { flow in

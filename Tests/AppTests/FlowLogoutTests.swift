@@ -9,7 +9,7 @@ import Testing
 
 @Suite("Flow: signing out", .serialized)
 struct FlowLogoutTests {
-  @Test("Logout CSRF: as an image, in a frame or by a foreign fetch /logout is 403 and the session lives")
+  @Test("Logout forgery: as an image, in a frame or by a foreign fetch /logout is 403 and the session lives (S21)")
   func forged() async throws {
     try await FlowFixture.run { flow in
       let visitor = try await flow.signedIn()
@@ -69,7 +69,7 @@ struct FlowLogoutTests {
     }
   }
 
-  @Test("The CSRF token of one session is no proof for another")
+  @Test("Borrowed proof: the CSRF token of one session is none for another (S21, S32)")
   func foreignToken() async throws {
     try await FlowFixture.run { flow in
       let (alice, bob) = (try await flow.signedIn(), try await flow.signedIn("bob"))
@@ -153,7 +153,7 @@ struct FlowBackChannelTests {
     }
   }
 
-  @Test("Fault 28, replay: a logout token that was obeyed is refused, and a newer session lives")
+  @Test("Logout token replay: one that was obeyed is refused, and a newer session lives (S18, fault 28)")
   func replay() async throws {
     try await FlowFixture.run { flow in
       let visitor = try await flow.signedIn()
@@ -195,7 +195,7 @@ struct FlowBackChannelTests {
     ("nobody", ["sub": .null]), ("nonce", ["nonce": "n"]), ("an ID token", ["typ": "ID"]), ("an access token", ["scope": "openid"]),
   ]
 
-  @Test("Fault 29: a logout token with one rule broken is 400 with a JSON error and no-store, and the session is alive")
+  @Test("Forged logout tokens: with one rule broken it is 400 with a JSON error and no-store, and the session is alive (S18, fault 29)")
   func rules() async throws {
     try await FlowFixture.run { flow in
       let visitor = try await flow.signedIn()
@@ -259,7 +259,9 @@ struct FlowBackChannelTests {
     }
   }
 
-  @Test("Fault 30: with the store down it is 503, and the provider's retry succeeds", arguments: FaultySessionStore.Operation.allCases)
+  @Test(
+    "Logout that does not log out: with the store down it is 503, and the provider's retry succeeds (S11, fault 30)",
+    arguments: FaultySessionStore.Operation.allCases)
   func storeDown(_ operation: FaultySessionStore.Operation) async throws {
     try await FlowFixture.run { flow in
       let visitor = try await flow.signedIn()

@@ -17,7 +17,7 @@ struct FlowOriginTests {
     text.replacing("APP", with: flow.app).replacing("BASE", with: flow.base)
   }
 
-  @Test("Fault 53: a foreign, lookalike or null Origin is 403 without Access-Control-Allow-Origin on every route, preflight included")
+  @Test("Lookalike origins: foreign, suffixed or null, each is 403 without Access-Control-Allow-Origin on every route (S21, fault 53)")
   func foreignOrigins() async throws {
     try await FlowFixture.run { flow in
       let visitor = try await flow.signedIn()
@@ -140,7 +140,8 @@ struct FlowOriginTests {
     }
   }
 
-  @Test("Fault 53, CSRF: without proof a request with a session is 403 and reaches no backend; without a session it is 401")
+  @Test(
+    "Request forgery: without proof a request with a session is 403 and reaches no backend; without a session it is 401 (S21, fault 53)")
   func csrf() async throws {
     try await FlowFixture.run { flow in
       let visitor = try await flow.signedIn()

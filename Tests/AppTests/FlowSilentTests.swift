@@ -122,7 +122,7 @@ struct FlowSilentTests {
     }
   }
 
-  @Test("The embedder is the page that opened the frame when it is listed, else every listed origin may take the message, never *")
+  @Test("Message to a stranger: only the listed page that opened the frame, else listed origins may take it, never * (S22)")
   func embedder() async throws {
     try await FlowFixture.run { flow in
       let everyone = "\(flow.base) \(flow.app)"

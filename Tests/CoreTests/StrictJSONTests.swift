@@ -2,7 +2,7 @@ import IntercomCore
 import StrictJSON
 import Testing
 
-@Suite("Strict JSON")
+@Suite("Strict JSON (S36)")
 struct StrictJSONTests {
   private func parse(_ text: String, _ limit: StrictJSON.Limit = .standard, _ top: StrictJSON.TopLevel = .any) throws -> JSONValue {
     try StrictJSON.parse(Array(text.utf8), limit: limit, topLevel: top)

@@ -146,7 +146,7 @@ struct ForwarderFaultTests {
     }
   }
 
-  @Test("fault 46: surplus bytes of one answer never reach the next user")
+  @Test("surplus bytes of one answer never reach the next user (S23, fault 46)")
   func surplus() async throws {
     let server = try upstream { _ in okay + "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret" }
     try await Proxy.run(to: server) { proxy in

@@ -81,7 +81,7 @@ struct HashTests {
     }
   }
 
-  @Test("constant-time comparison sees a difference at any place and in length")
+  @Test("constant-time comparison sees a difference at any place and in length (S34)")
   func constantTime() {
     let bytes = Array("0123456789".utf8)
     #expect(constantTimeEqual(bytes, bytes))
@@ -147,7 +147,7 @@ struct KeyRingTests {
     #expect(old.open(after, context: context) == nil)
   }
 
-  @Test("any changed byte, any cut, another context: each is the same nil")
+  @Test("any changed byte, any cut, another context: each is the same nil (S20)")
   func tampering() throws {
     let ring = try KeyRing([a, b])
     let sealed = try ring.seal(Array("secret".utf8), context: context)

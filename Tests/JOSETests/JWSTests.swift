@@ -90,7 +90,7 @@ struct JWSVectorTests {
   }
 }
 
-@Suite("Forged tokens")
+@Suite("Forged tokens (S13)")
 struct JWSForgeryTests {
   /// Made once: an RSA key costs a tenth of a second and more.
   private static let made = Result {
@@ -255,7 +255,7 @@ struct JWSForgeryTests {
   }
 }
 
-@Suite("Random input")
+@Suite("Random input (S24)")
 struct JOSEMutationTests {
   /// Repeatable, so that a finding can be looked at.
   private struct Generator {

@@ -43,7 +43,7 @@ struct SessionIDTests {
     #expect("\(id)" == "<redacted>" && String(reflecting: id) == "<redacted>" && !dumped.contains(text) && !dumped.contains("word"))
   }
 
-  @Test("a CSRF token belongs to its session: another session's, a random, an empty, a cut and a changed one are refused")
+  @Test("a CSRF token belongs to its session: another session's, a random, an empty, a cut and a changed one are refused (S21)")
   func csrf() throws {
     let tokens = try CSRFTokens(keys: .test(), random: SystemRandom())
     let id = SessionID(random: SystemRandom())

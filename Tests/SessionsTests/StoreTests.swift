@@ -63,7 +63,7 @@ struct MemorySessionStoreTests {
     #expect(held < 200)
   }
 
-  @Test("who reads the store finds no id, token, subject or claim in it")
+  @Test("who reads the store finds no id, token, subject or claim in it (S29)")
   func nothingReadable() async throws {
     let time = ManualTime()
     let spy = SpyStore(MemorySessionStore(time: time))

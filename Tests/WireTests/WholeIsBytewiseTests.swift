@@ -57,7 +57,7 @@ struct WholeIsBytewiseTests {
     }
   }
 
-  @Test("random bytes never trap a parser")
+  @Test("random bytes never trap a parser (S24)")
   func noise() {
     var generator = SeededGenerator(seed: 9)
     for _ in 0..<5_000 {

@@ -41,6 +41,7 @@ package struct HTTPAnswer: Sendable {
 package actor RawConnection {
   private let socket: SharedSocket
   private var buffer: [UInt8] = []
+  private let port: Int
   private let timeout: Duration
 
   private final class SharedSocket: Sendable {
@@ -48,22 +49,23 @@ package actor RawConnection {
     init(_ socket: consuming BlockingSocket) { self.socket = socket }
   }
 
-  private init(_ socket: SharedSocket, timeout: Duration) {
+  private init(_ socket: SharedSocket, port: Int, timeout: Duration) {
     self.socket = socket
+    self.port = port
     self.timeout = timeout
   }
 
   /// Connects to 127.0.0.1. `timeout` holds for the connection and for each later call.
   package static func open(port: Int, timeout: Duration = .seconds(10)) async throws(RawHTTPError) -> RawConnection {
-    guard let port = UInt16(exactly: port) else { throw .badURL("port \(port)") }
+    guard let number = UInt16(exactly: port) else { throw .badURL("port \(port)") }
     let limit = timeout.wholeNanoseconds
     let opened: Result<SharedSocket, BlockingSocketError> = await onOwnThread {
       do throws(BlockingSocketError) {
-        return .success(SharedSocket(try BlockingSocket(loopbackPort: port, deadline: monotonicNanoseconds() &+ limit)))
+        return .success(SharedSocket(try BlockingSocket(loopbackPort: number, deadline: monotonicNanoseconds() &+ limit)))
       } catch { return .failure(error) }
     }
     switch opened {
-    case .success(let socket): return RawConnection(socket, timeout: timeout)
+    case .success(let socket): return RawConnection(socket, port: port, timeout: timeout)
     case .failure(let error): throw .socket(error)
     }
   }
@@ -121,6 +123,7 @@ package actor RawConnection {
       answer.interim = interim
       let bodiless = method == "HEAD" || [101, 204, 304].contains(answer.status)
       if !bodiless { try await readBody(&answer) }
+      AnswerWatch.current?.hear(answer, from: port)
       return answer
     }
   }
