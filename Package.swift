@@ -82,7 +82,7 @@ let package = Package(
       [
         "IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "JOSE", "Telemetry", "HTTP1", "EventLoop", "Workers", "OIDC",
         "Sessions", "Policy",
-        "CurlTransport", "ConfigurationYAML", "HTTPServer", "ReverseProxy", "Gateway", "DemoWorkplace", "Linux",
+        "CurlTransport", "ConfigurationYAML", "SessionStoreSQLite", "HTTPServer", "ReverseProxy", "Gateway", "DemoWorkplace", "Linux",
       ]),
     .executableTarget(name: "intercom", dependencies: ["IntercomApp"], path: "Sources/App/intercom", swiftSettings: strict),
     // Testing

@@ -17,7 +17,7 @@ struct SQLiteDamageTests {
   }
 
   static let refusals = [
-    Refusal(description: "text", says: "The file is damaged") { path in
+    Refusal(description: "text", says: "move it away with its -wal and -shm") { path in
       try Data(
         "This is not a database at all, and longer than a header of SQLite: one hundred bytes.\n".utf8
           + [UInt8](repeating: 65, count: 5_000)
@@ -38,7 +38,7 @@ struct SQLiteDamageTests {
     Refusal(description: "a missing index", says: "or it was altered") { path in
       try SQLiteConnection(path: path).execute("DROP INDEX records_by_expiry")
     },
-    Refusal(description: "a counter of openings that was emptied", says: "The file is damaged") { path in
+    Refusal(description: "a counter of openings that was emptied", says: "move it away with its -wal and -shm") { path in
       try SQLiteConnection(path: path).execute("DELETE FROM openings")
     },
     Refusal(description: "a symbolic link", says: "it is a link, a folder or a device") { path in
@@ -79,7 +79,7 @@ struct SQLiteDamageTests {
       Issue.record("it was opened")
     } catch {
       #expect(error.cause == .file(.noFolder))
-      #expect(error.description.contains("its folder does not exist. Create it for the user that runs Intercom"))
+      #expect(error.description.contains("its folder does not exist; create it for the user that runs Intercom"))
     }
   }
 
@@ -113,7 +113,7 @@ struct SQLiteDamageTests {
       }
     }
     let lines = fixture.lines("session_store_unavailable")
-    #expect(lines.count <= 2 && lines.contains { $0.contains("The file is damaged: stop Intercom") }, "\(lines)")
+    #expect(lines.count <= 2 && lines.contains { $0.contains("What to do: stop Intercom, then restore the file") }, "\(lines)")
     await store.close()
   }
 
@@ -136,7 +136,7 @@ struct SQLiteDamageTests {
     let log = [UInt8](try Data(contentsOf: URL(filePath: source.path + "-wal")))
     await second.close()
     #expect(file.count > 100_000 && log.count > 100_000)
-    let rounds = ProcessInfo.processInfo.environment["INTERCOM_QUICK"] == "1" ? 40 : 200
+    let rounds = Rounds.count(40, full: 2_000)
     var random = SplitMix64(state: 99)
     var tally = (refused: 0, unavailable: 0, absent: 0, whole: 0, changed: 0)
     for round in 0..<rounds {

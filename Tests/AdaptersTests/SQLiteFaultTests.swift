@@ -97,7 +97,7 @@ struct SQLiteFaultTests {
     #expect(refused == 20)
     for number in 0..<kept { #expect(try await store.read(SQLiteFixture.key(number))?.value == SQLiteFixture.value(number)) }
     let lines = sink.lines.filter { $0.contains("session_store_unavailable") }
-    #expect(lines.count == 1 && lines.first?.contains("Free space on its disk") == true, "\(lines)")
+    #expect(lines.count == 1 && lines.first?.contains("free space on its disk") == true, "\(lines)")
     try FileManager.default.removeItem(atPath: ballast)
     _ = try await store.create(SQLiteFixture.key(1_000), SQLiteFixture.value(1_000), expiry: expiry)
     #expect(sink.lines.contains { $0.contains("session_store_recovered") })
@@ -134,7 +134,7 @@ struct SQLiteFaultTests {
       await (try SQLiteSessionStore.open(path: path, time: SystemTime(), log: .none)).close()
       Issue.record("it was opened")
     } catch {
-      #expect("\(error)".contains("Read-only file system. The user that runs Intercom must be able to write the file and its folder"))
+      #expect("\(error)".contains("Read-only file system; the user that runs Intercom must be able to write the file and its folder"))
     }
   }
 

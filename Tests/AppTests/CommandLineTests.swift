@@ -66,6 +66,9 @@ struct CommandLineTests {
     }
   }
 
+  /// A file that needs nothing of this machine.
+  private static let minimal = ConfigurationFixture.minimal + "sessions: {store: memory}\n"
+
   private func withFile(_ text: String, _ body: (String) async throws -> Void) async throws {
     let folder = try makeTemporaryFolder(prefix: "/tmp/intercom-configuration-")
     let opened = try OpenFile.folder(path: folder)
@@ -85,7 +88,7 @@ struct CommandLineTests {
 
   @Test("a right file is ok and shows what will hold, a wrong one shows its faults and ends with 1")
   func check() async throws {
-    try await withFile(ConfigurationFixture.minimal) { path in
+    try await withFile(Self.minimal) { path in
       let run = Run()
       #expect(await run.command().run(["config", "check", path]) == 0)
       #expect(
@@ -104,15 +107,15 @@ struct CommandLineTests {
 
           """)
     }
-    try await withFile(ConfigurationFixture.minimal + "lgo: {}\n") { path in
+    try await withFile(Self.minimal + "lgo: {}\n") { path in
       let run = Run()
       #expect(await run.command().run(["config", "check", path]) == 1)
-      #expect(run.output == "\(path):8:1: lgo: unknown key; did you mean 'log'?\n\(path): 1 fault\n")
+      #expect(run.output == "\(path):9:1: lgo: unknown key; did you mean 'log'?\n\(path): 1 fault\n")
       let json = Run()
       #expect(await json.command().run(["config", "check", "--format", "json", path]) == 1)
       #expect(
         json.output
-          == #"{"faults":[{"column":1,"line":8,"path":"lgo","problem":"unknown key","remedy":"did you mean 'log'?","severity":"error"}],"file":""#
+          == #"{"faults":[{"column":1,"line":9,"path":"lgo","problem":"unknown key","remedy":"did you mean 'log'?","severity":"error"}],"file":""#
           + path + #"","ok":false}"# + "\n")
     }
   }
@@ -130,7 +133,7 @@ struct CommandLineTests {
 
   @Test("serve starts with a right file, and refuses a wrong one with 78 before anything is started")
   func serve() async throws {
-    try await withFile(ConfigurationFixture.minimal) { path in
+    try await withFile(Self.minimal) { path in
       #expect(await Run().command(serve: { $0.routes.count == 1 ? 7 : 8 }).run(["serve", "--config", path]) == 7)
     }
     try await withFile("listen: x\n") { path in
@@ -147,7 +150,7 @@ struct CommandLineTests {
 
   @Test("what a command throws is shown and ends with 1")
   func thrown() async throws {
-    try await withFile(ConfigurationFixture.minimal) { path in
+    try await withFile(Self.minimal) { path in
       let run = Run()
       let serve: @Sendable (Configuration) async throws -> Int32 = { _ in throw DeploymentError(description: "the port is taken") }
       #expect(await run.command(serve: serve).run(["serve", "--config", path]) == 1)
@@ -161,7 +164,7 @@ struct CommandLineTests {
   @Test("a file with secrets that everybody may read is reported")
   func readableByOthers() async throws {
     let loader = ConfigurationLoader(environment: [:])
-    let reading = loader.read(Array(ConfigurationFixture.minimal.utf8), file: "c.yaml", isReadableByOthers: true)
+    let reading = loader.read(Array(Self.minimal.utf8), file: "c.yaml", isReadableByOthers: true)
     #expect(
       reading.warnings.map(\.description) == [
         "c.yaml:1:1: warning: the file holds secrets and every user of this machine may read it; write 'fromFile: path' for secrets, or: chmod 600 c.yaml"

@@ -67,7 +67,7 @@ struct FlowFixture: Sendable {
     let sealingKey = SystemRandom().bytes(32)
     var deployment = try deployment(
       reservation, base, issuer, upstream: upstream.port, sealingKey, StructuredLog(to: sink, minimum: .trace))
-    (deployment.store, deployment.time) = (store, time)
+    (deployment.store, deployment.time) = (.given(store), time)
     try options.deployment(&deployment)
     let running = try await Composition.start(deployment)
     let fixture = FlowFixture(

@@ -160,6 +160,12 @@ final class RecordTable {
     return removed
   }
 
+  /// Writes a page and leaves everything as it is: a name that no record has comes and goes.
+  func probe() throws(SQLiteError) {
+    try connection.execute("INSERT OR IGNORE INTO names VALUES (255, x'', 0)")
+    try connection.execute("DELETE FROM names WHERE kind = 255 AND record = 0")
+  }
+
   /// Refuses beyond the capacity, except that a flood of logins that nobody finishes pushes out the oldest of them: else it would lock
   /// everybody out for ten minutes.
   private func makeRoom(for kind: RecordKind, now: WallInstant, _ state: inout WriterState) throws(SQLiteError) -> Bool {

@@ -64,10 +64,31 @@ package final class SQLiteSessionStore: SessionStore {
     return SQLiteSessionStore(engine)
   }
 
+  /// What `open` would meet, as far as it can be told without opening, locking or making anything.
+  package static func obstacle(path: String) -> SQLiteStoreOpenError? { StoreFile.obstacle(path: path) }
+
   /// Does what waits, then closes the file and gives up its lock. Later calls are `unavailable`.
   package func close() async { await engine.stop() }
 
   package var statistics: Statistics { engine.statistics }
+
+  /// What the store can do at the moment.
+  package enum Condition: Sendable, Equatable {
+    case works
+    /// Sessions are read, but nobody signs in or out; with the reason.
+    case takesNoWrites(String)
+    /// Sessions cannot be read; with the reason.
+    case fails(String)
+  }
+
+  /// Reads from the file, and says how the last write went; after a failed one the store tries by itself, once a second.
+  package func condition() async -> Condition {
+    do throws(SessionStoreError) { _ = try await read(RecordKey(kind: .lease, naming: ["readiness"])) } catch {
+      guard case .unavailable(let reason) = error else { return .fails("\(error)") }
+      return .fails(reason)
+    }
+    return engine.writing.failure.map { .takesNoWrites("the session database: \($0)") } ?? .works
+  }
 
   package func read(_ key: RecordKey) async throws(SessionStoreError) -> StoredRecord? {
     let clock = engine.clock

@@ -22,25 +22,40 @@ package struct SQLiteStoreOpenError: Error, Sendable, Equatable, CustomStringCon
   package let cause: Cause
   package var faultOrigin: FaultOrigin { .store }
 
-  package var description: String { "the session database \(path) cannot be opened: \(reason)" }
+  package var description: String {
+    let (problem, remedy) = explanation
+    return "the session database \(path) cannot be opened: \(problem); \(remedy)"
+  }
 
-  private var reason: String {
+  /// What stands in the way, and what to do about it.
+  package var explanation: (problem: String, remedy: String) {
     switch cause {
     case .held(let process):
-      "another process uses it\(process.map { " (process id \($0))" } ?? ""). One Intercom at a time may: stop the other one, give each a "
-        + "sessions.path of its own, or use Redis for several instances"
-    case .file(.noFolder): "its folder does not exist. Create it for the user that runs Intercom (mode 0700)"
-    case .file(.folderOpenToAll): "everybody may replace files in its folder. Take the right to write from others (chmod o-w)"
-    case .file(.notRegular): "it is a link, a folder or a device. Name the file itself"
-    case .file(.foreign): "it belongs to another user. Give it to the user that runs Intercom (chown)"
-    case .file(.linked): "it has a second name (hard link), through which it could be read. Remove one of them"
-    case .file(.system(let error)): "\(error.sentence). The user that runs Intercom must be able to write the file and its folder"
+      (
+        "another process uses it\(process.map { " (process id \($0))" } ?? "")",
+        "one Intercom at a time may: stop the other one, give each a sessions.path of its own, or use Redis for several instances"
+      )
+    case .file(let fault): Self.explanation(fault)
     case .newerSchema(let found, let known):
-      "a newer Intercom has written it (schema \(found), this one knows up to \(known)). Start that version again, or move the file away: all "
-        + "users then sign in again"
-    case .foreign: "it is not a session database of Intercom, or it was altered. Give sessions.path another name"
-    case .database(let error): "\(error). \(StoreHealth.advice(error.cause))"
-    case .thread: "no thread could be started. Raise the limit of processes of the user (ulimit -u) or of the container (pids)"
+      (
+        "a newer Intercom has written it (schema \(found), this one knows up to \(known))",
+        "start that version again, or move the file away: all users then sign in again"
+      )
+    case .foreign: ("it is not a session database of Intercom, or it was altered", "give sessions.path another name")
+    case .database(let error): ("\(error)", StoreHealth.advice(error.cause))
+    case .thread:
+      ("no thread could be started", "raise the limit of processes of the user (ulimit -u) or of the container (pids)")
+    }
+  }
+
+  private static func explanation(_ fault: PrivateFileFault) -> (problem: String, remedy: String) {
+    switch fault {
+    case .noFolder: ("its folder does not exist", "create it for the user that runs Intercom (mode 0700)")
+    case .folderOpenToAll: ("everybody may replace files in its folder", "take the right to write from others (chmod o-w)")
+    case .notRegular: ("it is a link, a folder or a device", "name the file itself")
+    case .foreign: ("it belongs to another user", "give it to the user that runs Intercom (chown)")
+    case .linked: ("it has a second name (hard link), through which it could be read", "remove one of them")
+    case .system(let error): (error.sentence, "the user that runs Intercom must be able to write the file and its folder")
     }
   }
 }
@@ -68,6 +83,11 @@ struct StoreFile: Sendable {
     do { try preparePrivateFile(path: path) } catch { throw fault(.file(error)) }
     guard let identity = FileIdentity(path: path) else { throw fault(.file(.notRegular)) }
     return StoreFile(path: path, identity: identity, lock: lock)
+  }
+
+  /// What stands in the way, as far as it can be told without opening, locking or making anything.
+  static func obstacle(path: String) -> SQLiteStoreOpenError? {
+    privateFileObstacle(path: path).map { SQLiteStoreOpenError(path: path, cause: .file($0)) }
   }
 
   /// A new connection to this very file: whoever put another one in its place must restart Intercom.

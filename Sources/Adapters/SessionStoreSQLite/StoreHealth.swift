@@ -12,7 +12,7 @@ final class StoreHealth: Sendable {
   /// Reading or writing.
   private let work: String
   private let limiter = RepeatLimiter(interval: .seconds(60), burst: 1)
-  private let isFailing = Mutex(false)
+  private let problem = Mutex<String?>(nil)
 
   init(_ work: String, path: String, log: StructuredLog, time: any TimeSource) {
     self.work = work
@@ -21,18 +21,22 @@ final class StoreHealth: Sendable {
     self.time = time
   }
 
+  /// What failed last, until something works again; nil when it works.
+  var failure: String? { problem.withLock { $0 } }
+
   /// Logs the failure and gives what the caller gets.
   func failed(_ error: SQLiteError) -> SessionStoreError {
-    isFailing.withLock { $0 = true }
+    problem.withLock { $0 = "\(error)" }
     log.limited(
       by: limiter, now: time.monotonicNow(), key: "\(error.cause)", .error, "session_store_unavailable",
-      "The session database fails: \(error). Nobody is signed out; requests that need it get 503. \(Self.advice(error.cause))",
+      "The session database fails: \(error). Nobody is signed out; requests that need it get 503. What to do: \(Self.advice(error.cause)).",
       ["work": .string(work), "path": .string(path), "cause": .string("\(error.cause)")])
     return .unavailable("the session database: \(error)")
   }
 
   /// The database did not answer in time, or too much waits for it.
   func overdue(_ what: String) -> SessionStoreError {
+    problem.withLock { $0 = what }
     log.limited(
       by: limiter, now: time.monotonicNow(), key: what, .warning, "session_store_slow", "The session database is too slow: \(what).",
       ["work": .string(work), "path": .string(path)])
@@ -40,9 +44,9 @@ final class StoreHealth: Sendable {
   }
 
   func worked() {
-    let failed = isFailing.withLock { failing in
-      defer { failing = false }
-      return failing
+    let failed = problem.withLock { problem in
+      defer { problem = nil }
+      return problem != nil
     }
     guard failed else { return }
     log.limited(
@@ -50,19 +54,20 @@ final class StoreHealth: Sendable {
       ["work": .string(work), "path": .string(path)])
   }
 
+  /// What an operator does about it.
   static func advice(_ cause: SQLiteError.Cause) -> String {
     switch cause {
-    case .full: "Free space on its disk, or raise its limit; no restart is needed."
-    case .readOnly: "Make its disk, folder and file writable for the user that runs Intercom."
+    case .full: "free space on its disk, or raise its limit; no restart is needed"
+    case .readOnly: "make its disk, folder and file writable for the user that runs Intercom; no restart is needed"
     case .damaged:
-      "The file is damaged: stop Intercom, then restore it from a backup, or move it away with its -wal and -shm: all users then sign in again."
-    case .busy: "Another program holds a lock on it: end that program."
+      "stop Intercom, then restore the file from a backup, or move it away with its -wal and -shm: all users then sign in again"
+    case .busy: "another program holds a lock on it: end that program"
     case .interrupted:
-      "It took too long: look at the load of the disk, and whether the file is damaged (sqlite3 FILE 'PRAGMA quick_check')."
-    case .cannotOpen: "The user that runs Intercom must be able to write the file and its folder."
-    case .moved: "The open file is no longer at this path: put it back, or restart Intercom."
-    case .inputOutput: "Look at the disk and the kernel's messages."
-    case .other: "Look at the memory of the machine; else this is a fault of Intercom."
+      "it took too long: look at the load of the disk, and whether the file is damaged (sqlite3 FILE 'PRAGMA quick_check')"
+    case .cannotOpen: "the user that runs Intercom must be able to write the file and its folder"
+    case .moved: "the open file is no longer at this path: put it back, or restart Intercom"
+    case .inputOutput: "look at the disk and the kernel's messages"
+    case .other: "look at the memory of the machine; else this is a fault of Intercom"
     }
   }
 }

@@ -123,14 +123,18 @@ final class StoreWriter {
     for answer in answers { answer() }
   }
 
-  /// Removes some rows that are over; true: there are more.
+  /// Removes some rows that are over; true: there are more. After a failure it also finds out whether the file takes writes again, so that
+  /// nobody has to try first.
   func sweep() -> Bool {
+    let isProbe = health.failure != nil
     do throws(SQLiteError) {
       var removed = 0
       let now = clock.now()
       _ = try inTransaction { (open, state) throws(SQLiteError) in
         removed = try open.table.sweep(limit: maximumSweep, now: now, &state)
+        if isProbe { try open.table.probe() }
       }
+      if isProbe { health.worked() }
       return removed >= maximumSweep
     } catch {
       _ = health.failed(error)

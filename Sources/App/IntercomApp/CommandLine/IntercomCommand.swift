@@ -1,5 +1,6 @@
 import ConfigurationYAML
 import Linux
+import SessionStoreSQLite
 
 /// Intercom's version; CHANGELOG.md says what is in it.
 package let intercomVersion = "0.1.0"
@@ -68,7 +69,8 @@ package struct IntercomCommand: Sendable {
   }
 
   private func check(_ file: String, _ format: Invocation.Format) -> Int32 {
-    let reading = ConfigurationLoader(environment: environment).load(file)
+    let loader = ConfigurationLoader(environment: environment, foresee: { SQLiteSessionStore.obstacle(path: $0)?.explanation })
+    let reading = loader.load(file)
     let report = ConfigurationReport(file, reading)
     write(.output, format == .json ? String(decoding: report.json, as: UTF8.self) : report.text)
     return reading.errors.isEmpty ? ExitCode.success : ExitCode.failure

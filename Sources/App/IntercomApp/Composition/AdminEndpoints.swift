@@ -5,9 +5,15 @@ import Telemetry
 
 /// One thing that must work before Intercom is ready; a dead backend is none of them.
 struct ReadinessCheck: Sendable {
+  enum State: Sendable, Equatable {
+    case works
+    /// Requests are served, but something does not work; for an operator.
+    case limited(String)
+    /// Nothing can be served before this works.
+    case missing(String)
+  }
   var name: String
-  /// Nil when it works, else what is missing, for an operator.
-  var problem: @Sendable () async -> String?
+  var state: @Sendable () async -> State
 }
 
 /// The administrative listener: alive, ready, metrics. It is never reachable through the main listener (S7).
@@ -26,9 +32,15 @@ enum AdminEndpoints {
     var lines = ""
     var isReady = true
     for check in checks {
-      let problem = await check.problem()
-      isReady = isReady && problem == nil
-      lines += "\(check.name): \(problem ?? "ok")\n"
+      let line: String
+      switch await check.state() {
+      case .works: line = "ok"
+      case .limited(let problem): line = "limited: \(problem)"
+      case .missing(let problem):
+        isReady = false
+        line = problem
+      }
+      lines += "\(check.name): \(line)\n"
     }
     return text(isReady ? 200 : 503, (isReady ? "ready\n" : "not ready\n") + lines)
   }

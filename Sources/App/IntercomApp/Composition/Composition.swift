@@ -8,6 +8,7 @@ import IntercomCore
 import Linux
 import OIDC
 import ReverseProxy
+import SessionStoreSQLite
 import Sessions
 import Telemetry
 import Workers
@@ -24,6 +25,8 @@ package struct RunningIntercom: Sendable {
   let transport: CurlTransport?
   let background: Task<Void, Never>
   let provider: RelyingParty
+  /// The one that was opened here.
+  let database: SQLiteSessionStore?
   let drain: Duration
 
   /// Whether the provider's metadata and keys are known.
@@ -37,6 +40,8 @@ package struct RunningIntercom: Sendable {
     await loops.stop()
     transport?.stop()
     for workers in workers { workers.stop() }
+    // Last: whatever was finished above may have written.
+    await database?.close()
     return isClean
   }
 }
@@ -46,14 +51,22 @@ package enum Composition {
   /// The most sessions that the memory store holds before new sign-ins are refused.
   private static let capacity = MemorySessionStore.Capacity()
 
-  /// Builds everything, opens the listeners and begins to ask the provider for its metadata. Throws when a port is taken or the system gives
-  /// no thread or descriptor.
+  /// Builds everything, opens the listeners and begins to ask the provider for its metadata. Throws when the session database cannot be
+  /// opened, a port is taken or the system gives no thread or descriptor.
   package static func start(_ deployment: Deployment) async throws -> RunningIntercom {
+    let storage = try await storage(of: deployment)
+    do { return try await start(deployment, storage) } catch {
+      // Now, not when the last reference goes: the next one to try finds it free.
+      await storage.database?.close()
+      throw error
+    }
+  }
+
+  private static func start(_ deployment: Deployment, _ storage: Storage) async throws -> RunningIntercom {
     let (time, random, log) = (deployment.time, SystemRandom(), deployment.log)
     let registry = MetricRegistry()
     let table = RouteTable(routes(of: deployment), baseHost: deployment.base.host)
     let metrics = GatewayMetrics(registry: registry, table: table)
-    let events = SessionEvents(log: log, registry: registry)
 
     let workers = try Workers(threads: deployment.workers > 0 ? deployment.workers : max(2, Threads.processors))
     let (transport, curl) = try transport(of: deployment)
@@ -63,23 +76,10 @@ package enum Composition {
       deployment.client, transport: transport, time: time, random: random, log: log, timing: timing)
     let provider = RelyingParty(providerClient, random: random)
 
-    let store = deployment.store ?? MemorySessionStore(time: time, capacity: Self.capacity)
-    let sessions = SessionManager(
-      store: store, keys: deployment.keys, settings: deployment.sessions, time: time, random: random, events: events)
+    let services = try services(
+      deployment, table, storage.store, provider, workers, SessionEvents(log: log, registry: registry))
     let loopEnds = GatewayLoops()
-    sessions.add(loopEnds)
-    let services = GatewayServices(
-      settings: GatewaySettings(
-        base: deployment.base, allowedOrigins: allowedOrigins(deployment), hostOrigins: deployment.routes.compactMap(\.hostOrigin)),
-      gateway: Gateway(
-        table: table, cookies: deployment.cookies, csrf: try CSRFTokens(keys: deployment.keys, random: random),
-        logoutKey: try logoutKey(deployment.keys)),
-      sessions: sessions, pending: PendingLogins(store: store, keys: deployment.keys, time: time, random: random, events: events),
-      tokens: RefreshCoordinator(
-        manager: sessions, source: ProviderTokens(provider, workers: workers), time: time, events: events,
-        callLimit: deployment.tokenOperation),
-      provider: provider, passwords: deployment.passwords, workers: workers, time: time, random: random, log: log,
-      steps: deployment.steps)
+    services.sessions.add(loopEnds)
 
     let loops = try EventLoopGroup(
       count: deployment.loops > 0 ? deployment.loops : Threads.processors,
@@ -102,7 +102,8 @@ package enum Composition {
     loopEnds.attach(server)
     let background = Task { await providerClient.run() }
     let checks = [
-      ReadinessCheck(name: "provider") { provider.isReady ? nil : "its metadata or keys could not be fetched yet" }
+      ReadinessCheck(name: "provider") { provider.isReady ? .works : .missing("its metadata or keys could not be fetched yet") },
+      storage.check,
     ]
     let adminTable = AdminEndpoints.table(checks: checks, registry: registry)
     var admin: HTTPServer<EndpointHandler>?
@@ -112,7 +113,56 @@ package enum Composition {
     return RunningIntercom(
       addresses: server.addresses, adminAddress: admin?.addresses.first, gateway: server, admin: admin, loops: loops,
       workers: [workers, names],
-      transport: curl, background: background, provider: provider, drain: deployment.drain)
+      transport: curl, background: background, provider: provider,
+      database: storage.database, drain: deployment.drain)
+  }
+
+  /// What serves requests, without the loops.
+  private static func services(
+    _ deployment: Deployment, _ table: RouteTable, _ store: any SessionStore, _ provider: RelyingParty, _ workers: Workers,
+    _ events: SessionEvents
+  ) throws -> GatewayServices {
+    let (time, random, keys) = (deployment.time, SystemRandom(), deployment.keys)
+    let sessions = SessionManager(
+      store: store, keys: keys, settings: deployment.sessions, time: time, random: random, events: events)
+    return GatewayServices(
+      settings: GatewaySettings(
+        base: deployment.base, allowedOrigins: allowedOrigins(deployment), hostOrigins: deployment.routes.compactMap(\.hostOrigin)),
+      gateway: Gateway(
+        table: table, cookies: deployment.cookies, csrf: try CSRFTokens(keys: keys, random: random), logoutKey: try logoutKey(keys)),
+      sessions: sessions, pending: PendingLogins(store: store, keys: keys, time: time, random: random, events: events),
+      tokens: RefreshCoordinator(
+        manager: sessions, source: ProviderTokens(provider, workers: workers), time: time, events: events,
+        callLimit: deployment.tokenOperation),
+      provider: provider, passwords: deployment.passwords, workers: workers, time: time, random: random, log: deployment.log,
+      steps: deployment.steps)
+  }
+
+  /// Where sessions are kept, and what must be closed of it.
+  private struct Storage {
+    let store: any SessionStore
+    /// The one that was opened here.
+    var database: SQLiteSessionStore?
+
+    var check: ReadinessCheck {
+      ReadinessCheck(name: "sessions") { [database] in
+        switch await database?.condition() {
+        case nil, .works?: .works
+        case .takesNoWrites(let reason)?: .limited("takes no writes: \(reason)")
+        case .fails(let reason)?: .missing(reason)
+        }
+      }
+    }
+  }
+
+  private static func storage(of deployment: Deployment) async throws -> Storage {
+    switch deployment.store {
+    case .memory: return Storage(store: MemorySessionStore(time: deployment.time, capacity: capacity))
+    case .given(let store): return Storage(store: store)
+    case .sqlite(let path):
+      let database = try await SQLiteSessionStore.open(path: path, time: deployment.time, log: deployment.log)
+      return Storage(store: database, database: database)
+    }
   }
 
   private static func tell(_ incident: LoopIncident, _ log: StructuredLog) {

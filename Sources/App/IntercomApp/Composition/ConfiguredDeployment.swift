@@ -32,6 +32,7 @@ extension Deployment {
       origins: origins, client: try Self.client(configuration), keys: try KeyRing(keys, random: random), cookies: cookies, routes: routes,
       log: log)
     self.passwords = passwords
+    if configuration.sessions.store == .sqlite { store = .sqlite(path: configuration.sessions.path) }
     authorityFile = configuration.provider.caFile
     sessions = SessionSettings(idle: configuration.sessions.idle, absolute: configuration.sessions.absolute)
     loops = configuration.limits.loops

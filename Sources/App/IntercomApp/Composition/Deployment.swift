@@ -10,6 +10,16 @@ import ReverseProxy
 import Sessions
 import Telemetry
 
+/// Where sessions and pending logins are kept.
+package enum SessionStorage: Sendable {
+  /// In this process: they end with it.
+  case memory
+  /// In this file.
+  case sqlite(path: String)
+  /// In a store of a test's own.
+  case given(any SessionStore)
+}
+
 /// Everything that one Intercom process is to be, as plain values: made from a configuration file or by the demo, read by `Composition`.
 package struct Deployment: Sendable {
   package var listen: [SocketAddress]
@@ -41,8 +51,7 @@ package struct Deployment: Sendable {
   package var drain = Duration.seconds(30)
   /// The clocks of everything but the event loops, which have their own.
   package var time: any TimeSource = SystemTime()
-  /// Where sessions and pending logins are kept; nil for the memory of this process.
-  package var store: (any SessionStore)?
+  package var store = SessionStorage.memory
   /// Carries the calls to the provider; nil for libcurl with `authorityFile`.
   package var transport: (any HTTPTransport)?
 

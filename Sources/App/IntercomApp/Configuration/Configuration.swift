@@ -48,6 +48,8 @@ package struct Configuration: Sendable {
 
   package struct Sessions: Sendable {
     package var store: SessionStoreKind
+    /// The database file of the store `sqlite`.
+    package var path: String
     /// The first seals, all open. Empty only with the memory store: then the process draws one.
     package var keys: [Secret<[UInt8]>]
     package var idle: Duration
@@ -63,9 +65,9 @@ package struct Configuration: Sendable {
     case memory, sqlite, redis
 
     /// What a file without `sessions.store` gets.
-    package static let standard = SessionStoreKind.memory
+    package static let standard = SessionStoreKind.sqlite
     /// The stores that this version has.
-    package static let available: Set<SessionStoreKind> = [.memory]
+    package static let available: Set<SessionStoreKind> = [.memory, .sqlite]
   }
 
   package enum SameSite: String, Sendable, CaseIterable { case lax, none, strict }

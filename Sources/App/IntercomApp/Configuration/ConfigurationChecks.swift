@@ -4,10 +4,13 @@ import IntercomCore
 
 /// What no single setting can know: contradictions, double routes, settings that are allowed but weak.
 extension ConfigurationDraft {
-  func check(_ reader: ConfigurationReader, _ readFile: ReadConfigurationFile) {
+  ///
+  /// - Parameter foresee: what stands in the way of opening a session database, as far as it can be told without opening it.
+  func check(_ reader: ConfigurationReader, _ readFile: ReadConfigurationFile, foresee: ForeseeStore) {
     checkAddresses(reader)
     checkProvider(reader, readFile)
     checkSessions(reader)
+    checkDatabase(reader, foresee)
     checkNumbers(reader)
     RouteChecks(self, reader).run()
   }
@@ -87,6 +90,22 @@ extension ConfigurationDraft {
         "write an idle time that is at most the absolute one")
     }
     checkCookie(reader)
+  }
+
+  private func checkDatabase(_ reader: ConfigurationReader, _ foresee: ForeseeStore) {
+    guard sessions.store.value == .sqlite else {
+      if sessions.path.isWritten {
+        reader.warn(
+          sessions.path, "no effect with the store '\(sessions.store.value.rawValue)'", "remove it, or write store: sqlite")
+      }
+      return
+    }
+    if sessions.path.value.hasSuffix("/") {
+      reader.refuse(sessions.path, "\(quoted(sessions.path.value)) is a folder", "name the file in it, such as sessions.db")
+    } else if let obstacle = foresee(sessions.path.value) {
+      // No fault: the check may run on another machine or as another user than `serve` will.
+      reader.warn(sessions.path, "the session database \(quoted(sessions.path.value)): \(obstacle.problem)", obstacle.remedy)
+    }
   }
 
   private func checkCookie(_ reader: ConfigurationReader) {

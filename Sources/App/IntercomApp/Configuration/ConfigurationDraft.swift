@@ -21,6 +21,7 @@ struct ConfigurationDraft {
   struct Sessions {
     let place: ConfigurationPlace
     let store: Located<Configuration.SessionStoreKind>
+    let path: Located<String>
     let keys: Located<[Secret<[UInt8]>]>?
     /// Also true when what was written is faulty.
     let hasKeys: Bool
@@ -108,6 +109,7 @@ extension ConfigurationDraft.Sessions {
     typealias Keys = ConfigurationKeys.Sessions
     place = section.place
     store = section[Keys.store]
+    path = section[Keys.path]
     hasKeys = section.has(Keys.keys.name) || section.has(Keys.keys.name + "File")
     keys = section[Keys.keys]
     idle = section[Keys.idle]

@@ -56,7 +56,17 @@ enum ConfigurationKeys {
 
   enum Sessions {
     static let store = DefaultedSetting<Configuration.SessionStoreKind>(
-      "store", .choice, default: .standard, "Where sessions live. `memory` ends them with the process and is the only one of this version.")
+      "store", .choice, default: .standard,
+      """
+      Where sessions live: `sqlite` in one file of this machine, for one instance; `memory` ends them with the process. `redis` is not part \
+      of this version.
+      """)
+    static let path = DefaultedSetting<String>(
+      "path", .file, default: "/var/lib/intercom/sessions.db",
+      """
+      The database of `store: sqlite`, on a local disk. Its folder must exist and be writable for the user that runs Intercom; the file is \
+      made, with `-wal`, `-shm` and `.lock` beside it. One process has it at a time.
+      """)
     static let keys = Setting<[Secret<[UInt8]>]>(
       "keys", .list(of: .sealingKey, 1...8), absence: "required unless `store` is `memory`; then drawn at the start",
       example: "[{fromFile: /run/secrets/session-key}]",
@@ -74,7 +84,7 @@ enum ConfigurationKeys {
     static let userClaim = DefaultedSetting<Identifier>(
       "userClaim", .identifier("claim"), default: "sub", "The claim that `/uuid` answers.")
     static let rows = [
-      store.row(in: "sessions"), keys.row(in: "sessions"), idle.row(in: "sessions"), absolute.row(in: "sessions"),
+      store.row(in: "sessions"), path.row(in: "sessions"), keys.row(in: "sessions"), idle.row(in: "sessions"), absolute.row(in: "sessions"),
       cookieName.row(in: "sessions"), sameSite.row(in: "sessions"), userClaim.row(in: "sessions"),
     ]
   }

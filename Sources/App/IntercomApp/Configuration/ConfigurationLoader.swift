@@ -11,6 +11,9 @@ package struct ConfigurationReading: Sendable {
   package let warnings: [ConfigurationFault]
 }
 
+/// What stands in the way of opening the session database of this path, and what to do about it; nil when nothing can be told.
+package typealias ForeseeStore = @Sendable (String) -> (problem: String, remedy: String)?
+
 /// From a file and the environment to a configuration, or to everything that is wrong with it.
 package struct ConfigurationLoader: Sendable {
   /// No configuration and no secret of one is larger.
@@ -19,10 +22,16 @@ package struct ConfigurationLoader: Sendable {
 
   private let environment: [String: String]
   private let readFile: ReadConfigurationFile
+  private let foresee: ForeseeStore
 
-  package init(environment: [String: String], readFile: @escaping ReadConfigurationFile = ConfigurationLoader.readFromDisk) {
+  /// - Parameter foresee: for `config check`; `serve` opens the database, and that tells more.
+  package init(
+    environment: [String: String], readFile: @escaping ReadConfigurationFile = ConfigurationLoader.readFromDisk,
+    foresee: @escaping ForeseeStore = { _ in nil }
+  ) {
     self.environment = environment
     self.readFile = readFile
+    self.foresee = foresee
   }
 
   /// Reads at most one MiB.
@@ -56,7 +65,7 @@ package struct ConfigurationLoader: Sendable {
     if reader.isReadable {
       var draft = ConfigurationDraft(reader)
       draft.admin = admin(draft.admin, reader)
-      draft.check(reader, readFile)
+      draft.check(reader, readFile, foresee: foresee)
       configuration = draft.configuration()
     }
     if reader.holdsInlineSecrets, isReadableByOthers {

@@ -47,7 +47,8 @@ extension ConfigurationDraft.Provider {
 extension ConfigurationDraft.Sessions {
   fileprivate var model: Configuration.Sessions {
     Configuration.Sessions(
-      store: store.value, keys: keys?.value ?? [], idle: idle.value, absolute: absolute.value, cookieName: cookieName?.value,
+      store: store.value, path: path.value, keys: keys?.value ?? [], idle: idle.value, absolute: absolute.value,
+      cookieName: cookieName?.value,
       sameSite: sameSite.value, userClaim: userClaim.value)
   }
 }

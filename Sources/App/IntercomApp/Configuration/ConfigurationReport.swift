@@ -50,7 +50,8 @@ package struct ConfigurationReport {
   private static func sessionsSummary(_ configuration: Configuration) -> String {
     let sessions = configuration.sessions
     let parts = [
-      sessions.store.rawValue, sessions.keys.isEmpty ? "a key drawn at the start" : count(sessions.keys.count, "key"),
+      sessions.store == .sqlite ? "sqlite \(sessions.path)" : sessions.store.rawValue,
+      sessions.keys.isEmpty ? "a key drawn at the start" : count(sessions.keys.count, "key"),
       "idle \(showDuration(sessions.idle))", "absolute \(showDuration(sessions.absolute))", "cookie \(configuration.cookieName)",
       "SameSite \(sessions.sameSite.rawValue)",
     ]

@@ -69,11 +69,8 @@ package enum PrivateFileFault: Error, Sendable, Equatable {
 ///
 /// A folder that its group may write to is accepted: volumes of Kubernetes are (`fsGroup`), which also widens modes, so they are narrowed here.
 package func preparePrivateFile(path: String) throws(PrivateFileFault) {
-  let end = path.utf8.lastIndex(of: UInt8(ascii: "/"))
-  let folder = end.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+  try checkFolder(of: path)
   var status = stat()
-  guard stat(folder, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else { throw .noFolder }
-  guard status.st_mode & S_IWOTH == 0 || status.st_mode & S_ISVTX != 0 else { throw .folderOpenToAll }
   let descriptor = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0o600)
   guard descriptor >= 0 else {
     if errno == ELOOP || errno == EISDIR || errno == ENXIO { throw .notRegular }
@@ -87,6 +84,31 @@ package func preparePrivateFile(path: String) throws(PrivateFileFault) {
   if status.st_mode & 0o777 != 0o600 {
     guard fchmod(descriptor, 0o600) == 0 else { throw .system(.last) }
   }
+}
+
+/// What `preparePrivateFile` would refuse, without making or changing anything; nil when nothing can be told, as when the file is not there yet.
+package func privateFileObstacle(path: String) -> PrivateFileFault? {
+  do throws(PrivateFileFault) {
+    let folder = try checkFolder(of: path)
+    guard access(folder, W_OK | X_OK) == 0 else { return .system(.last) }
+  } catch { return error }
+  var status = stat()
+  guard lstat(path, &status) == 0 else { return errno == ENOENT ? nil : .system(.last) }
+  guard status.st_mode & S_IFMT == S_IFREG else { return .notRegular }
+  guard status.st_uid == geteuid() else { return .foreign }
+  guard status.st_nlink <= 1 else { return .linked }
+  return access(path, R_OK | W_OK) == 0 ? nil : .system(.last)
+}
+
+/// The file's folder: it must be there, and not everybody may replace what is in it.
+@discardableResult
+private func checkFolder(of path: String) throws(PrivateFileFault) -> String {
+  let end = path.utf8.lastIndex(of: UInt8(ascii: "/"))
+  let folder = end.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+  var status = stat()
+  guard stat(folder, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else { throw .noFolder }
+  guard status.st_mode & S_IWOTH == 0 || status.st_mode & S_ISVTX != 0 else { throw .folderOpenToAll }
+  return folder
 }
 
 /// Which file a path names now.
