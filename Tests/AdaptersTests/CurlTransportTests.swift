@@ -74,6 +74,9 @@ struct CurlTransportTests {
     arguments: [
       "file:///etc/passwd", "gopher://127.0.0.1:1/", "ftp://127.0.0.1/", "http://user:secret@127.0.0.1/", "http://127.0.0.1/a b",
       "http://127.0.0.1/\r\nX: 1", "http://", "", "127.0.0.1", "http://127.0.0.1\\@x/", "http://ä.example/", "http://127.0.0.1:99999/",
+      // Link-local: where clouds keep a machine's own credentials (S26).
+      "http://169.254.169.254/latest/meta-data/", "http://2852039166/", "http://0xa9fea9fe/", "http://0251.0376.0251.0376/",
+      "http://[fe80::1]/", "http://[FEBF::1]/", "http://[::ffff:169.254.169.254]/", "http://[::ffff:a9fe:a9fe]/",
     ])
   func refusedURL(_ url: String) async throws {
     let transport = try CurlTransport()

@@ -282,10 +282,10 @@ struct FlowLoginTests {
     }
   }
 
-  /// An answer that is too large to be read counts as a provider in trouble, the others as a wrong answer.
+  /// A provider that answers what cannot be used has answered: 502, also when the answer is too large to be read.
   static let toldLies: [(ProviderLie, Int)] = [
     (.nonce, 502), (.audience, 502), (.issuer, 502), (.signature, 502), (.algorithmNone, 502), (.idTokenMissing, 502), (.answerIsHTML, 502),
-    (.answerIsOversized, 503),
+    (.answerIsOversized, 502),
   ]
 
   @Test("A provider that lies at the token endpoint signs nobody in", arguments: toldLies)

@@ -205,13 +205,27 @@ struct ProviderClientTests {
     #expect(provider.requests(to: "/certs") == 2)
   }
 
-  @Test("An unknown key while the keys cannot be fetched is no verdict about the token")
+  @Test("An unknown key while the keys cannot be fetched is no verdict about the token, also while no fetch may be made")
   func unknownAndUnreachable() async throws {
     let provider = try ProviderDouble()
     let party = try await provider.relyingParty()
     provider.lies.keysFailure = .timedOut
     let new = try SigningKey.generate(.es256, keyID: "key-2")
-    #expect(await oidcError { try await provider.login(party: party, sign: { try new.sign($0) }) }?.code == .providerUnavailable)
+    let before = provider.requests(to: "/certs")
+    for _ in 0..<3 {
+      #expect(await oidcError { try await provider.login(party: party, sign: { try new.sign($0) }) }?.code == .providerUnavailable)
+    }
+    #expect(provider.requests(to: "/certs") == before + 1)
+    provider.time.advance(by: .seconds(30))
+    provider.lies.keysFailure = .tooLarge
+    for _ in 0..<2 {
+      #expect(await oidcError { try await provider.login(party: party, sign: { try new.sign($0) }) }?.code == .invalidKeySet)
+    }
+    provider.time.advance(by: .seconds(30))
+    provider.lies.keysFailure = nil
+    for _ in 0..<2 {
+      #expect(await oidcError { try await provider.login(party: party, sign: { try new.sign($0) }) }?.code == .invalidIDToken)
+    }
   }
 
   @Test("Split addresses: calls go inside, the browser and the issuer check stay outside")

@@ -89,13 +89,13 @@ struct RefreshTests {
   }
 
   @Test(
-    "A provider that is not reached, too slow or too talkative ends nothing",
+    "A provider that is not reached, too slow or too talkative ends nothing; only the last of these has answered",
     arguments: [
-      (.unreachable("x"), .providerUnavailable), (.timedOut, .timeout), (.tooLarge, .providerUnavailable),
-      (.tls("x"), .providerUnavailable),
-      (.broken("x"), .providerUnavailable), (.cancelled, .timeout),
-    ] as [(TransportError, OIDCError.Code)])
-  func transport(_ failure: TransportError, _ code: OIDCError.Code) async throws {
+      (.unreachable("x"), .providerUnavailable, true), (.timedOut, .timeout, true), (.tls("x"), .providerUnavailable, true),
+      (.broken("x"), .providerUnavailable, true), (.cancelled, .timeout, true), (.badURL, .invalidTokenResponse, false),
+      (.tooLarge, .invalidTokenResponse, false),
+    ] as [(TransportError, OIDCError.Code, Bool)])
+  func transport(_ failure: TransportError, _ code: OIDCError.Code, _ isTemporary: Bool) async throws {
     let provider = try ProviderDouble()
     let party = try await provider.relyingParty()
     let binding = try await provider.login(party: party).identity.binding
@@ -103,7 +103,7 @@ struct RefreshTests {
     let error = try #require(await oidcError { try await party.refresh(Secret("refresh-1"), binding) })
     #expect(error.code == code)
     #expect(!error.endsSession)
-    #expect(error.isTemporary)
+    #expect(error.isTemporary == isTemporary)
     let limit = try #require(provider.transport.deadlines.last)
     #expect(provider.time.monotonicNow().duration(to: limit) == .seconds(5))
   }

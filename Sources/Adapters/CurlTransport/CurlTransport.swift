@@ -78,12 +78,20 @@ package final class CurlTransport: HTTPTransport {
       deadlineNanoseconds: deadline.nanoseconds, resolve: loopback(url))
   }
 
-  /// http or https, printable ASCII, no user information, at most 16 KiB.
+  /// http or https, printable ASCII, no user information, at most 16 KiB, not a link-local address.
   private static func checked(_ text: String) throws(TransportError) -> CurlURL {
     guard text.utf8.count <= 16_384, text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f && $0 != UInt8(ascii: "\\") }), let url = CurlURL(text),
-      Identifier(url.scheme) == "http" || Identifier(url.scheme) == "https", !url.host.isEmpty, !url.hasUserInfo
+      Identifier(url.scheme) == "http" || Identifier(url.scheme) == "https", !url.host.isEmpty, !url.hasUserInfo, !isLinkLocal(url.host)
     else { throw .badURL }
     return url
+  }
+
+  /// 169.254.0.0/16 and fe80::/10, in whatever spelling: libcurl has brought numbers into one. There a cloud keeps the machine's own
+  /// credentials, and what Intercom calls is named by others (S26).
+  private static func isLinkLocal(_ host: String) -> Bool {
+    let name = host.utf8.map { $0 &- 65 < 26 ? $0 | 0x20 : $0 }
+    if ["169.254.", "[::ffff:169.254.", "[::ffff:a9fe:"].contains(where: { name.starts(with: $0.utf8) }) { return true }
+    return ["[fe8", "[fe9", "[fea", "[feb"].contains { name.starts(with: $0.utf8) }
   }
 
   /// `localhost` and every name below it is this machine ([RFC 6761 §6.3](https://www.rfc-editor.org/rfc/rfc6761#section-6.3)): most

@@ -27,7 +27,9 @@ package final class ProviderClient: Sendable {
 
   private struct Shared {
     var state: ProviderState
-    var fetch: Task<Bool, Never>?
+    var fetch: Task<OIDCError?, Never>?
+    /// Why the last fetch that a token caused gave no keys.
+    var fetchFailure: OIDCError?
   }
 
   package let client: ClientConfiguration
@@ -67,11 +69,13 @@ package final class ProviderClient: Sendable {
   /// One background refresh, metadata first, then keys: both are taken or none. Returns the pause until the next.
   package func refresh() async -> Duration {
     do throws(OIDCError) {
-      let metadata = try ProviderMetadata.parse(try await call(ProviderMetadata.request(client), "metadata"), client)
+      let metadata = try ProviderMetadata.parse(
+        try await call(ProviderMetadata.request(client), "metadata", unusable: .invalidMetadata), client)
       let (keys, maximumAge) = try await fetchKeys(metadata, timing.callTimeout)
       let now = time.monotonicNow()
       let (pause, recovered) = shared.withLock { shared in
         let recovered = shared.state.isFailing || shared.state.usable(now) == nil
+        shared.fetchFailure = nil
         return (shared.state.refreshed(metadata, keys, maximumAge: maximumAge, now), recovered)
       }
       if recovered { log.info("provider_ready", "the provider's metadata and keys are here", ["issuer": LogValue(client.issuer.text)]) }
@@ -98,7 +102,8 @@ package final class ProviderClient: Sendable {
   /// Checks a token's signature with the provider's keys. A key that is not known makes them be fetched anew, at most once per interval for
   /// all tokens together. Costs up to 0.8 ms of CPU: not for an event loop.
   ///
-  /// Throws `refusal` for a token that is wrong, `providerUnavailable` when that cannot be said now.
+  /// Throws `refusal` for a token that is wrong. Where that cannot be said because its key is unknown and no keys come: `providerUnavailable`
+  /// when the provider does not answer, `invalidKeySet` when it answers what is no key set.
   package func verify(_ compact: [UInt8], refusal: OIDCError.Code) async throws(OIDCError) -> VerifiedJWS {
     let token: UnverifiedJWS
     do { token = try UnverifiedJWS.parse(compact) } catch { throw OIDCError(refusal, "\(error)") }
@@ -109,20 +114,23 @@ package final class ProviderClient: Sendable {
     } catch JOSEError.unknownKey {
       // The key may be new.
     } catch { throw OIDCError(refusal, "\(error)") }
-    let reached = await fetchForUnknownKey()
+    let failure = await fetchForUnknownKey()
     // Again also when nothing was fetched for this token: another one's fetch may just have ended.
     do throws(JOSEError) {
       return try knowledgeKeys().verify(token, allowed: client.algorithms)
     } catch {
-      guard error == .unknownKey, !reached else { throw OIDCError(refusal, "\(error)") }
-      throw OIDCError(.providerUnavailable, "the key of a token is unknown and the keys cannot be fetched")
+      guard error == .unknownKey, let failure else { throw OIDCError(refusal, "\(error)") }
+      throw OIDCError(
+        failure.isTemporary ? .providerUnavailable : .invalidKeySet, "the key of a token is unknown, and of the keys: \(failure.detail)")
     }
   }
 
-  /// Makes a call within the time for one.
-  func call(_ request: OutboundRequest, _ what: String, within limit: Duration? = nil) async throws(OIDCError) -> OutboundResponse {
+  /// Makes a call within the time for one. An answer that cannot be taken at all is `unusable`.
+  func call(
+    _ request: OutboundRequest, _ what: String, unusable: OIDCError.Code, within limit: Duration? = nil
+  ) async throws(OIDCError) -> OutboundResponse {
     let deadline = time.monotonicNow().advanced(by: limit ?? timing.callTimeout)
-    do { return try await transport.send(request, deadline: deadline) } catch { throw OIDCError(error, what) }
+    do { return try await transport.send(request, deadline: deadline) } catch { throw OIDCError(error, what, unusable: unusable) }
   }
 
   private func knowledge() throws(OIDCError) -> ProviderState.Knowledge {
@@ -135,32 +143,37 @@ package final class ProviderClient: Sendable {
 
   private func knowledgeKeys() -> JSONWebKeySet { (try? knowledge())?.keys ?? JSONWebKeySet(keys: []) }
 
-  /// False only when a fetch was tried and failed.
-  private func fetchForUnknownKey() async -> Bool {
-    guard let metadata = try? metadata() else { return false }
+  /// Why no newer keys are here: the failure of the fetch, or of the last one while none may be made. Nil: they are as new as can be.
+  private func fetchForUnknownKey() async -> OIDCError? {
+    let metadata: ProviderMetadata
+    do throws(OIDCError) { metadata = try self.metadata() } catch { return error }
     let now = time.monotonicNow()
-    let task: Task<Bool, Never>? = shared.withLock { shared in
-      if let running = shared.fetch { return running }
-      guard shared.state.mayFetchForUnknownKey(now) else { return nil }
+    let (task, failure): (Task<OIDCError?, Never>?, OIDCError?) = shared.withLock { shared in
+      if let running = shared.fetch { return (running, nil) }
+      guard shared.state.mayFetchForUnknownKey(now) else { return (nil, shared.fetchFailure) }
       // A task of its own: the caller that came first may be cancelled, the others still wait.
       let task = Task { await self.fetchKeysOnce(metadata) }
       shared.fetch = task
-      return task
+      return (task, nil)
     }
-    return await task?.value ?? true
+    guard let task else { return failure }
+    return await task.value
   }
 
-  private func fetchKeysOnce(_ metadata: ProviderMetadata) async -> Bool {
+  private func fetchKeysOnce(_ metadata: ProviderMetadata) async -> OIDCError? {
     var keys: JSONWebKeySet?
+    var failure: OIDCError?
     do throws(OIDCError) { keys = try await fetchKeys(metadata, timing.keyFetchTimeout).keys } catch {
+      failure = error
       log.warning("provider_keys_failing", error.detail, ["code": LogValue(error.code.rawValue)])
     }
     let now = time.monotonicNow()
     shared.withLock { shared in
       if let keys { shared.state.fetched(keys, now) }
+      shared.fetchFailure = failure
       shared.fetch = nil
     }
-    return keys != nil
+    return failure
   }
 
   private func fetchKeys(
@@ -170,7 +183,7 @@ package final class ProviderClient: Sendable {
     let request = OutboundRequest(
       .get, client.backChannel.address(of: metadata.jwksURI), fields: Fields(["Accept": "application/jwk-set+json, application/json"]),
       maximumResponseBytes: maximum)
-    let response = try await call(request, "keys", within: limit)
+    let response = try await call(request, "keys", unusable: .invalidKeySet, within: limit)
     _ = try ProviderAnswer.object(
       response, .invalidKeySet, "the key set", maximumBytes: maximum, types: ["application/json", "application/jwk-set+json"])
     let keys: JSONWebKeySet

@@ -102,13 +102,15 @@ enum ProviderAnswer {
 }
 
 extension OIDCError {
-  /// What a failed call means: nothing about the session, whatever went wrong on the way.
-  init(_ error: TransportError, _ what: String) {
+  /// What a failed call means. A provider that is not reached, or not to the end of its answer, may be there in a moment
+  /// (`providerUnavailable`, `timeout`); one that answers what cannot be used does so again: that is `unusable`, the same as for a wrong
+  /// answer. Neither says anything about a session.
+  init(_ error: TransportError, _ what: String, unusable: OIDCError.Code) {
     switch error {
     case .timedOut: self.init(.timeout, "\(what): no answer in time")
     case .cancelled: self.init(.timeout, "\(what): the call was cancelled")
-    case .badURL, .badField: self.init(.providerUnavailable, "\(what): the call cannot be made with this address")
-    case .tooLarge: self.init(.providerUnavailable, "\(what): the answer is too large")
+    case .badURL, .badField: self.init(unusable, "\(what): the call cannot be made with this address")
+    case .tooLarge: self.init(unusable, "\(what): the answer is too large")
     case .unreachable(let text): self.init(.providerUnavailable, "\(what): not reached (\(text))")
     case .tls(let text): self.init(.providerUnavailable, "\(what): TLS failed (\(text))")
     case .broken(let text): self.init(.providerUnavailable, "\(what): the answer broke off (\(text))")

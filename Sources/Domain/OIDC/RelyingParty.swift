@@ -96,7 +96,7 @@ package struct RelyingParty: Sendable {
   /// Claims from the UserInfo endpoint about the person of the session.
   package func userInfo(accessToken: Secret<String>, subject: Identifier) async throws(OIDCError) -> UserInfo {
     let request = try UserInfo.request(try provider.metadata(), client, accessToken: accessToken)
-    return try UserInfo.parse(try await provider.call(request, "userinfo"), subject: subject)
+    return try UserInfo.parse(try await provider.call(request, "userinfo", unusable: .invalidUserInfo), subject: subject)
   }
 
   /// A logout token as it came in the form. Throws `invalidLogoutToken`, or `providerUnavailable` when it cannot be checked now.
@@ -114,12 +114,12 @@ package struct RelyingParty: Sendable {
   /// Revokes a token. Signing out never waits for it.
   package func revoke(_ token: Secret<String>, _ hint: RevocationRequest.Hint) async throws(OIDCError) {
     let request = try RevocationRequest.request(try provider.metadata(), client, token: token, hint: hint)
-    try RevocationRequest.check(try await provider.call(request, "revocation"))
+    try RevocationRequest.check(try await provider.call(request, "revocation", unusable: .providerUnavailable))
   }
 
   private func tokens(_ grant: TokenRequest.Grant, _ metadata: ProviderMetadata) async throws(OIDCError) -> TokenResponse {
     let request = TokenRequest(grant, client)
-    switch try TokenResponse.parse(try await provider.call(request.request(metadata), "token endpoint")) {
+    switch try TokenResponse.parse(try await provider.call(request.request(metadata), "token endpoint", unusable: .invalidTokenResponse)) {
     case .tokens(let response): return response
     case .refused(let error): throw request.meaning(of: error)
     }

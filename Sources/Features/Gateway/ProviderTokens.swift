@@ -45,13 +45,14 @@ package struct ProviderTokens: TokenSource {
 
   private static func life(_ from: WallInstant, _ to: WallInstant) -> Duration { .seconds(max(0, to.seconds &- from.seconds)) }
 
-  /// Only what the provider itself refused ends or denies anything; what may pass is `unavailable`.
+  /// Only what the provider itself refused ends or denies anything. A provider that does not answer may do so in a moment (`unavailable`,
+  /// 503); one whose answer cannot be used has answered (`invalidAnswer`, 502).
   private static func translate(_ error: OIDCError) -> TokenSourceError {
     switch error.code {
     case .refreshRefused: .refused(code: "invalid_grant")
     case .exchangeRefused: .refused(code: "exchange_refused")
-    case .exchangeMismatch, .invalidTokenResponse, .invalidIDToken: .invalidAnswer(error.detail)
-    default: .unavailable(error.description)
+    case _ where error.isTemporary: .unavailable(error.description)
+    default: .invalidAnswer(error.detail)
     }
   }
 }

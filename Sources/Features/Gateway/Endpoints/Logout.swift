@@ -114,7 +114,10 @@ extension GatewayServices {
         return Response(200, ["Cache-Control": "no-store"])
       }
     } catch let error as OIDCError {
-      if error.isTemporary { return Self.backchannel(503, "temporarily_unavailable", "The provider's keys cannot be fetched.") }
+      // The token may be right: the provider is to try again, whether its keys do not come or are none.
+      if error.isTemporary || error.code == .invalidKeySet {
+        return Self.backchannel(503, "temporarily_unavailable", "The provider's keys cannot be fetched.")
+      }
       log.warning("logout_token_refused", error.detail, ["reason": .string(error.code.rawValue)])
       return Self.backchannel(400, "invalid_request", error.detail)
     } catch {
