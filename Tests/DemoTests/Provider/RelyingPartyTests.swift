@@ -93,7 +93,7 @@ struct RelyingPartyTests {
       (.algorithmHS256, .invalidIDToken), (.keyIDMissing, .invalidIDToken), (.keyIDUnknown, .invalidIDToken), (.signature, .invalidIDToken),
       (.keyOfAttackerInHeader, .invalidIDToken), (.accessTokenHash, .invalidIDToken), (.duplicateClaim, .invalidIDToken),
       (.idTokenMissing, .invalidTokenResponse), (.tokensSwapped, .invalidIDToken), (.answerIsHTML, .invalidTokenResponse),
-      (.answerIsOversized, .providerUnavailable), (.answerIsRedirect, .invalidTokenResponse),
+      (.answerIsOversized, .invalidTokenResponse), (.answerIsRedirect, .invalidTokenResponse),
       (.answerHasDuplicateKeys, .invalidTokenResponse), (.answerIsTruncated, .invalidTokenResponse),
       (.tokenTypeUnknown, .invalidTokenResponse), (.responseIssuer, .issuerMismatch), (.responseState, .stateMismatch),
     ])
