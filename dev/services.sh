@@ -21,7 +21,7 @@ note() { printf '%s=%s\n' "$1" "$2" >>"$state/env.new"; }
 # running NAME: is the process of its pid file alive and still the one that we started?
 running() {
   local pid; pid=$(cat "$state/$1.pid" 2>/dev/null) || return 1
-  [ -n "$pid" ] && tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q "$state/$1"
+  [ -n "$pid" ] && tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -q "$state/$1"
 }
 
 # stop NAME: SIGTERM to the process group that we started, SIGKILL after ten seconds.
