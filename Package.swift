@@ -134,7 +134,10 @@ let package = Package(
       ]),
     tests(
       "EndToEndTests",
-      ["IntercomCore", "HTTPMessage", "StrictJSON", "HTTPServer", "IntercomApp", "DemoWorkplace", "IntercomTesting", "Linux"]),
+      [
+        "IntercomCore", "Cryptography", "HTTPMessage", "StrictJSON", "HTTPServer", "IntercomApp", "DemoWorkplace", "IntercomTesting",
+        "Linux",
+      ]),
     tests("TidyTests", ["IntercomTesting"]),
   ],
   swiftLanguageModes: [.v6]

@@ -19,7 +19,14 @@ struct Workplace: Sendable {
   var files: String { base + "/fs/" }
 
   /// Starts everything, tells the story, and ends Intercom in order: exit code 0, no token in its log.
-  static func run(_ story: @escaping @Sendable (Workplace) async throws -> Void) async throws {
+  ///
+  /// - Parameters:
+  ///   - client: the client of the realm that Intercom is. Only `intercom` may exchange tokens for the files.
+  ///   - routes: more routes, as YAML below `routes:`.
+  static func run(
+    client: String = "intercom", scopes: String = "openid", routes: String = "",
+    _ story: @escaping @Sendable (Workplace) async throws -> Void
+  ) async throws {
     let services = try Services.require(.keycloak, .files)
     let toProvider = try TCPRelay(to: services.keycloakPort)
     let toFiles = try TCPRelay(to: try LoopbackURL(services.filesURL).port)
@@ -29,7 +36,8 @@ struct Workplace: Sendable {
     try await TestServer.run(table) { server in
       let mail = "http://mail.intercom.localhost:\(server.port)"
       let intercom = try await IntercomProcess.serve(
-        try configuration(services, origin: mail, provider: toProvider, files: toFiles), port: services.intercomPort)
+        try configuration(services, client, scopes, origin: mail, provider: toProvider, files: toFiles) + routes,
+        port: services.intercomPort)
       let workplace = Workplace(
         services: services, intercom: intercom, mail: mail, stranger: "http://stranger.intercom.localhost:\(server.port)",
         toProvider: toProvider, toFiles: toFiles)
@@ -47,7 +55,9 @@ struct Workplace: Sendable {
     }
   }
 
-  private static func configuration(_ services: Services, origin: String, provider: TCPRelay, files: TCPRelay) throws -> String {
+  private static func configuration(
+    _ services: Services, _ client: String, _ scopes: String, origin: String, provider: TCPRelay, files: TCPRelay
+  ) throws -> String {
     let realm = try LoopbackURL(services.issuer).target
     let store = try LoopbackURL(services.filesURL).target.dropLast()
     return """
@@ -55,8 +65,9 @@ struct Workplace: Sendable {
       provider:
         issuer: \(services.issuer)
         internalURL: http://127.0.0.1:\(provider.port)\(realm)
-        clientID: intercom
+        clientID: \(client)
         clientSecret: intercom-secret-of-the-test-realm-only
+        scopes: [\(scopes)]
       origins: ["\(origin)"]
       sessions:
         store: memory

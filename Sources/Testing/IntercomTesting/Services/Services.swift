@@ -8,6 +8,10 @@ package enum TestService: String, Sendable, CaseIterable {
   case keycloak
   /// Apache with mod_dav; it takes tokens of Keycloak for the audience `files` only.
   case files
+  /// Two applications behind Apache's mod_auth_mellon, whose users Keycloak signs in by SAML.
+  case saml
+  /// slapd, whose people are users of Keycloak's realm.
+  case ldap
   /// Headless Chromium and its WebDriver.
   case chromium
 }
@@ -33,6 +37,11 @@ package struct Services: Sendable {
   package let intercomPort: Int
   /// Where the tests' mail page may be served.
   package let mailPort: Int
+
+  /// Above the SAML applications `/wiki/` and `/notes/`, without a slash at its end; empty when they are not there.
+  package let samlURL: String
+  /// The directory, such as `ldap://127.0.0.1:28089`; empty when it is not there.
+  package let ldapURL: String
 
   /// Must every service be there?
   package static var areRequired: Bool {
@@ -67,6 +76,8 @@ package struct Services: Sendable {
     intercomURL = try value("INTERCOM_URL")
     intercomPort = Int(try value("INTERCOM_PORT")) ?? 0
     mailPort = Int(try value("MAIL_PORT")) ?? 0
+    samlURL = environment["SAML_URL"] ?? ""
+    ldapURL = environment["LDAP_URL"] ?? ""
   }
 
   private static func isUp(_ service: TestService) -> Bool {
@@ -75,6 +86,8 @@ package struct Services: Sendable {
     case .chromium: return Chromium.driverPath != nil
     case .keycloak: return listens(environment["KEYCLOAK_PORT"].flatMap { UInt16($0) })
     case .files: return listens(environment["FILES_URL"].flatMap { try? LoopbackURL($0) }.flatMap { UInt16(exactly: $0.port) })
+    case .saml: return listens(environment["SAML_URL"].flatMap { try? LoopbackURL($0) }.flatMap { UInt16(exactly: $0.port) })
+    case .ldap: return listens(environment["LDAP_URL"]?.split(separator: ":").last.flatMap { UInt16($0) })
     }
   }
 
