@@ -16,10 +16,9 @@ struct SessionCacheTests {
     var cache = SessionCache<Int>()
     let isKept = cache.insert(1, id: id, key: key, ticket: cache.ticket())
     #expect(isKept)
-    cache.update(id) { $0 += 1 }
-    #expect(cache[id] == 2)
+    #expect(cache[id] == 1)
     let dropped = cache.drop([ended])
-    #expect(dropped == [2])
+    #expect(dropped == [1])
     #expect(cache[id] == nil && cache.count == 0)
   }
 
@@ -50,6 +49,39 @@ struct SessionCacheTests {
     #expect(isNewKept)
   }
 
+  @Test("a session in use stays although ten times as many as fit pass by once")
+  func hotSession() {
+    var cache = SessionCache<Int>(capacity: 1_000)
+    _ = cache.insert(-1, id: id, key: key, ticket: cache.ticket())
+    for number in 0..<10_000 {
+      let other = SessionID(random: SystemRandom())
+      _ = cache.insert(number, id: other, key: SessionKey(other), ticket: cache.ticket())
+      let found = cache.use(id)
+      #expect(found == -1)
+    }
+    #expect(cache.count == 1_000)
+  }
+
+  @Test("when all are in use one goes all the same, and ends free places that are used again")
+  func allInUse() {
+    var cache = SessionCache<Int>(capacity: 100)
+    var known: [SessionID] = []
+    for number in 0..<300 {
+      let id = SessionID(random: SystemRandom())
+      let isKept = cache.insert(number, id: id, key: SessionKey(id), ticket: cache.ticket())
+      #expect(isKept && cache[id] == number && cache.count <= 100)
+      known.append(id)
+      for id in known { _ = cache.use(id) }
+      if number % 7 == 0, let held = known.last(where: { cache[$0] != nil }) {
+        #expect(cache.drop([EndedSession.of(held, .loggedOut)]).count == 1)
+        #expect(cache[held] == nil)
+      }
+      if number % 11 == 0 { cache.remove(id) }
+    }
+    // What is found is what was kept under this id, never another's.
+    for (number, id) in known.enumerated() { #expect(cache[id] == nil || cache[id] == number) }
+  }
+
   @Test("it never holds more than its capacity")
   func capacity() {
     var cache = SessionCache<Int>(capacity: 10)
@@ -63,7 +95,7 @@ struct SessionCacheTests {
 }
 
 /// Counts from many tasks.
-private final class Tally: Sendable {
+final class Tally: Sendable {
   private let value = Atomic<Int>(0)
   var count: Int { value.load(ordering: .relaxed) }
   func add() { value.wrappingAdd(1, ordering: .relaxed) }

@@ -92,7 +92,7 @@ package struct Findings: Sendable {
 package final class SessionTable {
   package var cache: SessionCache<SessionView>
   package init(capacity: Int = 20_000) { cache = SessionCache(capacity: capacity) }
-  package subscript(id: SessionID) -> SessionView? { cache[id] }
+  package subscript(id: SessionID) -> SessionView? { cache.use(id) }
 }
 
 /// Everything a decision may look at besides the request: a snapshot, no clock, no randomness, nothing that waits.
