@@ -59,6 +59,20 @@ struct CurlTransportTests {
     transport.stop()
   }
 
+  @Test("What may not be done twice is sent once, also when the provider closes a kept connection in place of an answer (faults 17, 23)")
+  func sentOnce() async throws {
+    let server = try server { $0.head.hasPrefix("POST") ? .answerAndClose([]) : .answer(Self.ok) }
+    let transport = try CurlTransport()
+    _ = try await transport.send(OutboundRequest(.get, server.origin + "/keys"), deadline: within(.seconds(5)))
+    let refresh = OutboundRequest(.post, server.origin + "/token", body: Array("grant_type=refresh_token".utf8))
+    guard case .broken = await failure(transport, refresh) else {
+      Issue.record("there was no answer")
+      return
+    }
+    #expect(server.received.count { $0.head.hasPrefix("POST") } == 1)
+    transport.stop()
+  }
+
   @Test("Request forgery by redirect: a redirect is an answer, nothing is followed (S26)")
   func redirect() async throws {
     let server = try server { _ in .answer("HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n") }

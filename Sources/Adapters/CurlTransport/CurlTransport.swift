@@ -75,7 +75,7 @@ package final class CurlTransport: HTTPTransport {
     return CurlRequest(
       method: request.method.name, url: request.url, fieldLines: lines, body: request.body,
       maximumBodyBytes: max(0, request.maximumResponseBytes), maximumHeaderBytes: maximumHeaderBytes,
-      deadlineNanoseconds: deadline.nanoseconds, resolve: loopback(url))
+      deadlineNanoseconds: deadline.nanoseconds, resolve: loopback(url), isRepeatable: request.isRepeatable)
   }
 
   /// http or https, printable ASCII, no user information, at most 16 KiB, not a link-local address.

@@ -9,6 +9,9 @@ package struct OutboundRequest: Sendable {
   package var body: [UInt8]
   /// An answer whose body is longer (after no decoding: encodings are not asked for) is `tooLarge`.
   package var maximumResponseBytes: Int
+  /// May the transport send it again by itself when a kept connection closes before any byte of an answer (RFC 9110 §9.2.2)? By default what
+  /// changes nothing: GET, HEAD and OPTIONS. What is not repeatable goes out on a new connection.
+  package var isRepeatable: Bool
 
   package init(_ method: Method, _ url: String, fields: Fields = Fields(), body: [UInt8] = [], maximumResponseBytes: Int = 1 << 20) {
     self.method = method
@@ -16,6 +19,7 @@ package struct OutboundRequest: Sendable {
     self.fields = fields
     self.body = body
     self.maximumResponseBytes = maximumResponseBytes
+    isRepeatable = method == .get || method == .head || method == .options
   }
 }
 

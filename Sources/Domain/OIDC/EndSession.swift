@@ -34,9 +34,11 @@ package enum RevocationRequest {
     _ metadata: ProviderMetadata, _ client: ClientConfiguration, token: Secret<String>, hint: Hint
   ) throws(OIDCError) -> OutboundRequest {
     guard let endpoint = metadata.revocationEndpoint else { throw OIDCError(.notSupported, "the provider has no revocation endpoint") }
-    return ClientAuthentication.request(
+    var request = ClientAuthentication.request(
       client, to: client.backChannel.address(of: endpoint), [("token", token.reveal()), ("token_type_hint", hint.rawValue)],
       maximumResponseBytes: 65_536)
+    request.isRepeatable = true
+    return request
   }
 
   /// 200 also for tokens that the provider does not know ([§2.2](https://www.rfc-editor.org/rfc/rfc7009#section-2.2)).

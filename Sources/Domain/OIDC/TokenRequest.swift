@@ -36,8 +36,20 @@ package struct TokenRequest: Sendable {
       case .refresh(let token): [("grant_type", "refresh_token"), ("refresh_token", token.reveal())]
       case .exchange(let exchange): exchange.parameters(client.exchangeStyle)
       }
-    return ClientAuthentication.request(
+    var request = ClientAuthentication.request(
       client, to: client.backChannel.address(of: metadata.tokenEndpoint), parameters, maximumResponseBytes: Self.maximumResponseBytes)
+    request.isRepeatable = isRepeatable
+    return request
+  }
+
+  /// A code or refresh token that comes twice is taken for a stolen one, and everything that came of it is revoked
+  /// ([RFC 6749 §4.1.2](https://www.rfc-editor.org/rfc/rfc6749#section-4.1.2),
+  /// [RFC 9700 §4.14.2](https://www.rfc-editor.org/rfc/rfc9700#section-4.14.2)). An exchange can be repeated.
+  private var isRepeatable: Bool {
+    switch grant {
+    case .code, .refresh: false
+    case .exchange: true
+    }
   }
 
   /// What an error word means for this grant ([RFC 6749 §5.2](https://www.rfc-editor.org/rfc/rfc6749#section-5.2)).

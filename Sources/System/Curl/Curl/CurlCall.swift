@@ -15,10 +15,12 @@ package struct CurlRequest: Sendable {
   package var deadlineNanoseconds: Int64
   /// `host:port:address[,address]` entries that libcurl uses instead of asking a resolver.
   package var resolve: [String]
+  /// libcurl sends a request again by itself when a kept connection closes without an answer, POST included; false prevents it.
+  package var isRepeatable: Bool
 
   package init(
     method: String, url: String, fieldLines: [[UInt8]], body: [UInt8], maximumBodyBytes: Int, maximumHeaderBytes: Int,
-    deadlineNanoseconds: Int64, resolve: [String]
+    deadlineNanoseconds: Int64, resolve: [String], isRepeatable: Bool
   ) {
     self.method = method
     self.url = url
@@ -28,6 +30,7 @@ package struct CurlRequest: Sendable {
     self.maximumHeaderBytes = maximumHeaderBytes
     self.deadlineNanoseconds = deadlineNanoseconds
     self.resolve = resolve
+    self.isRepeatable = isRepeatable
   }
 
   var isClean: Bool {

@@ -75,6 +75,8 @@ extension CurlCall {
       setter.set(CURLOPT_CAPATH, pointer: nil)  // has a built-in value that would stay trusted
     }
     if !request.resolve.isEmpty { setter.set(CURLOPT_RESOLVE, lines: request.resolve.map { Array($0.utf8) }, of: self) }
+    // Only what was sent on a kept connection is sent again.
+    setter.set(CURLOPT_FRESH_CONNECT, request.isRepeatable ? 0 : 1)
     setter.set(CURLOPT_URL, request.url)
     // "Expect:" with nothing removes libcurl's own field: a server that ignores it would cost a second.
     setter.set(CURLOPT_HTTPHEADER, lines: request.fieldLines + [Array("Expect:".utf8)], of: self)
