@@ -92,12 +92,23 @@ struct FlowFaultTests {
         return isRefresh ? Response(400, ["Content-Type": "application/json"], Array(#"{"error":"invalid_grant"}"#.utf8)) : nil
       }
       flow.time.advance(by: .seconds(400))
-      #expect(try await flow.fetch(first, "GET", "/own/x").status == 401)
-      #expect(try await flow.isAlive(first) == false)
+      let cookie = try #require(await first.jar["intercom"]?.value)
+      let refused = try await flow.fetch(first, "GET", "/own/x")
+      #expect(refused.status == 401 && refused.field("access-control-allow-origin") == flow.app)
+      #expect(refused.all("set-cookie").contains { $0.hasPrefix("intercom=;") && $0.contains("Max-Age=0") })
+      #expect(await first.jar["intercom"] == nil)
+      // Once: who presents the dead cookie again has no session, and nothing is asked or deleted for it.
+      let again = try await flow.client.get(flow.base + "/own/x", ["Origin": flow.app, "Cookie": "intercom=\(cookie)"])
+      #expect(again.status == 401 && again.all("set-cookie").isEmpty)
       let page = try await flow.send(second, "GET", "/own/x", FlowFixture.navigation)
       #expect(page.status == 302 && page.field("location")?.hasPrefix(flow.issuer) == true)
+      #expect(page.all("set-cookie").contains { $0.hasPrefix("intercom=;") && $0.contains("Max-Age=0") })
       #expect(flow.upstream.requests.isEmpty)
       #expect(flow.refreshes == 2)
+      #expect(flow.sink.lines.count { $0.contains("session_ended") && $0.contains(#""reason":"refresh_refused""#) } == 2)
+      let address = try #require(flow.running.adminAddress)
+      let metrics = try await flow.client.get("http://127.0.0.1:\(address.port)/metrics").text
+      #expect(metrics.contains(#"sessions_ended_total{reason="refresh_refused"} 2"#), "\(metrics)")
     }
   }
 

@@ -32,19 +32,69 @@ struct RefreshTests {
     #expect(result.tokens.refreshToken?.reveal() == "refresh-2")
   }
 
-  static let refusedChanges: [ClaimChange] = [
-    ClaimChange("another person", ["sub": "bob-id"]), ClaimChange("the same name in another normal form", ["sub": "a\u{308}lice"]),
-    ClaimChange("another issuer", ["iss": "https://evil.example"]), ClaimChange("another audience", ["aud": "mail"]),
-    ClaimChange("an audience more", ["aud": ["intercom", "mail"], "azp": "intercom"]),
-    ClaimChange("another nonce", ["nonce": "other"]), ClaimChange("another session", ["sid": "session-2"]),
-    ClaimChange("expired", ["exp": 1]),
+  /// A provider with a login, whose next answer to a refresh has these changes.
+  private func answering(_ changes: JSONObject, _ original: JSONObject = [:]) async throws -> (ProviderDouble, RelyingParty, IDTokenBinding)
+  {
+    let provider = try ProviderDouble()
+    let party = try await provider.relyingParty()
+    let login = try await provider.login(original, party: party)
+    provider.tokenEndpointAnswers(
+      ProviderDouble.tokenAnswer([
+        "id_token": .string(try provider.key.sign(provider.claims(changes))), "refresh_token": "refresh-of-somebody",
+      ]))
+    provider.otherEndpointsAnswer(.json(200, ""))
+    return (provider, party, login.identity.binding)
+  }
+
+  static let otherPersons: [ClaimChange] = [
+    ClaimChange("another person", ["sub": "bob-id"]), ClaimChange("another person without sid", ["sub": "bob-id", "sid": .null]),
+    ClaimChange("another person with the nonce of another login", ["sub": "bob-id", "nonce": "other"]),
+    ClaimChange("the same name in another normal form", ["sub": "a\u{308}lice"]),
+    ClaimChange("another issuer", ["iss": "https://evil.example"]),
+    ClaimChange("another realm", ["iss": "https://id.example/realms/other"]),
+    ClaimChange("another session of the provider", ["sid": "session-2"]),
   ]
 
-  @Test("A refreshed id_token that is not of this session is refused", arguments: refusedChanges)
-  func other(_ change: ClaimChange) async throws {
-    let error = await oidcError {
-      try await refresh(change.changes, original: ["sub": change.changes["sub"] == nil ? "alice-id" : "älice"])
+  @Test(
+    "Refreshed token of somebody else: the session must end, and what came is revoked and never handed out (S16)", arguments: otherPersons)
+  func somebodyElse(_ change: ClaimChange) async throws {
+    let isTwin = change.changes["sub"] == "a\u{308}lice"
+    let (provider, party, binding) = try await answering(change.changes, isTwin ? ["sub": "älice"] : [:])
+    let error = try #require(await oidcError { try await party.refresh(Secret("refresh-1"), binding) })
+    #expect(error.code == .identityChanged && error.endsSession)
+    #expect(await eventually { provider.requests(to: "/revoke") == 1 })
+    let revocation = try #require(provider.transport.requests.last { $0.url.hasSuffix("/revoke") })
+    #expect(String(decoding: revocation.body, as: UTF8.self).contains("token=refresh-of-somebody"))
+  }
+
+  @Test("A token of somebody else that is not in order in another way too ends nothing and revokes nothing (S16)")
+  func damagedAndSomebodyElse() async throws {
+    let changes: [JSONObject] = [["exp": 1], ["aud": "mail"], ["azp": "mail"], ["at_hash": "AAAAAAAAAAAAAAAAAAAAAA"], ["typ": "Bearer"]]
+    for change in changes {
+      var all = change
+      all["sub"] = "bob-id"
+      let (provider, party, binding) = try await answering(all)
+      let error = try #require(await oidcError { try await party.refresh(Secret("refresh-1"), binding) })
+      #expect(error.code == .invalidIDToken && !error.endsSession, "\(change)")
+      #expect(provider.requests(to: "/revoke") == 0)
     }
+    let (provider, party, binding) = try await answering([:])
+    let forger = try SigningKey.generate(.es256, keyID: "key-1")
+    provider.tokenEndpointAnswers(
+      ProviderDouble.tokenAnswer(["id_token": .string(try forger.sign(provider.claims(["sub": "bob-id"])))]))
+    let error = try #require(await oidcError { try await party.refresh(Secret("refresh-1"), binding) })
+    #expect(error.code == .invalidIDToken && !error.endsSession)
+    #expect(provider.requests(to: "/revoke") == 0)
+  }
+
+  static let refusedChanges: [ClaimChange] = [
+    ClaimChange("another audience", ["aud": "mail"]), ClaimChange("an audience more", ["aud": ["intercom", "mail"], "azp": "intercom"]),
+    ClaimChange("another nonce", ["nonce": "other"]), ClaimChange("expired", ["exp": 1]), ClaimChange("no issuer", ["iss": .null]),
+  ]
+
+  @Test("A refreshed id_token that is not of this session is refused (S16)", arguments: refusedChanges)
+  func other(_ change: ClaimChange) async throws {
+    let error = await oidcError { try await refresh(change.changes) }
     #expect(change.explains(error), "\(String(describing: error))")
     #expect(error?.code == .invalidIDToken)
   }
@@ -157,6 +207,20 @@ struct RefreshTests {
     let post = try #require(provider.lastTokenRequest)
     #expect(post.fields.single("authorization") == nil)
     #expect(String(decoding: post.body, as: UTF8.self).hasSuffix("&client_id=intercom&client_secret=s%3Aecret%2F%C3%BC"))
+  }
+
+  @Test("Codes and refresh tokens are not for the transport to repeat, exchanges and revocations are (faults 17, 23)")
+  func repeatable() async throws {
+    let provider = try ProviderDouble()
+    let party = try await provider.relyingParty()
+    let binding = try await provider.login(party: party).identity.binding
+    #expect(provider.lastTokenRequest?.isRepeatable == false)
+    _ = await oidcError { try await party.refresh(Secret("refresh-1"), binding) }
+    #expect(provider.lastTokenRequest?.isRepeatable == false)
+    _ = await oidcError { try await party.exchange(TokenExchange(subjectToken: Secret("a"), subject: "alice-id", audience: "files")) }
+    #expect(provider.lastTokenRequest?.isRepeatable == true)
+    _ = await oidcError { try await party.revoke(Secret("refresh-1"), .refreshToken) }
+    #expect(provider.transport.requests.last?.isRepeatable == true)
   }
 
   @Test("A token in the provider's error text does not reach our error")

@@ -160,7 +160,8 @@ struct RefreshTests {
       } catch { return error }
     }
     let time = time
-    #expect(await eventually { time.sleeping == 1 })
+    // The call itself, and the limit of those who wait.
+    #expect(await eventually { time.sleeping == 2 })
     time.advance(by: .seconds(8))
     guard case .unavailable = await request.value else { throw SessionStoreConformance.Violation("it was not given up") }
     #expect(try await stored(session) != nil)
@@ -235,14 +236,78 @@ struct RefreshTests {
   }
 
   @Test(
-    "a refreshed token of another user or issuer ends the session (S16)",
-    arguments: [("bob", "https://id.example"), ("alice", "https://x")])
-  func changedIdentity(subject: String, issuer: String) async throws {
+    "a refreshed token of another user or issuer ends the session and is not kept (S16)",
+    arguments: [("bob", "https://id.example"), ("alice", "https://x"), nil])
+  func changedIdentity(_ name: (subject: String, issuer: String)?) async throws {
+    let observer = RecordingEndObserver()
+    manager.add(observer)
     let session = try await login()
     time.advance(by: .seconds(300))
-    source.name(.init(idToken: Secret("i"), issuer: Identifier(issuer), subject: Identifier(subject), claims: [:]))
+    if let name {
+      source.name(.init(idToken: Secret("i"), issuer: Identifier(name.issuer), subject: Identifier(name.subject), claims: [:]))
+    } else {
+      source.fail(.identityChanged)
+    }
     #expect(await failure(of: session) == .sessionEnded(.identityChanged))
+    #expect(observer.ended.map(\.reason) == [.identityChanged])
     #expect(try await stored(session) == nil)
+    #expect(await failure(of: session) == .sessionEnded(nil))
+    #expect(source.refreshes == 1)
+  }
+
+  @Test("the words of the end reasons are stable: log, metrics and alarms use them")
+  func reasons() {
+    #expect(
+      EndReason.allCases.map(\.rawValue) == [
+        "logged_out", "back_channel_logout", "idle", "absolute", "replaced", "refresh_refused", "token_expired", "identity_changed",
+        "administrator",
+      ])
+  }
+
+  @Test("more callers than may wait for one refresh are refused at once, the others get its token")
+  func boundedWaiters() async throws {
+    let session = try await login()
+    time.advance(by: .seconds(300))
+    let gate = Gate()
+    source.hold(at: gate)
+    let coordinator = coordinator
+    let refused = Tally()
+    let served = try await withThrowingTaskGroup(of: Bool.self) { group in
+      for _ in 0..<1_100 {
+        group.addTask {
+          do throws(TokenFailure) {
+            return try await coordinator.session(session).tokens.accessToken.reveal() == "access-1 of alice"
+          } catch {
+            if error == .overloaded { refused.add() }
+            return false
+          }
+        }
+      }
+      // Those that are too many have their answer while the provider still thinks.
+      #expect(await eventually { refused.count == 1_100 - 1_024 })
+      gate.open()
+      return try await group.reduce(into: 0) { $0 += $1 ? 1 : 0 }
+    }
+    #expect(served == 1_024 && source.refreshes == 1)
+  }
+
+  @Test("those who wait are answered within the time for a refresh although it goes on: its answer is used by the next request (fault 17)")
+  func answeredInTime() async throws {
+    let session = try await login()
+    time.advance(by: .seconds(300))
+    let (coordinator, time, gate) = (coordinator, time, Gate())
+    // The store hangs, so that the refresh takes longer than its call.
+    store.once(before: .write) { await gate.pass() }
+    let request = Task { await failure(of: session) }
+    let source = source
+    #expect(await eventually { source.refreshes == 1 && gate.arrived == 1 })
+    time.advance(by: .seconds(8))
+    guard case .unavailable = await request.value else { throw SessionStoreConformance.Violation("not answered in time") }
+    guard case .unavailable = await failure(of: session) else { throw SessionStoreConformance.Violation("the next one waits") }
+    gate.open()
+    #expect(await eventually { await !coordinator.isRefreshing(session.key) })
+    #expect(try await coordinator.session(session).tokens.accessToken.reveal() == "access-1 of alice")
+    #expect(source.refreshes == 1)
   }
 
   @Test("stale authorisation: claims of a refreshed id_token replace the old ones (S27)")
@@ -298,7 +363,7 @@ struct ExchangeTests {
     let coordinator = coordinator
     let targets = [files, wiki]
     let tokens = try await withThrowingTaskGroup(of: String.self) { group in
-      for index in 0..<200 { group.addTask { try await coordinator.token(for: session, targets[index % 2]).accessToken.reveal() } }
+      for index in 0..<200 { group.addTask { try await coordinator.token(for: session, targets[index % 2]).token.accessToken.reveal() } }
       #expect(await eventually { gate.arrived == 1 })
       gate.open()
       return try await group.reduce(into: Set<String>()) { $0.insert($1) }
@@ -321,7 +386,7 @@ struct ExchangeTests {
     let wrong = try await withThrowingTaskGroup(of: Bool.self) { group in
       for (session, target) in jobs {
         group.addTask {
-          let token = try await coordinator.token(for: session, target).accessToken.reveal()
+          let token = try await coordinator.token(for: session, target).token.accessToken.reveal()
           return token != "\(session.subject) for \(target.audience ?? "-") \(target.scope ?? "-") \(target.resource ?? "-")"
         }
       }
@@ -391,6 +456,31 @@ struct ExchangeTests {
     _ = try await manager.end(session.key, reason: .backChannelLogout)
     gate.open()
     #expect(await request.value == .sessionEnded(nil))
+  }
+
+  @Test("an exchange that needed a refresh gives the newer session too, so that the next audience asks nobody for it")
+  func newerSession() async throws {
+    let session = try await login()
+    time.advance(by: .seconds(300))
+    let exchanged = try await coordinator.token(for: session, files)
+    #expect(exchanged.session.tokens.accessToken.reveal() == "access-1 of alice")
+    #expect(try await coordinator.token(for: exchanged.session, wiki).session.version == exchanged.session.version)
+    #expect(source.refreshes == 1)
+  }
+
+  @Test("those who wait for an exchange are answered within its time, the refresh before it included")
+  func answeredInTime() async throws {
+    let session = try await login()
+    time.advance(by: .seconds(300))
+    let (time, gate, source) = (time, Gate(), source)
+    source.hold(at: gate)
+    let request = Task { await failure(session, files) }
+    #expect(await eventually { source.refreshes == 1 })
+    // The limits of the call, of those who wait for the refresh, and of those who wait for the exchange.
+    #expect(await eventually { time.sleeping == 3 })
+    time.advance(by: .seconds(8))
+    guard case .unavailable = await request.value else { throw SessionStoreConformance.Violation("not answered in time") }
+    #expect(try await manager.load(session.key).session != nil)
   }
 
   @Test("an exchange for an expired session without a provider is 503 and asks for no exchange")

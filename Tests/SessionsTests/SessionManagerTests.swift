@@ -193,6 +193,31 @@ struct SessionManagerTests {
     #expect(slow.ended == [EndedSession.of(id, .loggedOut)])
   }
 
+  @Test(
+    "a loop that is stuck holds nobody up for ever: after five seconds the end is not claimed, and all others have dropped their copies")
+  func stuckLoop() async throws {
+    let gate = Gate()
+    let (stuck, quick) = (RecordingEndObserver(gate: gate), RecordingEndObserver())
+    manager.add(stuck)
+    manager.add(quick)
+    let id = try await login()
+    let manager = manager
+    let end = Task { () async -> SessionStoreError? in
+      do throws(SessionStoreError) {
+        _ = try await manager.end(id, reason: .loggedOut)
+        return nil
+      } catch { return error }
+    }
+    let time = time
+    #expect(await eventually { gate.arrived == 1 && quick.ended.count == 1 && time.sleeping == 1 })
+    time.advance(by: .seconds(5))
+    guard case .unavailable? = await end.value else { throw SessionStoreConformance.Violation("the end was claimed") }
+    #expect(try await !isLive(id))
+    // It still hears of it.
+    gate.open()
+    #expect(await eventually { stuck.ended == [EndedSession.of(id, .loggedOut)] })
+  }
+
   @Test("a store that is down is an error, never a logout, and every copy is dropped although the end failed (fault 30)")
   func storeDown() async throws {
     let observer = RecordingEndObserver()

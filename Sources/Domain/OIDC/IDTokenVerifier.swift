@@ -81,12 +81,15 @@ package struct IDTokenVerifier: Sendable {
   package init(_ client: ClientConfiguration) { self.client = client }
 
   /// Checks all claims; the signature was checked to make `token`. `accessToken` came with it in the same answer.
+  ///
+  /// Throws `invalidIDToken`, and `identityChanged` for a refreshed token that is in order but for whom it names.
   package func verify(
     _ token: VerifiedJWS, _ occasion: Occasion, accessToken: Secret<String>, now: WallInstant
   ) throws(OIDCError) -> VerifiedIDToken {
     let claims = TokenClaims(token.claims, .invalidIDToken)
     try checkKind(token)
-    try claims.checkIssuer(client.issuer.text)
+    let issuer = try claims.issuer()
+    if case .login = occasion { try claims.checkIssuer(client.issuer.text) }
     let audiences = try claims.checkAudience(client.clientID)
     try checkAuthorizedParty(claims, audiences)
     let times = try claims.checkTimes(now: now, skew: client.clockSkew)
@@ -95,7 +98,7 @@ package struct IDTokenVerifier: Sendable {
     guard nonce == nil || nonce?.string != nil else { throw claims.refused("nonce is not a string") }
     try checkAccessTokenHash(claims, token.algorithm, accessToken)
     let binding = IDTokenBinding(
-      issuer: client.issuer.text, subject: subject, audiences: audiences, sessionID: try claims.name("sid"), nonce: nonce?.string,
+      issuer: issuer, subject: subject, audiences: audiences, sessionID: try claims.name("sid"), nonce: nonce?.string,
       authenticationTime: try claims.seconds("auth_time"))
     switch occasion {
     case .login(let expected, let age):
@@ -150,15 +153,18 @@ package struct IDTokenVerifier: Sendable {
   }
 
   private func checkRefresh(_ claims: TokenClaims, _ new: IDTokenBinding, _ original: IDTokenBinding) throws(OIDCError) {
-    guard new.issuer == original.issuer, new.subject == original.subject else { throw claims.refused("another person than at the login") }
+    // All else is in order, so this is no damaged answer: the grant belongs to somebody else now (docs/decisions/0010-changed-identity.md).
+    guard new.issuer == original.issuer, new.subject == original.subject else {
+      throw OIDCError(.identityChanged, "another person than at the login")
+    }
+    if let session = new.sessionID, let first = original.sessionID, session != first {
+      throw OIDCError(.identityChanged, "another session of the provider than at the login")
+    }
     guard new.audiences == original.audiences else { throw claims.refused("other audiences than at the login") }
     if let nonce = new.nonce {
       guard let first = original.nonce, constantTimeEqual(Array(nonce.utf8), Array(first.utf8)) else {
         throw claims.refused("another nonce than at the login")
       }
-    }
-    if let session = new.sessionID, let first = original.sessionID, session != first {
-      throw claims.refused("another session of the provider than at the login")
     }
   }
 }

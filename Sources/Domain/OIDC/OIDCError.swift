@@ -33,6 +33,8 @@ package struct OIDCError: Error, Sendable, Equatable, CustomStringConvertible {
     case codeRefused = "code_refused"
     /// `invalid_grant` for a refresh token: the session has ended at the provider.
     case refreshRefused = "refresh_refused"
+    /// A refresh gave a valid id_token of another person, or of another session of the provider.
+    case identityChanged = "identity_changed"
     case exchangeRefused = "exchange_refused"
     /// The provider exchanged, but not into the token that was asked for.
     case exchangeMismatch = "exchange_mismatch"
@@ -60,14 +62,15 @@ package struct OIDCError: Error, Sendable, Equatable, CustomStringConvertible {
       .invalidLogoutToken, .codeRefused, .refreshRefused:
       .client
     case .authorizationFailed, .providerUnavailable, .timeout, .invalidMetadata, .invalidKeySet, .invalidTokenResponse, .invalidIDToken,
-      .invalidUserInfo, .exchangeRefused, .exchangeMismatch, .notSupported:
+      .invalidUserInfo, .identityChanged, .exchangeRefused, .exchangeMismatch, .notSupported:
       .provider
     case .clientRefused, .invalidConfiguration: .gateway
     }
   }
 
-  /// Must the session end? True only when the provider itself refused to go on; never for what may pass (behaviour: "Tokens").
-  package var endsSession: Bool { code == .refreshRefused }
+  /// Must the session end? True only when the provider itself refused to go on, or its grant is now another person's; never for what may
+  /// pass (behaviour: "Tokens").
+  package var endsSession: Bool { code == .refreshRefused || code == .identityChanged }
 
   /// May the same call succeed in a moment?
   package var isTemporary: Bool { code == .providerUnavailable || code == .timeout }

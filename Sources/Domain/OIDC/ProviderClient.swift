@@ -37,7 +37,7 @@ package final class ProviderClient: Sendable {
   let time: any TimeSource
   private let transport: any HTTPTransport
   private let random: any RandomSource
-  private let log: StructuredLog
+  let log: StructuredLog
   private let shared: Mutex<Shared>
 
   package init(

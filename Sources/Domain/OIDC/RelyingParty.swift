@@ -75,16 +75,31 @@ package struct RelyingParty: Sendable {
     try await finishLogin(pending, try AuthorizationResponse.parse(query))
   }
 
-  /// New tokens for a session. `binding` is that of its login. Throws `refreshRefused` when the provider has ended the session, and
-  /// `providerUnavailable` or `timeout` (within 8 s) when nothing is known. Never call it twice at once with one refresh token.
+  /// New tokens for a session. `binding` is that of its login. Throws `refreshRefused` when the provider has ended the session,
+  /// `identityChanged` when it answered for somebody else, and `providerUnavailable` or `timeout` (within 8 s) when nothing is known. Never
+  /// call it twice at once with one refresh token.
   package func refresh(_ refreshToken: Secret<String>, _ binding: IDTokenBinding) async throws(OIDCError) -> RefreshResult {
     let answer = try await tokens(.refresh(refreshToken), try provider.metadata())
     var identity: VerifiedIDToken?
     if let idToken = answer.idToken {
       let token = try await provider.verify(Array(idToken.reveal().utf8), refusal: .invalidIDToken)
-      identity = try IDTokenVerifier(client).verify(token, .refresh(binding), accessToken: answer.accessToken, now: time.wallNow())
+      do throws(OIDCError) {
+        identity = try IDTokenVerifier(client).verify(token, .refresh(binding), accessToken: answer.accessToken, now: time.wallNow())
+      } catch {
+        if error.code == .identityChanged { disown(answer.refreshToken ?? refreshToken) }
+        throw error
+      }
     }
     return RefreshResult(tokens: tokenSet(answer, refreshToken: refreshToken), identity: identity)
+  }
+
+  /// Gives back a grant that turned out to be somebody else's, so that it lies open nowhere. Nobody waits for it, and nothing depends on it.
+  private func disown(_ refreshToken: Secret<String>) {
+    Task {
+      do throws(OIDCError) { try await revoke(refreshToken, .refreshToken) } catch {
+        provider.log.debug("revocation_failed", "The provider did not take the revocation.", ["reason": .string(error.code.rawValue)])
+      }
+    }
   }
 
   /// A token for a backend. Throws `exchangeRefused` when the provider refuses, `exchangeMismatch` when it gives something else than asked.

@@ -32,9 +32,13 @@ struct TokenClaims {
     return Int64(number)
   }
 
-  func checkIssuer(_ issuer: Identifier) throws(OIDCError) {
+  func issuer() throws(OIDCError) -> Identifier {
     guard let found = object["iss"]?.identifier else { throw refused("iss is missing") }
-    guard found == issuer else { throw refused("iss is another issuer") }
+    return found
+  }
+
+  func checkIssuer(_ issuer: Identifier) throws(OIDCError) {
+    guard try self.issuer() == issuer else { throw refused("iss is another issuer") }
   }
 
   /// One name or several, ours among them.

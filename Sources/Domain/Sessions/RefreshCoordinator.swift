@@ -12,7 +12,7 @@ package actor RefreshCoordinator: SessionEndObserver {
   private let events: SessionEvents
   private let callLimit: Duration
   private var refreshes = SingleFlight<SessionKey, Result<Session, TokenFailure>>()
-  private var exchanges = SingleFlight<ExchangeKey, Result<BackendToken, TokenFailure>>()
+  private var exchanges = SingleFlight<ExchangeKey, Result<ExchangeOutcome, TokenFailure>>()
   private var cache: ExchangeCache
   /// Sessions whose refresh ahead of time failed: the next try waits, since the token is still good.
   private var resting: [SessionKey: WallInstant] = [:]
@@ -69,15 +69,19 @@ package actor RefreshCoordinator: SessionEndObserver {
     }
   }
 
-  /// A task of its own: a client that goes away must not cancel a refresh, for its answer may hold the only refresh token.
+  /// A task of its own: a client that goes away must not cancel a refresh, for its answer may hold the only refresh token. For the same reason
+  /// it goes on when those who wait are given up on.
   private func startRefresh(_ session: Session) -> Task<Result<Session, TokenFailure>, Never> {
     refreshes.start(session.key) { id in
-      Task {
+      let work = Task {
         let outcome = await refresher.refresh(session)
         return landRefresh(session.key, id, outcome)
       }
+      return Task { [callLimit, time] in await result(of: work, within: callLimit, time) ?? .failure(Self.tooLate) }
     }
   }
+
+  private static let tooLate = TokenFailure.unavailable("no token came in time")
 
   private func landRefresh(_ key: SessionKey, _ id: UInt64, _ outcome: TokenRefresher.Outcome) -> Result<Session, TokenFailure> {
     let isKept = refreshes.land(key, id: id)
@@ -95,14 +99,15 @@ package actor RefreshCoordinator: SessionEndObserver {
 
   // MARK: Tokens for backends
 
-  /// A token of this session's user for that backend, from the cache or exchanged now.
-  package func token(for session: Session, _ target: ExchangeTarget) async throws(TokenFailure) -> BackendToken {
+  /// A token of this session's user for that backend, from the cache or exchanged now; and the session, with newer tokens when the exchange
+  /// needed them.
+  package func token(for session: Session, _ target: ExchangeTarget) async throws(TokenFailure) -> ExchangeOutcome {
     let key = ExchangeKey(session: session.key, target: target)
     let now = manager.now()
     switch cache.entry(key, now: now) {
     case .token(let token) where !token.isDue(at: now):
       events.token(.exchange, .cached)
-      return token
+      return ExchangeOutcome(token: token, session: session)
     case .refused(let code, _): throw .refused(code: code)
     case .token, nil: break
     }
@@ -113,16 +118,20 @@ package actor RefreshCoordinator: SessionEndObserver {
       return try await task.value.get()
     case .start:
       let task = exchanges.start(key) { id in
-        Task {
+        let work = Task {
           let result = await exchange(session, target)
-          return landExchange(key, id, result)
+          return landExchange(key, session, id, result)
+        }
+        return Task { [callLimit, time] in
+          if let result = await result(of: work, within: callLimit, time) { return result }
+          return stillGood(key, session) ?? .failure(Self.tooLate)
         }
       }
       return try await task.value.get()
     }
   }
 
-  private func exchange(_ session: Session, _ target: ExchangeTarget) async -> Result<BackendToken, TokenFailure> {
+  private func exchange(_ session: Session, _ target: ExchangeTarget) async -> Result<ExchangeOutcome, TokenFailure> {
     do throws(TokenFailure) {
       let session = try await self.session(session)
       let request = ExchangeRequest(
@@ -133,8 +142,9 @@ package actor RefreshCoordinator: SessionEndObserver {
       case .success(let tokens):
         events.token(.exchange, .done)
         let now = manager.now()
-        return .success(
-          BackendToken(accessToken: tokens.accessToken, received: now, expiry: now.advanced(by: tokens.expiresIn ?? .seconds(60))))
+        let token = BackendToken(
+          accessToken: tokens.accessToken, received: now, expiry: now.advanced(by: tokens.expiresIn ?? .seconds(60)))
+        return .success(ExchangeOutcome(token: token, session: session))
       case .failure(let error):
         events.token(.exchange, error.result)
         throw TokenFailure(error)
@@ -145,20 +155,24 @@ package actor RefreshCoordinator: SessionEndObserver {
   }
 
   private func landExchange(
-    _ key: ExchangeKey, _ id: UInt64, _ result: Result<BackendToken, TokenFailure>
-  ) -> Result<BackendToken, TokenFailure> {
+    _ key: ExchangeKey, _ session: Session, _ id: UInt64, _ result: Result<ExchangeOutcome, TokenFailure>
+  ) -> Result<ExchangeOutcome, TokenFailure> {
     guard exchanges.land(key, id: id) else { return .failure(.sessionEnded(nil)) }
     let now = manager.now()
     switch result {
-    case .success(let token): cache.insert(.token(token), for: key, now: now)
+    case .success(let exchanged): cache.insert(.token(exchanged.token), for: key, now: now)
     case .failure(.refused(let code)):
       cache.insert(.refused(code: code, until: now.advanced(by: Self.refusalKept)), for: key, now: now)
-    case .failure(.unavailable):
-      // What was due is still good for some seconds.
-      if case .token(let old) = cache.entry(key, now: now) { return .success(old) }
+    case .failure(.unavailable): return stillGood(key, session) ?? result
     case .failure: break
     }
     return result
+  }
+
+  /// What was due is still good for some seconds.
+  private func stillGood(_ key: ExchangeKey, _ session: Session) -> Result<ExchangeOutcome, TokenFailure>? {
+    guard case .token(let old) = cache.entry(key, now: manager.now()) else { return nil }
+    return .success(ExchangeOutcome(token: old, session: session))
   }
 
   /// An upstream answered 401 to this token: the next request exchanges anew. Of answers to requests that were under way together only the
@@ -180,6 +194,12 @@ package actor RefreshCoordinator: SessionEndObserver {
     exchanges.abandon { keys.contains($0.session) }
     refreshes.abandon { keys.contains($0) }
   }
+}
+
+/// What a request gets of an exchange.
+package struct ExchangeOutcome: Sendable {
+  package let token: BackendToken
+  package let session: Session
 }
 
 /// Runs `call` for at most `limit` and cancels it then.
@@ -204,6 +224,7 @@ extension TokenFailure {
   init(_ error: TokenSourceError) {
     switch error {
     case .refused(let code): self = .refused(code: code)
+    case .identityChanged: self = .sessionEnded(.identityChanged)
     case .unavailable(let what): self = .unavailable(what)
     case .invalidAnswer(let what): self = .invalidAnswer(what)
     }
@@ -214,6 +235,7 @@ extension TokenSourceError {
   var result: SessionEvents.TokenResult {
     switch self {
     case .refused: .refused
+    case .identityChanged: .identityChanged
     case .unavailable: .unavailable
     case .invalidAnswer: .invalid
     }

@@ -1,10 +1,10 @@
 import IntercomCore
 import Telemetry
 
-/// Why a session ended.
+/// Why a session ended; the raw values are the words of the log and of the metric `sessions_ended_total`.
 package enum EndReason: String, Sendable, CaseIterable {
-  case loggedOut
-  case backChannelLogout
+  case loggedOut = "logged_out"
+  case backChannelLogout = "back_channel_logout"
   /// Not used for the idle time.
   case idle
   /// Its absolute time is over.
@@ -12,11 +12,11 @@ package enum EndReason: String, Sendable, CaseIterable {
   /// Its browser signed in anew.
   case replaced
   /// The provider refused the refresh token.
-  case refreshRefused
+  case refreshRefused = "refresh_refused"
   /// The access token expired and there is no refresh token.
-  case tokenExpired
-  /// A refreshed token named another user or issuer.
-  case identityChanged
+  case tokenExpired = "token_expired"
+  /// A refreshed token named another user or issuer, or another session of the provider.
+  case identityChanged = "identity_changed"
   case administrator
 }
 
@@ -30,7 +30,11 @@ package struct SessionEvents: Sendable {
   private let tokens: MetricFamily<Counter>?
 
   /// What became of a call for tokens.
-  enum TokenResult: Int, CaseIterable { case done, refused, unavailable, invalid, cached, joined }
+  enum TokenResult: String, CaseIterable {
+    case done, refused
+    case identityChanged = "identity_changed"
+    case unavailable, invalid, cached, joined
+  }
   enum TokenCall: Int, CaseIterable { case refresh, exchange }
 
   /// Counts nothing and logs nowhere.
@@ -49,7 +53,7 @@ package struct SessionEvents: Sendable {
     tokens = registry?.counter(
       "token_calls_total", help: "Refreshes and exchanges by result; joined ones waited for another request's call.",
       labels: [
-        MetricLabel("call", TokenCall.allCases.map { "\($0)" }), MetricLabel("result", TokenResult.allCases.map { "\($0)" }),
+        MetricLabel("call", TokenCall.allCases.map { "\($0)" }), MetricLabel("result", TokenResult.allCases.map(\.rawValue)),
       ])
     metrics = registry?.makeSharedMetrics()
   }
@@ -59,7 +63,16 @@ package struct SessionEvents: Sendable {
   func sessionEnded(_ reason: EndReason, count number: Int = 1) {
     guard number > 0 else { return }
     count(ended?[EndReason.allCases.firstIndex(of: reason) ?? 0], number)
-    log.info("session_ended", "A session ended.", ["reason": .string(reason.rawValue), "count": LogValue(number)])
+    // A grant that changed hands is the provider's fault or an attack: somebody should look.
+    let level: LogLevel = reason == .identityChanged ? .warning : .info
+    log.log(level, "session_ended", "A session ended.", ["reason": .string(reason.rawValue), "count": LogValue(number)])
+  }
+
+  /// Whoever holds a copy did not say in time that it is gone.
+  func endUnacknowledged(_ reason: EndReason) {
+    log.error(
+      "session_end_unacknowledged", "A session ended, but an event loop did not confirm in time that it dropped its copy; is it stuck?",
+      ["reason": .string(reason.rawValue)])
   }
 
   func damaged(_ kind: RecordKind) {
@@ -67,7 +80,9 @@ package struct SessionEvents: Sendable {
     log.warning("session_record_damaged", "A stored value did not open and was dropped.", ["kind": "\(kind)"])
   }
 
-  func token(_ call: TokenCall, _ result: TokenResult) { count(tokens?[call.rawValue, result.rawValue]) }
+  func token(_ call: TokenCall, _ result: TokenResult) {
+    count(tokens?[call.rawValue, TokenResult.allCases.firstIndex(of: result) ?? 0])
+  }
 
   private func count(_ counter: Counter?, _ amount: Int = 1) {
     if let counter, let metrics { metrics.add(counter, amount) }

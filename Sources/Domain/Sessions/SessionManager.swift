@@ -60,6 +60,7 @@ package final class SessionManager: Sendable {
   private let records: SealedRecords
   package let settings: SessionSettings
   private let clock: SteadyClock
+  private let time: any TimeSource
   private let random: any RandomSource
   private let events: SessionEvents
   private let observers = Mutex([any SessionEndObserver]())
@@ -68,6 +69,8 @@ package final class SessionManager: Sendable {
   static let tombstone = Duration.seconds(600)
   /// How often an update is tried when others keep writing the same record.
   private static let maximumAttempts = 8
+  /// How long an end waits for all who hold copies. A loop takes microseconds; one that is stuck must not hold up who signs out.
+  static let acknowledgementLimit = Duration.seconds(5)
 
   package init(
     store: any SessionStore, keys: KeyRing, settings: SessionSettings = SessionSettings(), time: any TimeSource,
@@ -76,6 +79,7 @@ package final class SessionManager: Sendable {
     records = SealedRecords(store: store, keys: keys, events: events)
     self.settings = settings
     clock = SteadyClock(time)
+    self.time = time
     self.random = random
     self.events = events
   }
@@ -126,7 +130,7 @@ package final class SessionManager: Sendable {
       }
       // Only the record that was judged is ended: one touched meanwhile by another replica is read again.
       if try await records.store.delete(key.record, expecting: session.version, tombstone: Self.tombstone) {
-        await announce([key], reason)
+        _ = await announce([key], reason)
         return .ended(reason)
       }
     }
@@ -195,7 +199,8 @@ package final class SessionManager: Sendable {
 
   // MARK: Ending
 
-  /// Ends this session and returns when every loop has dropped it. False: there was none.
+  /// Ends this session and returns when every loop has dropped it. False: there was none. Throws `unavailable` also when a loop did not
+  /// confirm within five seconds: the session is gone from the store, but the end is not claimed.
   package func end(_ id: SessionID, reason: EndReason) async throws(SessionStoreError) -> Bool {
     try await end(SessionKey(id), reason: reason)
   }
@@ -238,18 +243,25 @@ package final class SessionManager: Sendable {
         break
       }
     }
-    await announce(keys, reason, count: count)
+    let isSure = await announce(keys, reason, count: count)
     if let failure { throw failure }
+    guard isSure else { throw .unavailable("an event loop did not confirm the end of a session in time") }
     return count
   }
 
-  private func announce(_ keys: [SessionKey], _ reason: EndReason, count: Int = 1) async {
+  /// Tells all who hold copies. False: not all confirmed in time; they still hear of it.
+  private func announce(_ keys: [SessionKey], _ reason: EndReason, count: Int = 1) async -> Bool {
     let ended = keys.map { EndedSession(key: $0, reason: reason) }
     let listeners = observers.withLock { $0 }
-    await withTaskGroup(of: Void.self) { group in
-      for listener in listeners { group.addTask { await listener.sessionsEnded(ended) } }
+    let telling = Task {
+      await withTaskGroup(of: Void.self) { group in
+        for listener in listeners { group.addTask { await listener.sessionsEnded(ended) } }
+      }
     }
+    let isSure = await result(of: telling, within: Self.acknowledgementLimit, time) != nil
     events.sessionEnded(reason, count: count)
+    if !isSure { events.endUnacknowledged(reason) }
+    return isSure
   }
 }
 

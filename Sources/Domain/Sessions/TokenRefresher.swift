@@ -32,12 +32,15 @@ struct TokenRefresher: Sendable {
 
   /// A little longer than a call, so that a holder that lives never loses it while it calls.
   private var leaseTime: Duration { callLimit + .seconds(4) }
-  private static let pollInterval = Duration.milliseconds(50)
+  /// How long to wait before the lease is asked for again: a peer is mostly done at once, one that died holds it for seconds.
+  private static let firstPause = Duration.milliseconds(50)
+  private static let longestPause = Duration.milliseconds(400)
 
   func refresh(_ seen: Session) async -> Outcome {
     do throws(SessionStoreError) {
       let name = Identifier(bytes: Array("refresh ".utf8) + seen.key.word.bytes)
       let start = time.monotonicNow()
+      var pause = Self.firstPause
       repeat {
         if let lease = try await manager.store.acquireLease(name, for: leaseTime, now: manager.now()) {
           let outcome = await refreshWithLease(seen)
@@ -45,7 +48,8 @@ struct TokenRefresher: Sendable {
           return outcome
         }
         // A peer refreshes now. That it wins is no failure.
-        try? await time.sleep(for: Self.pollInterval)
+        try? await time.sleep(for: pause)
+        pause = min(pause * 2, Self.longestPause)
         guard let current = try await manager.read(seen.key) else { return .failed(.sessionEnded(nil)) }
         if isNewer(current, than: seen) { return .fresh(current) }
       } while start.duration(to: time.monotonicNow()) < callLimit
@@ -84,13 +88,15 @@ struct TokenRefresher: Sendable {
     }
     switch answer {
     case .success(let fresh):
-      events.token(.refresh, .done)
       if let identity = fresh.identity, identity.issuer != current.issuer || identity.subject != current.subject {
+        events.token(.refresh, .identityChanged)
         return try await end(current, .identityChanged)
       }
+      events.token(.refresh, .done)
       return try await save(tokens(fresh, after: current), in: current, claims: fresh)
     case .failure(let error):
       events.token(.refresh, error.result)
+      if error == .identityChanged { return try await end(current, .identityChanged) }
       guard case .refused(let code) = error, Identifier(code) == "invalid_grant" else { return keep(current, or: TokenFailure(error)) }
       return try await refused(current)
     }

@@ -88,6 +88,8 @@ package struct ExchangedTokens: Sendable {
 package enum TokenSourceError: Error, Sendable, Equatable {
   /// It said no, with the `error` of [RFC 6749 §5.2](https://www.rfc-editor.org/rfc/rfc6749#section-5.2).
   case refused(code: String)
+  /// It answered a refresh with tokens of another person, or of another of its sessions. They were given back and are not kept.
+  case identityChanged
   /// It did not answer, or with 5xx or 429: nothing is known.
   case unavailable(String)
   /// Its answer does not pass the checks.

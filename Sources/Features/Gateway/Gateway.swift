@@ -13,6 +13,8 @@ package struct Gateway: Sendable {
   package let csrf: CSRFTokens
   /// Signs where to go after the provider's logout page.
   package let logoutKey: Secret<[UInt8]>
+  /// For the answers that tell of a session's end.
+  private let cookieDeletion: FieldLines
 
   /// More rounds of `.need` than this and the request is given up: a request needs a session, a refresh and a credential.
   package static let maximumRounds = 8
@@ -24,6 +26,7 @@ package struct Gateway: Sendable {
     self.cookies = cookies
     self.csrf = csrf
     self.logoutKey = logoutKey
+    cookieDeletion = FieldLines(trusted: ["Set-Cookie": cookies.deleteSession])
   }
 
   /// One pure function says what may happen to a request, from what is known: the same bytes and the same knowledge always give the same
@@ -182,6 +185,7 @@ extension Gateway {
     _ screened: Screened, _ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>, _ known: borrowing Known
   ) -> Result<Identified, Stop> {
     guard let id = cookies.session(request, head) else { return .failure(sessionMissing(screened, request, head)) }
+    if case .sessionEnded = known.findings.credential { return .failure(sessionMissing(screened, request, head, endedNow: true)) }
     switch known.findings.session {
     case .none: return .failure(sessionMissing(screened, request, head))
     case .storeUnavailable: return .failure(Stop(verdict: .answer(Self.unavailable("session_store_unavailable", screened.cors))))
@@ -201,14 +205,19 @@ extension Gateway {
   }
 
   /// A navigation is sent to the provider and comes back; a script is told that it needs a session.
-  private func sessionMissing(_ screened: Screened, _ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>) -> Stop {
+  /// When the session ended under this very request the cookie goes too; not otherwise, for a late answer could take a newer session's cookie.
+  private func sessionMissing(
+    _ screened: Screened, _ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>, endedNow: Bool = false
+  ) -> Stop {
+    var lines = screened.cors
+    if endedNow { lines.append(cookieDeletion) }
     guard screened.intent.isNavigation else {
       return Stop(
         verdict: .answer(
           GatewayAnswer(
             Problem(
               401, "session_required", "No live session: open /silent in a frame, or send the user to /login, then repeat the request."),
-            cors: screened.cors)))
+            cors: lines)))
     }
     var target = request.path.bytes(in: head)
     if request.hasQuery { target += [UInt8(ascii: "?")] + request.query.bytes(in: head) }
@@ -218,7 +227,7 @@ extension Gateway {
       verdict: .own(
         OwnCall(
           endpoint: .login, route: screened.index, presentedSession: nil, intent: screened.intent,
-          hasAllowedOrigin: screened.hasAllowedOrigin, cors: screened.cors, returnTo: target)))
+          hasAllowedOrigin: screened.hasAllowedOrigin, cors: lines, returnTo: target)))
   }
 
   static func unavailable(_ code: String, _ cors: FieldLines) -> GatewayAnswer {
@@ -284,7 +293,7 @@ extension Gateway {
         GatewayAnswer(
           Problem(502, "credential_invalid", "The identity provider gave something else than the credential that was asked for."),
           cors: screened.cors))
-    case .sessionEnded: return sessionMissing(screened, request, head).verdict
+    case .sessionEnded: return sessionMissing(screened, request, head, endedNow: true).verdict
     case .providerUnavailable: return .answer(Self.unavailable("provider_unavailable", screened.cors))
     case .storeUnavailable: return .answer(Self.unavailable("session_store_unavailable", screened.cors))
     }

@@ -266,7 +266,7 @@ package final class GatewayLoops: SessionEndObserver {
     await server.withLock { $0 }?.onEachLoop { handler, _ in handler.sessions.cache.drop(sessions) }
   }
 
-  /// On every loop, one after the other.
+  /// On every loop.
   func onEach(_ body: @escaping @Sendable (GatewayHandler) -> Void) async {
     await server.withLock { $0 }?.onEachLoop { handler, _ in body(handler) }
   }

@@ -50,6 +50,7 @@ package struct ProviderTokens: TokenSource {
   private static func translate(_ error: OIDCError) -> TokenSourceError {
     switch error.code {
     case .refreshRefused: .refused(code: "invalid_grant")
+    case .identityChanged: .identityChanged
     case .exchangeRefused: .refused(code: "exchange_refused")
     case _ where error.isTemporary: .unavailable(error.description)
     default: .invalidAnswer(error.detail)

@@ -59,14 +59,16 @@ extension GatewayServices {
   private func exchanged(_ session: Session, _ target: ExchangeTarget, _ route: Route, _ correlation: String?) async -> Resolved {
     let began = time.monotonicNow()
     do throws(TokenFailure) {
-      let token = try await tokens.token(for: session, target)
+      let exchanged = try await tokens.token(for: session, target)
+      let token = exchanged.token
       guard let lines = Self.bearer(token.accessToken) else { return .credential(.failed(.refused)) }
       let audience = target.audience?.description ?? "(default)"
       step(
         .tokenExchanged, "Exchanged the user's token for one that only \(audience) accepts",
         [.init(.route, route.name), .init(.audience, audience), .init(began.duration(to: time.monotonicNow()))],
         subject: session.displayName, correlation: correlation)
-      return .credential(.ready(CredentialView(lines: lines, freshUntil: Self.freshUntil(token.received, token.expiry)), session))
+      let view = CredentialView(lines: lines, freshUntil: Self.freshUntil(token.received, token.expiry))
+      return .credential(.ready(view, exchanged.session))
     } catch { return failed(error, target.audience?.description ?? "") }
   }
 

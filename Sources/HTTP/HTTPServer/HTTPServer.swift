@@ -62,9 +62,12 @@ package final class HTTPServer<Handler: RequestHandler>: Sendable {
     }
   }
 
-  /// Calls `body` with the handler of each loop, on that loop, and returns when all have returned.
+  /// Calls `body` with the handler of each loop, on that loop, and returns when all have returned. A loop that is busy holds none of the others
+  /// up.
   package func onEachLoop(_ body: @escaping @Sendable (Handler, EventLoop) -> Void) async {
-    for actor in loops { await onLoop(actor, body) }
+    await withTaskGroup(of: Void.self) { group in
+      for actor in loops { group.addTask { await self.onLoop(actor, body) } }
+    }
   }
 
   /// Calls `body` with one loop's handler; nothing when the loop has ended.

@@ -138,7 +138,7 @@ struct RelyingPartyTests {
       }
     }
     let refreshToken = try #require(login.tokens.refreshToken)
-    await expect(.subjectOfSomebodyElse, .invalidIDToken) { _ = try await party.refresh(refreshToken, login.identity.binding) }
+    await expect(.subjectOfSomebodyElse, .identityChanged) { _ = try await party.refresh(refreshToken, login.identity.binding) }
   }
 
   private actor Received {

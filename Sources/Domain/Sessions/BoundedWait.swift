@@ -1,0 +1,52 @@
+import IntercomCore
+import Synchronization
+
+/// The task's result, waited for at most `limit`; nil then. The task goes on: what it does must not depend on who waits for it.
+func result<Value: Sendable>(of task: Task<Value, Never>, within limit: Duration, _ time: any TimeSource) async -> Value? {
+  let first = FirstResult<Value?>()
+  Task { first.give(await task.value) }
+  let alarm = Task {
+    do { try await time.sleep(for: limit) } catch { return }  // cancelled: the result came
+    first.give(nil)
+  }
+  defer { alarm.cancel() }
+  return await first.value()
+}
+
+/// Takes the first of several results. A task group would wait for the others too.
+private final class FirstResult<Value: Sendable>: Sendable {
+  private enum State {
+    case empty
+    case awaited(CheckedContinuation<Value, Never>)
+    case given(Value)
+  }
+  private let state = Mutex(State.empty)
+
+  /// Later ones are dropped.
+  func give(_ value: Value) {
+    let waiting: CheckedContinuation<Value, Never>? = state.withLock { state in
+      switch state {
+      case .given: return nil
+      case .empty:
+        state = .given(value)
+        return nil
+      case .awaited(let continuation):
+        state = .given(value)
+        return continuation
+      }
+    }
+    waiting?.resume(returning: value)
+  }
+
+  /// To be called once.
+  func value() async -> Value {
+    await withCheckedContinuation { continuation in
+      let given: Value? = state.withLock { state in
+        if case .given(let value) = state { return value }
+        state = .awaited(continuation)
+        return nil
+      }
+      if let given { continuation.resume(returning: given) }
+    }
+  }
+}
