@@ -25,10 +25,13 @@ package struct IntercomCommand: Sendable {
   /// Not an async `main`: the runtime then parks the main thread in sigsuspend(2) with every signal unblocked, and SIGTERM would kill the
   /// process there instead of reaching the thread that waits for it.
   package static func main() -> Never {
+    withholdRegistersFromCrashReports()
+    let exposed = forbidMemoryDumps()
     prepareServerSignals()
     let command = IntercomCommand(environment: processEnvironment(), commands: .built) { stream, text in
       _ = writeAll(Array(text.utf8), to: stream == .output ? 1 : 2)
     }
+    for failure in exposed { command.write(.error, "intercom: warning: a dump of memory could not be forbidden: \(failure)\n") }
     Task { endProcess(await command.run(Array(CommandLine.arguments.dropFirst()))) }
     parkThread()
   }

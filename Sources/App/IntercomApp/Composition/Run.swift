@@ -9,6 +9,11 @@ package enum Run {
   package static func serve(_ configuration: Configuration) async throws -> Int32 {
     raiseDescriptorLimit()
     let log = StructuredLog(minimum: configuration.log.level)
+    if wantsCrashReports() {
+      log.warning(
+        "crash_reports_on", "SWIFT_BACKTRACE asks for crash reports: as long as it does, processes of this user may read Intercom's memory."
+      )
+    }
     let signals = try serverSignals()
     let running = try await Composition.start(try Deployment(configuration, log: log, random: SystemRandom()))
     log.info(

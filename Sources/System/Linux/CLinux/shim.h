@@ -17,3 +17,6 @@ void *memmem(const void *haystack, __SIZE_TYPE__ haystackLength, const void *nee
 #include <sys/ioctl.h>
 // ioctl is variadic, which Swift cannot call. TIOCOUTQ of a socket: bytes that the peer has not acknowledged.
 static inline int clinux_unacknowledged(int socket) { int n = 0; return ioctl(socket, TIOCOUTQ, &n) == 0 ? n : 0; }
+#include <sys/prctl.h>
+// prctl is variadic too. 0: no core file, and /proc/PID of this process belongs to root.
+static inline int clinux_set_dumpable(int value) { return prctl(PR_SET_DUMPABLE, (unsigned long)value, 0UL, 0UL, 0UL); }

@@ -105,7 +105,7 @@ package func readFile(_ path: String, from offset: Int, maximum: Int) -> [UInt8]
 }
 
 /// Runs `body` with a null-terminated array of C strings that lives as long as the call.
-private func withCStrings<Result>(
+func withCStrings<Result>(
   _ strings: [String], _ body: (UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Result
 ) -> Result {
   var pointers: [UnsafeMutablePointer<CChar>?] = strings.map { strdup($0) }
