@@ -98,7 +98,7 @@ let package = Package(
       name: "store-writer",
       dependencies: ["IntercomCore", "Telemetry", "Linux", "Sessions", "SessionStoreSQLite", "IntercomTesting"],
       path: "Sources/Testing/store-writer", swiftSettings: strict),
-    tests("CoreTests", ["IntercomCore", "HTTPMessage", "StrictJSON", "Telemetry", "Linux", "IntercomTesting"]),
+    tests("CoreTests", ["IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "Telemetry", "Linux", "IntercomTesting"]),
     tests("JOSETests", ["IntercomCore", "OpenSSL", "StrictJSON", "Cryptography", "JOSE", "IntercomTesting"]),
     tests("WireTests", ["IntercomCore", "HTTPMessage", "HTTP1", "Policy", "ReverseProxy", "IntercomTesting"]),
     tests("IOTests", ["IntercomCore", "EventLoop", "Workers", "Linux", "IntercomTesting"]),

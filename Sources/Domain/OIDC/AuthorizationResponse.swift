@@ -76,7 +76,7 @@ package struct AuthorizationResponse: Sendable {
     case "consent_required": OIDCError(.consentRequired, "the provider asks for consent")
     case "access_denied": OIDCError(.accessDenied, "the provider denied access")
     case "temporarily_unavailable", "server_error": OIDCError(.providerUnavailable, "the provider reports a failure of its own")
-    default: OIDCError(.authorizationFailed, "the provider ended the login: \(ProviderAnswer.sentence(word))")
+    default: OIDCError(.authorizationFailed, "the provider ended the login: \(ProviderAnswer.word(word))")
     }
   }
 }

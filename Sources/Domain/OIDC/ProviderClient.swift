@@ -125,12 +125,33 @@ package final class ProviderClient: Sendable {
     }
   }
 
-  /// Makes a call within the time for one. An answer that cannot be taken at all is `unusable`.
+  /// Makes a call within the time for one. An answer that cannot be taken at all is `unusable`. `purpose` is for traces.
   func call(
-    _ request: OutboundRequest, _ what: String, unusable: OIDCError.Code, within limit: Duration? = nil
+    _ request: OutboundRequest, _ what: String, unusable: OIDCError.Code, purpose: String? = nil, within limit: Duration? = nil
   ) async throws(OIDCError) -> OutboundResponse {
-    let deadline = time.monotonicNow().advanced(by: limit ?? timing.callTimeout)
-    do { return try await transport.send(request, deadline: deadline) } catch { throw OIDCError(error, what, unusable: unusable) }
+    let began = time.monotonicNow()
+    do {
+      let response = try await transport.send(request, deadline: began.advanced(by: limit ?? timing.callTimeout))
+      if log.writes(.trace) { trace(what, purpose, request, "\(response.status.code)", response.body.count, since: began) }
+      return response
+    } catch {
+      let failure = OIDCError(error, what, unusable: unusable)
+      if log.writes(.trace) { trace(what, purpose, request, failure.detail, 0, since: began) }
+      throw failure
+    }
+  }
+
+  /// One line for a call: where, how it went, how long it took. The query is left out, and fields and bodies are never there.
+  private func trace(
+    _ what: String, _ purpose: String?, _ request: OutboundRequest, _ result: String, _ bytes: Int, since: MonotonicInstant
+  ) {
+    log.log(
+      .trace, "provider_call", "The provider was called.",
+      [
+        "call": .string(what), "purpose": .string(purpose ?? what), "method": .string(request.method.name),
+        "url": .string(String(request.url.prefix { $0 != "?" })), "result": .string(result), "bytes": LogValue(bytes),
+        "duration": LogValue(since.duration(to: time.monotonicNow())),
+      ])
   }
 
   private func knowledge() throws(OIDCError) -> ProviderState.Knowledge {

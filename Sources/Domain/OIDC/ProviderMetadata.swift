@@ -93,11 +93,35 @@ enum ProviderAnswer {
     return type.isEmpty ? nil : FieldName(bytes: type).lowercased
   }
 
-  /// At most 160 printable characters of a provider's sentence, long words left out: they could be tokens.
-  static func sentence(_ text: String?) -> String {
+  /// At most 160 printable characters of a provider's sentence. Long words are left out: they could be tokens. So are words with any part of
+  /// what was sent to the provider in confidence, and the sentence as a whole when that is not enough.
+  static func sentence(_ text: String?, confided secrets: [Secret<String>] = []) -> String {
     let words = (text ?? "").utf8.map { $0 > 0x20 && $0 < 0x7f ? $0 : 32 }.split(separator: 32)
-    let safe = words.map { $0.count > 24 ? "…" : String(decoding: $0, as: UTF8.self) }.joined(separator: " ")
-    return String(safe.prefix(160))
+    let safe = words.map { bytes in
+      let word = String(decoding: bytes, as: UTF8.self)
+      return bytes.count > 24 || secrets.contains { repeats(word, $0) } ? "…" : word
+    }
+    let sentence = safe.joined(separator: " ")
+    return secrets.contains { repeats(sentence, $0) } ? "a sentence that repeats a secret" : String(sentence.prefix(160))
+  }
+
+  /// An error word as it is shown: as specifications write them, else only that there was one. A broken provider echoes anything there.
+  static func word(_ code: String, confided secrets: [Secret<String>] = []) -> String {
+    let isPlain = code.utf8.count <= 48 && code.utf8.allSatisfy { $0 >= 0x61 && $0 <= 0x7a || $0 == UInt8(ascii: "_") }
+    return isPlain && !secrets.contains { repeats(code, $0) } ? code : "an error of its own"
+  }
+
+  /// Is a part of the secret in the text, as it is or percent-encoded? Eight bytes of a long one are a part; a short one counts as a whole.
+  private static func repeats(_ text: String, _ secret: Secret<String>) -> Bool {
+    let seen = Array(text.utf8)
+    let seenDecoded = PercentCoding.decode(seen, plusIsSpace: true) ?? seen
+    let hidden = Array(secret.reveal().utf8)
+    let length = min(hidden.count, hidden.count < 16 ? hidden.count : 8)
+    guard length > 0, length <= seen.count else { return false }
+    let parts = Set(stride(from: 0, through: hidden.count - length, by: 1).map { hidden[$0..<($0 + length)] })
+    return [seen, seenDecoded].contains { bytes in
+      bytes.count >= length && (0...(bytes.count - length)).contains { parts.contains(bytes[$0..<($0 + length)]) }
+    }
   }
 }
 

@@ -134,7 +134,9 @@ package struct RelyingParty: Sendable {
 
   private func tokens(_ grant: TokenRequest.Grant, _ metadata: ProviderMetadata) async throws(OIDCError) -> TokenResponse {
     let request = TokenRequest(grant, client)
-    switch try TokenResponse.parse(try await provider.call(request.request(metadata), "token endpoint", unusable: .invalidTokenResponse)) {
+    let answer = try await provider.call(
+      request.request(metadata), "token endpoint", unusable: .invalidTokenResponse, purpose: request.purpose)
+    switch try TokenResponse.parse(answer) {
     case .tokens(let response): return response
     case .refused(let error): throw request.meaning(of: error)
     }

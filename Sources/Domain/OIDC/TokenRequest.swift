@@ -54,7 +54,9 @@ package struct TokenRequest: Sendable {
 
   /// What an error word means for this grant ([RFC 6749 §5.2](https://www.rfc-editor.org/rfc/rfc6749#section-5.2)).
   package func meaning(of error: TokenEndpointError) -> OIDCError {
-    let text = "the token endpoint answered \(error.status.code) \(error.code)" + (error.detail.isEmpty ? "" : " (\(error.detail))")
+    let word = ProviderAnswer.word(error.code, confided: confided)
+    let sentence = ProviderAnswer.sentence(error.sentence.reveal(), confided: confided)
+    let text = "the token endpoint answered \(error.status.code) \(word)" + (sentence.isEmpty ? "" : " (\(sentence))")
     switch (grant, error.code) {
     // Keycloak says invalid_client also for an audience that it does not know.
     case (.exchange, "invalid_client") where error.status.code == 400: return OIDCError(.exchangeRefused, text)
@@ -64,6 +66,26 @@ package struct TokenRequest: Sendable {
     case (.refresh, "invalid_grant"): return OIDCError(.refreshRefused, text)
     case (.exchange, _): return OIDCError(.exchangeRefused, text)
     default: return OIDCError(.invalidTokenResponse, text)
+    }
+  }
+}
+
+extension TokenRequest {
+  /// The word for traces.
+  var purpose: String {
+    switch grant {
+    case .code: "code"
+    case .refresh: "refresh"
+    case .exchange: "exchange"
+    }
+  }
+
+  /// What the provider is told in confidence.
+  private var confided: [Secret<String>] {
+    switch grant {
+    case .code(let code, let verifier, _): [client.clientSecret, code, verifier]
+    case .refresh(let token): [client.clientSecret, token]
+    case .exchange(let exchange): [client.clientSecret, exchange.subjectToken]
     }
   }
 }

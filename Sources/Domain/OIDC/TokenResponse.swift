@@ -3,12 +3,12 @@ import IntercomCore
 import StrictJSON
 
 /// The token endpoint refused ([RFC 6749 §5.2](https://www.rfc-editor.org/rfc/rfc6749#section-5.2)).
-package struct TokenEndpointError: Error, Sendable, Equatable {
+package struct TokenEndpointError: Error, Sendable {
   package let status: Status
   /// `invalid_grant`, `invalid_client` …: printable ASCII, at most 64 bytes.
   package let code: String
-  /// The provider's sentence without long words (they could be tokens).
-  package let detail: String
+  /// The provider's sentence as it came: it may repeat anything that was sent. Only `TokenRequest.meaning` shows it, with secrets left out.
+  package let sentence: Secret<String>
 }
 
 /// What the token endpoint gave ([RFC 6749 §5.1](https://www.rfc-editor.org/rfc/rfc6749#section-5.1)): shape checked; whose tokens they are is
@@ -53,7 +53,7 @@ package struct TokenResponse: Sendable {
       throw OIDCError(.invalidTokenResponse, "the provider answered \(response.status.code) without an OAuth error")
     }
     return TokenEndpointError(
-      status: response.status, code: code, detail: ProviderAnswer.sentence(object["error_description"]?.string))
+      status: response.status, code: code, sentence: Secret(object["error_description"]?.string ?? ""))
   }
 
   private init(_ object: JSONObject) throws(OIDCError) {

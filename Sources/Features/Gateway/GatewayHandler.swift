@@ -14,17 +14,11 @@ package struct GatewayContext: ExchangeContext {
   var findings = Findings()
   /// The session whose credential was sent, to which route and which: an upstream's 401 drops it.
   var forwarded: (session: SessionID?, route: Int, credential: FieldLines)?
-  /// For the steps that are told of this request; nil when nobody listens.
+  /// For the steps and log lines that tell of this request; nil when nobody listens.
   var story: RequestStory?
+  /// Why the gateway refused: the problem's word.
+  var refusal: String?
   package init() {}
-}
-
-/// What the steps of one request have in common.
-struct RequestStory: Sendable {
-  var correlation: String
-  var method: String
-  var path: String
-  var subjectName: String?
 }
 
 /// The gateway on one loop: asks `Gateway.decide` and carries the verdict out. Everything here is synchronous; what waits is a task that
@@ -61,7 +55,7 @@ package final class GatewayHandler: RequestHandler {
   }
 
   package func handle(_ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ exchange: ServerConnection<GatewayHandler>) {
-    if services.steps.wantsSteps, exchange.context.story == nil { exchange.context.story = story(head, bytes, exchange) }
+    if services.tellsStories, exchange.context.story == nil { exchange.context.story = story(head, bytes, exchange) }
     let now = services.sessions.now()
     let known = Known(sessions: sessions, findings: exchange.context.findings, now: now)
     switch services.gateway.decide(head.request, bytes, known) {
@@ -75,6 +69,9 @@ package final class GatewayHandler: RequestHandler {
   package func exchangeEnded(_ summary: ExchangeSummary, _ exchange: ServerConnection<GatewayHandler>) {
     let route = exchange.context.forwarded?.route
     metrics.exchangeEnded(summary, route: route)
+    let name = route.map { services.gateway.table.routes[$0].name }
+    services.logExchange(
+      summary, exchange.context, route: name, id: RequestStory.correlation(exchange.exchangeID), now: loop.now)
     guard let route, let story = exchange.context.story else { return }
     services.step(
       .forwarded, "Passed the request on and the answer back",
@@ -87,9 +84,8 @@ package final class GatewayHandler: RequestHandler {
   private func story(
     _ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ exchange: ServerConnection<GatewayHandler>
   ) -> RequestStory {
-    let id = exchange.exchangeID
-    return RequestStory(
-      correlation: "\(id.connection.rawValue)-\(id.sequence)", method: head.request.method.name,
+    RequestStory(
+      correlation: RequestStory.correlation(exchange.exchangeID), method: head.request.method.name,
       path: String(decoding: head.request.path.bytes(in: bytes), as: UTF8.self))
   }
 
@@ -97,6 +93,7 @@ package final class GatewayHandler: RequestHandler {
 
   private func answer(_ answer: GatewayAnswer, _ exchange: ServerConnection<GatewayHandler>) {
     metrics.refused(answer.status)
+    if answer.status.code >= 400 { exchange.context.refusal = answer.reason }
     exchange.answer(answer.status, lines: answer.lines.bytes, body: answer.body)
     guard answer.status.code >= 400, let story = exchange.context.story else { return }
     services.step(

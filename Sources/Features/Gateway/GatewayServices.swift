@@ -23,6 +23,8 @@ package struct GatewayServices: Sendable {
   package let random: any RandomSource
   package let log: StructuredLog
   package let steps: any StepObserver
+  /// For lines that a dead backend would repeat with every request.
+  let repeats = RepeatLimiter()
 
   package init(
     settings: GatewaySettings, gateway: Gateway, sessions: SessionManager, pending: PendingLogins, tokens: RefreshCoordinator,
@@ -55,6 +57,12 @@ package struct GatewayServices: Sendable {
     case .backchannelLogout: return { request, body in await backchannelLogout(request, body) }
     default: return nil
     }
+  }
+
+  /// Eight digits that bind a page to its log line.
+  func newReference() -> String {
+    let digits = Array("0123456789abcdef")
+    return String(random.bytes(4).flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] })
   }
 
   func step(

@@ -27,11 +27,16 @@ extension GatewayServices {
   /// The session of this id from the store. A store that does not answer is no missing session.
   func resolveSession(_ id: SessionID, noted: WallInstant?, _ correlation: String?) async -> Resolved {
     do throws(SessionStoreError) {
-      guard case .live(let session) = try await sessions.load(id, noted: noted) else { return .session(.none) }
+      guard case .live(let session) = try await sessions.load(id, noted: noted) else {
+        log.log(.trace, "session_missing", "A cookie names no live session.", ["request": .string(correlation ?? "")])
+        return .session(.none)
+      }
+      log.log(.trace, "session_found", "A session was read from the store.", ["request": .string(correlation ?? "")])
       step(.sessionFound, "Found the session that belongs to the browser's cookie", subject: session.displayName, correlation: correlation)
       return .session(.live(session))
     } catch {
-      log.error("session_store_unavailable", "The session store does not answer: \(error)")
+      log.error(
+        "session_store_unavailable", "The session store does not answer: \(error)", ["request": .string(correlation ?? "")])
       return .session(.unavailable)
     }
   }
@@ -40,20 +45,20 @@ extension GatewayServices {
   func resolveCredential(_ session: Session, route: Route, _ correlation: String?) async -> Resolved {
     switch route.credential {
     case .none: return .credential(.ready(CredentialView(lines: FieldLines(), freshUntil: session.absoluteExpiry), session))
-    case .accessToken: return await ownToken(session)
+    case .accessToken: return await ownToken(session, route, correlation)
     case .exchange(let target): return await exchanged(session, target, route, correlation)
     case .basic(let claim, let password): return basic(session, claim, password)
     case .headers(let headers): return claims(session, headers)
     }
   }
 
-  private func ownToken(_ session: Session) async -> Resolved {
+  private func ownToken(_ session: Session, _ route: Route, _ correlation: String?) async -> Resolved {
     do throws(TokenFailure) {
       let fresh = try await tokens.session(session)
       let until = Self.freshUntil(fresh.tokens.received, fresh.tokens.accessExpiry ?? fresh.absoluteExpiry)
       guard let lines = Self.bearer(fresh.tokens.accessToken) else { return .credential(.failed(.refused)) }
       return .credential(.ready(CredentialView(lines: lines, freshUntil: until), fresh))
-    } catch { return failed(error, "session token") }
+    } catch { return failed(error, "session token", route, correlation) }
   }
 
   private func exchanged(_ session: Session, _ target: ExchangeTarget, _ route: Route, _ correlation: String?) async -> Resolved {
@@ -69,10 +74,10 @@ extension GatewayServices {
         subject: session.displayName, correlation: correlation)
       let view = CredentialView(lines: lines, freshUntil: Self.freshUntil(token.received, token.expiry))
       return .credential(.ready(view, exchanged.session))
-    } catch { return failed(error, target.audience?.description ?? "") }
+    } catch { return failed(error, target.audience?.description ?? "", route, correlation) }
   }
 
-  private func failed(_ failure: TokenFailure, _ what: String) -> Resolved {
+  private func failed(_ failure: TokenFailure, _ what: String, _ route: Route, _ correlation: String?) -> Resolved {
     let finding: Findings.CredentialFinding
     switch failure {
     case .sessionEnded: finding = .sessionEnded
@@ -83,7 +88,10 @@ extension GatewayServices {
     }
     log.warning(
       "credential_failed", "No credential for a request: \(failure)",
-      ["credential": .string(what), "origin": LogValue(failure.faultOrigin)])
+      [
+        "credential": .string(what), "route": .string(route.name), "origin": LogValue(failure.faultOrigin),
+        "request": .string(correlation ?? ""),
+      ])
     return .credential(.failed(finding))
   }
 

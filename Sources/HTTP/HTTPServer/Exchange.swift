@@ -54,6 +54,8 @@ package class Exchange: TCPConnection {
   // The answer
   package final internal(set) var isAnswerStarted = false
   final var answerStatus = 0
+  /// The word of the problem that was answered.
+  final var problemCode: String?
   final var answerCoding = AnswerCoding.none
   final var isAnswerDone = false
   /// Field lines, each with its CRLF, that every answer of this exchange gets, errors too (CORS and Vary).
@@ -181,6 +183,7 @@ package class Exchange: TCPConnection {
     isAnswerStarted = false
     isAnswerDone = false
     answerStatus = 0
+    problemCode = nil
     answerCoding = .none
     answerLines = []
     swallowed = 0
@@ -325,7 +328,7 @@ package class Exchange: TCPConnection {
     report(
       ExchangeSummary(
         method: method, status: answerStatus, bytesIn: body.received, bytesOut: sentBytes &+ pendingBytes &- sentBefore,
-        duration: began.duration(to: loop.now), ending: ending))
+        duration: began.duration(to: loop.now), ending: ending, problem: problemCode))
   }
 
   /// Breaks the connection off in the middle of an answer, so that the client cannot take it for complete.

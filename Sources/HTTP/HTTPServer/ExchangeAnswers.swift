@@ -35,6 +35,7 @@ extension Exchange {
 
   /// Answers with a problem document (RFC 9457), not to be stored.
   package final func answer(_ problem: Problem, lines: [UInt8] = []) {
+    if mayAnswer { problemCode = problem.code }
     answer(problem.status, lines: Self.problemLines + lines, body: problem.json)
   }
 
@@ -75,6 +76,7 @@ extension Exchange {
     guard !isAnswerStarted else { return breakOff(ending) }
     wantsKeepAlive = false
     if answerLines.isEmpty { answerLines = server.settings.refusalLines }
+    problemCode = problem.code
     let bytes = problem.json
     if beginHead(problem.status, Self.problemLines, length: bytes.count) { server.scratch += bytes }
     sendScratch()

@@ -56,6 +56,8 @@ package struct ExchangeSummary: Sendable {
   package var bytesOut: Int
   package var duration: Duration
   package var ending: Ending
+  /// The word of the problem (RFC 9457) that the server or the forwarder answered: `upstream_unreachable`, `bad_header` …
+  package var problem: String?
 }
 
 /// What takes a request's body on and gives the answer: the forwarder. It is told of the client, and calls the exchange's `send…` functions.

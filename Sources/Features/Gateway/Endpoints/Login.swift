@@ -48,6 +48,7 @@ extension GatewayServices {
         issuer: begun.pending.issuer, nonce: begun.pending.nonce, codeVerifier: begun.pending.codeVerifier,
         redirectURI: begun.pending.redirectURI, returnTo: kind.returnTo, isSilent: kind.isSilent, embedderOrigin: kind.embedder)
       try await pending.begin(login, browser: browser, state: state)
+      log.debug("login_begun", "A browser was sent to the provider.", ["silent": .boolean(kind.isSilent)])
       step(
         kind.isSilent ? .silentLogin : .login, kind.isSilent ? "Asked the provider silently who this is" : "Sent the user to the provider")
       return .redirect(to: begun.url, cookies: [gateway.cookies.setLogin(String(decoding: browser.cookieValue, as: UTF8.self))])
@@ -129,7 +130,7 @@ extension GatewayServices {
 
   /// A login that could not begin or end for reasons outside this request: 503 for what may pass, 502 else.
   private func loginFailed(_ reason: String, _ detail: String, _ kind: LoginKind, temporary: Bool) -> Response {
-    note(reason, detail, kind)
+    let reference = note(reason, detail, kind)
     if kind.isSilent { return silentPage(signedOut(reason), kind.embedder) }
     var page = Response(
       MessagePage(
@@ -137,7 +138,7 @@ extension GatewayServices {
         text: temporary
           ? "A service that Intercom needs does not answer. Nothing is lost; please try again in a minute."
           : "The identity provider gave an answer that Intercom cannot accept. Please try again; if it happens again, tell your administrator.",
-        link: (retryLink(kind), "Try again"), code: reason
+        link: (retryLink(kind), "Try again"), code: reason, reference: reference
       ).response(temporary ? 503 : 502))
     if temporary { page.fields.append("Retry-After", "5") }
     return page
@@ -145,26 +146,29 @@ extension GatewayServices {
 
   /// A callback that does not belong to a login of this browser, or that the provider refused.
   private func refused(_ reason: String, _ detail: String, _ kind: LoginKind) -> Response {
-    note(reason, detail, kind)
+    let reference = note(reason, detail, kind)
     if kind.isSilent { return silentPage(signedOut(reason), kind.embedder) }
     return Response(
       MessagePage(
         title: "This sign-in could not be completed",
         text: "It may have been used already, or it was begun elsewhere. Please sign in again.",
-        link: (retryLink(kind), "Sign in again"), code: reason
+        link: (retryLink(kind), "Sign in again"), code: reason, reference: reference
       ).response(400))
   }
 
-  private func note(_ reason: String, _ detail: String, _ kind: LoginKind) {
+  /// One line for a sign-in that did not work, found by the reference that its page shows.
+  private func note(_ reason: String, _ detail: String, _ kind: LoginKind) -> String {
+    let reference = newReference()
     // A silent sign-in without a session at the provider is everyday.
     let everyday =
       kind.isSilent && ["login_required", "interaction_required", "consent_required"].contains { Identifier($0) == Identifier(reason) }
     if everyday {
       log.debug("silent_login_ended", "Nobody is signed in.", ["reason": .string(reason)])
     } else {
-      log.warning("login_failed", detail, ["reason": .string(reason), "silent": .boolean(kind.isSilent)])
+      log.warning("login_failed", detail, ["reason": .string(reason), "silent": .boolean(kind.isSilent), "reference": .string(reference)])
     }
     step(.loginRefused, kind.isSilent ? "The silent sign-in found nobody signed in" : "The sign-in ended", [.init(.reason, reason)])
+    return reference
   }
 
   private func retryLink(_ kind: LoginKind) -> String {

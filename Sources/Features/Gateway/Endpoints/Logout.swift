@@ -27,12 +27,13 @@ extension GatewayServices {
       _ = try await sessions.end(id, reason: .loggedOut)
     } catch {
       // The end is not sure, so it is not claimed, and the cookie stays: the user can try again.
-      log.error("logout_failed", "The session store does not answer; a sign-out was refused.")
+      let reference = newReference()
+      log.error("logout_failed", "The session store does not answer; a sign-out was refused.", ["reference": .string(reference)])
       return Response(
         MessagePage(
           title: "Signing out is not possible at the moment",
           text: "The session store does not answer. You are still signed in; try again in a minute.",
-          link: (settings.baseURL + "/logout", "Try again"), code: "store_unavailable"
+          link: (settings.baseURL + "/logout", "Try again"), code: "store_unavailable", reference: reference
         ).response(503))
     }
     step(.loggedOut, "Signed out: the session is gone from the server", subject: session.displayName)
@@ -116,11 +117,13 @@ extension GatewayServices {
     } catch let error as OIDCError {
       // The token may be right: the provider is to try again, whether its keys do not come or are none.
       if error.isTemporary || error.code == .invalidKeySet {
+        log.warning("logout_token_unchecked", error.detail, ["reason": .string(error.code.rawValue)])
         return Self.backchannel(503, "temporarily_unavailable", "The provider's keys cannot be fetched.")
       }
       log.warning("logout_token_refused", error.detail, ["reason": .string(error.code.rawValue)])
       return Self.backchannel(400, "invalid_request", error.detail)
     } catch {
+      log.error("logout_failed", "The session store does not answer; the provider's sign-out was refused and will be tried again by it.")
       return Self.backchannel(503, "temporarily_unavailable", "The session store does not answer.")
     }
   }

@@ -10,12 +10,17 @@ package struct MessagePage: Sendable {
   package var link: (href: String, label: String)?
   /// A stable word for the operator's log search.
   package var code: String?
+  /// Stands in the log line too, so that an operator finds it from what the person tells.
+  package var reference: String?
 
-  package init(title: String, text: String, link: (href: String, label: String)? = nil, code: String? = nil) {
+  package init(
+    title: String, text: String, link: (href: String, label: String)? = nil, code: String? = nil, reference: String? = nil
+  ) {
     self.title = title
     self.text = text
     self.link = link
     self.code = code
+    self.reference = reference
   }
 
   private static let style = """
@@ -34,7 +39,8 @@ package struct MessagePage: Sendable {
     body += "<title>\(escapedForMarkup(title)) – Intercom</title><style>\(Self.style)</style></head><body><main>"
     body += "<h1>\(escapedForMarkup(title))</h1><p>\(escapedForMarkup(text))</p>"
     if let link { body += "<p><a href=\"\(escapedForMarkup(link.href))\">\(escapedForMarkup(link.label))</a></p>" }
-    if let code { body += "<p class=\"code\">Reason: \(escapedForMarkup(code))</p>" }
+    let marks = [code.map { "Reason: \(escapedForMarkup($0))" }, reference.map { "Reference: \(escapedForMarkup($0))" }].compactMap { $0 }
+    if !marks.isEmpty { body += "<p class=\"code\">\(marks.joined(separator: " · "))</p>" }
     body += "</main></body></html>\n"
     let fields: Fields = [
       "Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store",
