@@ -135,8 +135,8 @@ let package = Package(
     tests(
       "EndToEndTests",
       [
-        "IntercomCore", "Cryptography", "HTTPMessage", "StrictJSON", "HTTPServer", "IntercomApp", "DemoWorkplace", "IntercomTesting",
-        "Linux",
+        "IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "JOSE", "Telemetry", "Sessions", "CurlTransport", "SessionStoreSQLite",
+        "SQLite", "HTTPServer", "IntercomApp", "DemoWorkplace", "IntercomTesting", "Linux",
       ]),
     tests("TidyTests", ["IntercomTesting"]),
   ],

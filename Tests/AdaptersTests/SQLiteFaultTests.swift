@@ -239,26 +239,3 @@ struct SQLiteFaultTests {
     await store.close()
   }
 }
-
-/// Files that even root cannot write, on file systems that know that attribute.
-private final class FrozenFile: Sendable {
-  private let paths: [String]
-
-  static var isPossible: Bool {
-    guard TestDisk.isPossible, let folder = try? TestFolder() else { return false }
-    guard (try? TestFolder.makeFile(folder.file("probe"))) != nil, let child = try? ChildProcess("chattr", ["+i", folder.file("probe")])
-    else { return false }
-    defer { if let thaw = try? ChildProcess("chattr", ["-i", folder.file("probe")]) { while thaw.exit == nil {} } }
-    while child.exit == nil {}
-    return child.exit == .code(0)
-  }
-
-  init(_ paths: String...) async throws {
-    self.paths = paths
-    try await TestDisk.run("chattr", ["+i"] + paths)
-  }
-
-  deinit { if let child = try? ChildProcess("chattr", ["-i"] + paths) { while child.exit == nil {} } }
-
-  func thaw() async throws { try await TestDisk.run("chattr", ["-i"] + paths) }
-}

@@ -53,14 +53,20 @@ package final class SQLiteSessionStore: SessionStore {
   deinit { engine.abandon() }
 
   /// Opens or creates the file, readable by its owner alone, locks it for this process (`path.lock`) and brings its schema up to date.
+  ///
+  /// - Parameter registry: gets the store's series; make it before the loops' metrics are made.
   package static func open(
-    path: String, time: any TimeSource, log: StructuredLog, options: Options = Options()
+    path: String, time: any TimeSource, log: StructuredLog, registry: MetricRegistry? = nil, options: Options = Options()
   ) async throws(SQLiteStoreOpenError) -> SQLiteSessionStore {
     let file = try StoreFile.claim(path: path)
+    let metrics = StoreMetrics(registry)
     let engine = StoreEngine(
-      file, options, time: time, writing: StoreHealth("write", path: path, log: log, time: time),
-      reading: StoreHealth("read", path: path, log: log, time: time))
+      file, options, time: time, writing: StoreHealth(.write, path: path, log: log, time: time, metrics: metrics),
+      reading: StoreHealth(.read, path: path, log: log, time: time, metrics: metrics))
     try await engine.start()
+    registry?.value("session_store_sessions", help: "Sessions in the database; those that are over count until they are removed.") {
+      [weak engine] in engine?.statistics.records(of: .session) ?? 0
+    }
     return SQLiteSessionStore(engine)
   }
 

@@ -9,13 +9,14 @@ final class StoreHealth: Sendable {
   private let log: StructuredLog
   private let time: any TimeSource
   private let path: String
-  /// Reading or writing.
-  private let work: String
+  private let work: StoreMetrics.Work
+  private let metrics: StoreMetrics
   private let limiter = RepeatLimiter(interval: .seconds(60), burst: 1)
   private let problem = Mutex<String?>(nil)
 
-  init(_ work: String, path: String, log: StructuredLog, time: any TimeSource) {
+  init(_ work: StoreMetrics.Work, path: String, log: StructuredLog, time: any TimeSource, metrics: StoreMetrics) {
     self.work = work
+    self.metrics = metrics
     self.path = path
     self.log = log
     self.time = time
@@ -27,19 +28,21 @@ final class StoreHealth: Sendable {
   /// Logs the failure and gives what the caller gets.
   func failed(_ error: SQLiteError) -> SessionStoreError {
     problem.withLock { $0 = "\(error)" }
+    metrics.failed(work, error.cause)
     log.limited(
       by: limiter, now: time.monotonicNow(), key: "\(error.cause)", .error, "session_store_unavailable",
       "The session database fails: \(error). Nobody is signed out; requests that need it get 503. What to do: \(Self.advice(error.cause)).",
-      ["work": .string(work), "path": .string(path), "cause": .string("\(error.cause)")])
+      ["work": .string(work.rawValue), "path": .string(path), "cause": .string("\(error.cause)")])
     return .unavailable("the session database: \(error)")
   }
 
   /// The database did not answer in time, or too much waits for it.
   func overdue(_ what: String) -> SessionStoreError {
     problem.withLock { $0 = what }
+    metrics.failed(work, nil)
     log.limited(
       by: limiter, now: time.monotonicNow(), key: what, .warning, "session_store_slow", "The session database is too slow: \(what).",
-      ["work": .string(work), "path": .string(path)])
+      ["work": .string(work.rawValue), "path": .string(path)])
     return .unavailable("the session database: \(what)")
   }
 
@@ -49,9 +52,10 @@ final class StoreHealth: Sendable {
       return problem != nil
     }
     guard failed else { return }
+    metrics.worked(work)
     log.limited(
       by: limiter, now: time.monotonicNow(), .info, "session_store_recovered", "The session database works again.",
-      ["work": .string(work), "path": .string(path)])
+      ["work": .string(work.rawValue), "path": .string(path)])
   }
 
   /// What an operator does about it.

@@ -35,8 +35,9 @@ extension GatewayServices {
       step(.sessionFound, "Found the session that belongs to the browser's cookie", subject: session.displayName, correlation: correlation)
       return .session(.live(session))
     } catch {
-      log.error(
-        "session_store_unavailable", "The session store does not answer: \(error)", ["request": .string(correlation ?? "")])
+      log.limited(
+        by: repeats, now: time.monotonicNow(), .error, "session_lookup_failed", "A session could not be looked up: \(error)",
+        ["request": .string(correlation ?? "")])
       return .session(.unavailable)
     }
   }

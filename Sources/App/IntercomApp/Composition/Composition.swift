@@ -54,17 +54,19 @@ package enum Composition {
   /// Builds everything, opens the listeners and begins to ask the provider for its metadata. Throws when the session database cannot be
   /// opened, a port is taken or the system gives no thread or descriptor.
   package static func start(_ deployment: Deployment) async throws -> RunningIntercom {
-    let storage = try await storage(of: deployment)
-    do { return try await start(deployment, storage) } catch {
+    let registry = MetricRegistry()
+    let storage = try await storage(of: deployment, registry)
+    do { return try await start(deployment, storage, registry) } catch {
       // Now, not when the last reference goes: the next one to try finds it free.
       await storage.database?.close()
       throw error
     }
   }
 
-  private static func start(_ deployment: Deployment, _ storage: Storage) async throws -> RunningIntercom {
+  private static func start(
+    _ deployment: Deployment, _ storage: Storage, _ registry: MetricRegistry
+  ) async throws -> RunningIntercom {
     let (time, random, log) = (deployment.time, SystemRandom(), deployment.log)
-    let registry = MetricRegistry()
     let table = RouteTable(routes(of: deployment), baseHost: deployment.base.host)
     let metrics = GatewayMetrics(registry: registry, table: table)
 
@@ -155,12 +157,12 @@ package enum Composition {
     }
   }
 
-  private static func storage(of deployment: Deployment) async throws -> Storage {
+  private static func storage(of deployment: Deployment, _ registry: MetricRegistry) async throws -> Storage {
     switch deployment.store {
     case .memory: return Storage(store: MemorySessionStore(time: deployment.time, capacity: capacity))
     case .given(let store): return Storage(store: store)
     case .sqlite(let path):
-      let database = try await SQLiteSessionStore.open(path: path, time: deployment.time, log: deployment.log)
+      let database = try await SQLiteSessionStore.open(path: path, time: deployment.time, log: deployment.log, registry: registry)
       return Storage(store: database, database: database)
     }
   }

@@ -11,6 +11,8 @@ struct LoginKind: Sendable {
   var isSilent: Bool
   var returnTo: String
   var embedder: Identifier?
+  /// A script asks: it gets problem details where a person gets a page.
+  var isScript = false
 }
 
 extension GatewayServices {
@@ -18,7 +20,7 @@ extension GatewayServices {
   func login(_ request: Request, _ call: OwnCall) async -> Response {
     let wanted = call.returnTo ?? request.queryValue("returnTo")
     let target = ReturnTarget.validate(wanted, base: settings.base, allowedOrigins: settings.returnOrigins)
-    return await beginLogin(LoginKind(isSilent: false, returnTo: target), request)
+    return await beginLogin(LoginKind(isSilent: false, returnTo: target, isScript: !call.intent.isNavigation), request)
   }
 
   /// `GET /silent`: a live session answers at once; without one the provider is asked anew every time.
@@ -55,7 +57,7 @@ extension GatewayServices {
     } catch let error as OIDCError {
       return loginFailed(error.code.rawValue, error.detail, kind, temporary: error.isTemporary)
     } catch {
-      return loginFailed("store_unavailable", "the session store does not answer", kind, temporary: true)
+      return loginFailed("store_unavailable", "the session store fails: \(error)", kind, temporary: true)
     }
   }
 
@@ -75,7 +77,7 @@ extension GatewayServices {
   /// `GET /callback`: the provider's answer. A replayed or foreign one changes nothing.
   func callback(_ request: Request, _ call: OwnCall) async -> Response {
     let response: AuthorizationResponse
-    var kind = LoginKind(isSilent: isMarkedSilent(request.query), returnTo: "/")
+    var kind = LoginKind(isSilent: isMarkedSilent(request.query), returnTo: "/", isScript: !call.intent.isNavigation)
     do { response = try AuthorizationResponse.parse(request.query) } catch {
       return refused(error.code.rawValue, error.detail, kind)
     }
@@ -85,7 +87,7 @@ extension GatewayServices {
     let browser = cookie.flatMap { BrowserBinding(cookieValue: $0) }
     let taken: PendingTake
     do { taken = try await pending.take(state: state, browser: browser) } catch {
-      return loginFailed("store_unavailable", "the session store does not answer", kind, temporary: true)
+      return loginFailed("store_unavailable", "the session store fails: \(error)", kind, temporary: true)
     }
     switch taken {
     case .unknown: return refused("login_unknown", "This sign-in was used already or is not known here.", kind)
@@ -95,7 +97,8 @@ extension GatewayServices {
       kind.returnTo = login.returnTo
       return refused("timeout", "This sign-in took longer than ten minutes.", kind)
     case .taken(let login):
-      kind = LoginKind(isSilent: login.isSilent, returnTo: login.returnTo, embedder: login.embedderOrigin)
+      kind = LoginKind(
+        isSilent: login.isSilent, returnTo: login.returnTo, embedder: login.embedderOrigin, isScript: kind.isScript)
       return await finish(response, login, kind, replacing: call.presentedSession)
     }
   }
@@ -122,7 +125,7 @@ extension GatewayServices {
       guard error.origin == .client else { return loginFailed(error.code.rawValue, error.detail, kind, temporary: error.isTemporary) }
       return refused(error.code.rawValue, error.detail, kind)
     } catch {
-      return loginFailed("store_unavailable", "the session store does not answer", kind, temporary: true)
+      return loginFailed("store_unavailable", "the session store fails: \(error)", kind, temporary: true)
     }
   }
 
@@ -132,16 +135,21 @@ extension GatewayServices {
   private func loginFailed(_ reason: String, _ detail: String, _ kind: LoginKind, temporary: Bool) -> Response {
     let reference = note(reason, detail, kind)
     if kind.isSilent { return silentPage(signedOut(reason), kind.embedder) }
-    var page = Response(
-      MessagePage(
-        title: temporary ? "Signing in is not possible at the moment" : "Signing in failed",
-        text: temporary
-          ? "A service that Intercom needs does not answer. Nothing is lost; please try again in a minute."
-          : "The identity provider gave an answer that Intercom cannot accept. Please try again; if it happens again, tell your administrator.",
-        link: (retryLink(kind), "Try again"), code: reason, reference: reference
-      ).response(temporary ? 503 : 502))
-    if temporary { page.fields.append("Retry-After", "5") }
-    return page
+    let page = MessagePage(
+      title: temporary ? "Signing in is not possible at the moment" : "Signing in failed",
+      text: temporary
+        ? "A service that Intercom needs does not answer. Nothing is lost; please try again in a minute."
+        : "The identity provider gave an answer that Intercom cannot accept. Please try again; if it happens again, tell your administrator.",
+      link: (retryLink(kind), "Try again"), code: reason, reference: reference)
+    return temporary ? unavailable(page, isScript: kind.isScript) : Response(page.response(502))
+  }
+
+  /// 503 with a time to try again: the page for a person, the same words as problem details for a script.
+  func unavailable(_ page: MessagePage, isScript: Bool) -> Response {
+    let detail = "\(page.title). \(page.text)" + (page.reference.map { " (Reference: \($0))" } ?? "")
+    var response = isScript ? Response(Problem(503, page.code ?? "unavailable", detail)) : Response(page.response(503))
+    response.fields.append("Retry-After", "5")
+    return response
   }
 
   /// A callback that does not belong to a login of this browser, or that the provider refused.

@@ -28,13 +28,12 @@ extension GatewayServices {
     } catch {
       // The end is not sure, so it is not claimed, and the cookie stays: the user can try again.
       let reference = newReference()
-      log.error("logout_failed", "The session store does not answer; a sign-out was refused.", ["reference": .string(reference)])
-      return Response(
-        MessagePage(
-          title: "Signing out is not possible at the moment",
-          text: "The session store does not answer. You are still signed in; try again in a minute.",
-          link: (settings.baseURL + "/logout", "Try again"), code: "store_unavailable", reference: reference
-        ).response(503))
+      log.error("logout_failed", "The session store fails; a sign-out was refused: \(error)", ["reference": .string(reference)])
+      let page = MessagePage(
+        title: "Signing out is not possible at the moment",
+        text: "Sessions cannot be changed at the moment. You are still signed in; please try again in a minute.",
+        link: (settings.baseURL + "/logout", "Try again"), code: "store_unavailable", reference: reference)
+      return unavailable(page, isScript: !call.intent.isNavigation)
     }
     step(.loggedOut, "Signed out: the session is gone from the server", subject: session.displayName)
     revoke(session)
@@ -123,7 +122,9 @@ extension GatewayServices {
       log.warning("logout_token_refused", error.detail, ["reason": .string(error.code.rawValue)])
       return Self.backchannel(400, "invalid_request", error.detail)
     } catch {
-      log.error("logout_failed", "The session store does not answer; the provider's sign-out was refused and will be tried again by it.")
+      log.limited(
+        by: repeats, now: time.monotonicNow(), .error, "backchannel_logout_failed",
+        "The session store fails; the provider's sign-out was refused and will be tried again by it: \(error)")
       return Self.backchannel(503, "temporarily_unavailable", "The session store does not answer.")
     }
   }
@@ -134,7 +135,9 @@ extension GatewayServices {
     body += Array(#","error_description":"#.utf8)
     Problem.appendString(description, to: &body)
     body.append(UInt8(ascii: "}"))
-    return Response(status, ["Content-Type": "application/json", "Cache-Control": "no-store"], body)
+    var response = Response(status, ["Content-Type": "application/json", "Cache-Control": "no-store"], body)
+    if status == 503 { response.fields.append("Retry-After", "5") }
+    return response
   }
 }
 

@@ -1,0 +1,63 @@
+import IntercomCore
+import IntercomTesting
+import SQLite
+import SessionStoreSQLite
+import Testing
+
+@testable import Sessions
+
+@Suite("What is over leaves the session database", .serialized)
+struct SweepTests {
+  private static let generation = 4_000
+
+  /// Puts sessions into the file that end in some seconds; as large as real ones, but of nobody.
+  private func fill(_ lasting: LastingIntercom, _ name: String, ending seconds: Int64) async throws {
+    let expiry = SystemTime().wallNow().advanced(by: .seconds(seconds))
+    try await lasting.withStore { store, _ in
+      for start in stride(from: 0, to: Self.generation, by: 500) {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+          for number in start..<start + 500 {
+            let key = RecordKey(kind: .session, naming: [Identifier(name), Identifier("\(number)")])
+            let index = IndexKey(subject: Identifier("\(name) \(number)"), issuer: "i")
+            group.addTask {
+              _ = try await store.write(key, [UInt8](repeating: 7, count: 2_500), indexes: [index], expiry: expiry, expecting: nil)
+            }
+          }
+          try await group.waitForAll()
+        }
+      }
+    }
+  }
+
+  @Test(
+    "sessions that are over are removed in small steps while people sign in, and their space is used again", .timeLimit(.minutes(1)))
+  func swept() async throws {
+    try await LastingIntercom.run { lasting in
+      var pages: [Int64] = []
+      for round in 0..<3 {
+        try await fill(lasting, "round \(round)", ending: 2)
+        pages.append(try lasting.query("PRAGMA page_count"))
+        let intercom = try await lasting.serve()
+        let file = try SQLiteConnection(path: lasting.database)
+        var seen: Set<Int64> = []
+        var signedIn = 0
+        try await waitUntilTrue("an empty file", within: .seconds(30), pause: .milliseconds(1)) {
+          let left = try file.integer("SELECT count(*) FROM records WHERE length(value) = 2500") ?? 0
+          seen.insert(left)
+          // Nobody waits for it.
+          if left > 0, left < Int64(Self.generation), signedIn < 2 {
+            #expect(try await lasting.fetch(lasting.signedIn(), "/plain/x").status == 200)
+            signedIn += 1
+          }
+          return left == 0
+        }
+        let steps = Set(zip(seen.sorted().dropFirst(), seen.sorted()).map { $0 - $1 })
+        #expect(seen.count > 4 && steps.allSatisfy { $0 % 200 == 0 }, "\(seen.sorted())")
+        #expect(try file.integer("SELECT count(*) FROM names JOIN records ON records.id = names.record WHERE length(value) = 2500") == 0)
+        #expect(try await intercom.metric("intercom_session_store_sessions") == round * 2 + signedIn)
+        #expect(await intercom.child.terminate(grace: .seconds(10)) == .code(0))
+      }
+      #expect(pages[2] <= pages[0] + pages[0] / 20, "the file grows: \(pages)")
+    }
+  }
+}
