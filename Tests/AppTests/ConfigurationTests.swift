@@ -217,6 +217,48 @@ struct ConfigurationTests {
         ["c.yaml:7:62: routes.a.credential.exchange.audience: missing; write 'audience: files'"]
       ),
       (
+        "a: {path: /a, upstream: \"http://x\", credential: {exchange: {audience: x, scope: 'a  b'}}}",
+        [
+          "c.yaml:7:83: routes.a.credential.exchange.scope: 'a  b' holds two spaces in a row, or a scope twice; write words with one space between them"
+        ]
+      ),
+      (
+        "a: {path: /a, upstream: \"http://x\", credential: {exchange: {audience: x, scope: 'a \\b'}}}",
+        [
+          "c.yaml:7:83: routes.a.credential.exchange.scope: 'a \\b' holds characters that no scope may have; write words with one space between them"
+        ]
+      ),
+      (
+        "a: {path: /a, upstream: \"http://x\", credential: {exchange: {audience: x, resource: /files}}}",
+        [
+          "c.yaml:7:86: routes.a.credential.exchange.resource: '/files' is no absolute URI; write one such as https://files.example.org or urn:example:files"
+        ]
+      ),
+      (
+        "a: {path: /a, upstream: \"http://x\", credential: {exchange: {audience: x, resource: 'https://f/#a'}}}",
+        [
+          "c.yaml:7:86: routes.a.credential.exchange.resource: 'https://f/#a' has a fragment; remove the '#' and what follows"
+        ]
+      ),
+      (
+        "a: {path: /a, upstream: \"http://x\", credential: {exchange: {audience: x, resource: 'https://u:p@f/'}}}",
+        [
+          "c.yaml:7:86: routes.a.credential.exchange.resource: a URI with '@' (user information); write it without user and password"
+        ]
+      ),
+      (
+        "a: {path: /a, upstream: \"http://x\", credential: {exchange: {audience: x, resource: 'https://f/%g'}}}",
+        [
+          "c.yaml:7:86: routes.a.credential.exchange.resource: 'https://f/%g' holds characters that no URI has, or is longer than 2048; write them with percent escapes"
+        ]
+      ),
+      (
+        "a: {path: /a, upstream: \"http://x\", credential: {exchange: {audience: x, alsoFor: [y, y]}}}",
+        [
+          "c.yaml:7:89: routes.a.credential.exchange.alsoFor[1]: stands in the list twice; keep one"
+        ]
+      ),
+      (
         "a: {path: /a, upstream: \"http://x\", credential: {exchange: {audience: x}, headers: {X-A: b}}}",
         ["c.yaml:7:51: routes.a.credential: exchange and headers at once; keep one: a request carries one credential"]
       ),
@@ -362,13 +404,37 @@ struct ConfigurationTests {
           "INTERCOM_CFG_LISTEN": "127.0.0.1:9008,[::1]:9008",
         ]
       ).configuration)
-    guard case .exchange(let audience, nil, nil)? = configuration.routes.first?.credential else {
+    guard case .exchange(let exchange)? = configuration.routes.first?.credential else {
       Issue.record("no exchange")
       return
     }
-    #expect(audience == "files")
+    #expect(exchange == Configuration.Exchange(audience: "files"))
     #expect(configuration.admin.listen.description == "127.0.0.1:9")
     #expect(configuration.listen.map(\.description) == ["127.0.0.1:9008", "[::1]:9008"])
+  }
+
+  @Test("an exchange's scope, resource and further audiences are taken as written, and a token for two routes is reported")
+  func exchange() throws {
+    let text = Fixture.minimal.replacing(
+      "credential: none",
+      with:
+        "credential: {exchange: {audience: files, scope: openid calendar:read, resource: 'urn:example:files?v=1', alsoFor: [account, wiki]}}"
+    )
+    let reading = Fixture.read(
+      text + "  wiki: {path: /wiki, upstream: \"http://wiki\", credential: {exchange: {audience: wiki, alsoFor: []}}}\n")
+    let credentials = try #require(reading.configuration).routes.map(\.credential)
+    guard case .exchange(let files)? = credentials.first, case .exchange(let wiki)? = credentials.last else {
+      Issue.record("no exchange")
+      return
+    }
+    #expect(
+      files
+        == Configuration.Exchange(
+          audience: "files", scope: "openid calendar:read", resource: "urn:example:files?v=1", alsoFor: ["account", "wiki"]))
+    #expect(wiki == Configuration.Exchange(audience: "wiki", alsoFor: []))
+    let warnings = reading.warnings.map(\.description).filter { $0.contains("alsoFor") }
+    #expect(warnings.count == 1)
+    #expect(warnings.first?.contains("could use its tokens at the route 'wiki' too; remove wiki from alsoFor unless that is meant") == true)
   }
 
   @Test("ADMIN_HOST and ADMIN_PORT stand over the parts of the file's address, and are named when they are wrong")

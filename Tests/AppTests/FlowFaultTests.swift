@@ -139,6 +139,11 @@ struct FlowFaultTests {
       #expect(answer.status == 403)
       #expect(answer.field("content-type") == "application/problem+json")
       #expect(flow.upstream.requests.isEmpty)
+      #expect(!answer.text.contains("invalid_target"))
+      let line = try #require(flow.sink.lines.last { $0.contains("credential_failed") })
+      for part in [#""level":"warning""#, #""route":"denied""#, #""audience":"denied""#, #""reason":"invalid_target""#] {
+        #expect(line.contains(part), "\(line)")
+      }
       #expect(try await flow.isAlive(visitor))
     }
   }

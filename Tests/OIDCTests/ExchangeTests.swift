@@ -9,7 +9,8 @@ import Testing
 @Suite("Token exchange and the smaller requests")
 struct ExchangeTests {
   private func exchange(
-    token: JSONObject?, answer: JSONObject = [:], _ change: (inout ClientConfiguration) -> Void = { _ in }
+    token: JSONObject?, answer: JSONObject = [:], alsoFor: Set<Identifier> = [],
+    _ change: (inout ClientConfiguration) -> Void = { _ in }
   ) async throws -> (ExchangedToken, ProviderDouble) {
     let provider = try ProviderDouble()
     let party = try await provider.relyingParty(provider.configuration(change))
@@ -24,7 +25,8 @@ struct ExchangeTests {
     for member in answer.members { members[member.key] = member.value }
     provider.tokenEndpointAnswers(ProviderDouble.tokenAnswer(members))
     let request = TokenExchange(
-      subjectToken: Secret("subject-token"), subject: "alice-id", audience: "ncoidc", scope: "files", resource: "https://files.example/")
+      subjectToken: Secret("subject-token"), subject: "alice-id", sessionID: "session-1", audience: "ncoidc", scope: "files",
+      resource: "https://files.example/", alsoFor: alsoFor)
     return (try await party.exchange(request), provider)
   }
 
@@ -42,7 +44,7 @@ struct ExchangeTests {
 
   @Test("Keycloak's legacy form has no subject token type, and its answer needs no issued_token_type")
   func legacy() async throws {
-    let (_, provider) = try await exchange(token: ["azp": "ncoidc"], answer: ["issued_token_type": .null]) {
+    let (_, provider) = try await exchange(token: [:], answer: ["issued_token_type": .null]) {
       $0.exchangeStyle = .keycloakLegacy
     }
     let body = String(decoding: try #require(provider.lastTokenRequest).body, as: UTF8.self)
@@ -50,19 +52,56 @@ struct ExchangeTests {
     #expect(body.contains("&subject_token=subject-token&requested_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Aaccess_token&"))
   }
 
-  @Test("Only the legacy form may also name Keycloak's account console, and no other backend")
-  func account() async throws {
-    _ = try await exchange(token: ["aud": ["account", "ncoidc"]]) { $0.exchangeStyle = .keycloakLegacy }
-    #expect(await oidcError { try await exchange(token: ["aud": ["account", "ncoidc"]]) }?.code == .exchangeMismatch)
-    let other = await oidcError { try await exchange(token: ["aud": ["xwikioidc", "ncoidc"]]) { $0.exchangeStyle = .keycloakLegacy } }
-    #expect(other?.code == .exchangeMismatch)
+  @Test(
+    "A refresh token that comes with the exchanged one is neither used nor revoked: it belongs to the user's own session",
+    arguments: [ClientConfiguration.ExchangeStyle.standard, .keycloakLegacy])
+  func refreshToken(_ style: ClientConfiguration.ExchangeStyle) async throws {
+    let (_, provider) = try await exchange(token: [:], answer: ["refresh_token": "refresh-of-the-exchange"]) { $0.exchangeStyle = style }
+    #expect(provider.requests(to: "/token") == 1)
+    #expect(provider.requests(to: "/revoke") == 0)
+  }
+
+  @Test(
+    "S14: a token for other audiences besides is refused in both forms, unless the route names them; the log says which they are",
+    arguments: [ClientConfiguration.ExchangeStyle.standard, .keycloakLegacy])
+  func account(_ style: ClientConfiguration.ExchangeStyle) async throws {
+    let both: JSONObject = ["aud": ["account", "ncoidc"]]
+    _ = try await exchange(token: both, alsoFor: ["account"]) { $0.exchangeStyle = style }
+    let refused = await oidcError { try await exchange(token: both) { $0.exchangeStyle = style } }
+    #expect(refused?.code == .exchangeMismatch)
+    #expect(refused?.detail == "aud is broader than was asked for: also account")
+    let token = String(repeating: "x", count: 65)
+    let many: JSONObject = ["aud": ["account", "a\nb", .string(token), "c", "ncoidc", "d"]]
+    let error = await oidcError { try await exchange(token: many, alsoFor: ["account"]) { $0.exchangeStyle = style } }
+    #expect(error?.detail == "aud is broader than was asked for: also a b, …, c and 1 more")
+  }
+
+  @Test("S17: a token that says by its session alone whose it is, is taken; without both sub and sid it is not")
+  func lightweight() async throws {
+    _ = try await exchange(token: ["sub": .null])
+    _ = try await exchange(token: ["sid": .null])
+    #expect(await oidcError { try await exchange(token: ["sub": .null, "sid": .null]) }?.code == .exchangeMismatch)
+  }
+
+  @Test(
+    "S17: without a subject token nothing is asked for: it never becomes a client credentials grant",
+    arguments: [ClientConfiguration.ExchangeStyle.standard, .keycloakLegacy])
+  func missingSubjectToken(_ style: ClientConfiguration.ExchangeStyle) async throws {
+    let provider = try ProviderDouble()
+    let party = try await provider.relyingParty(provider.configuration { $0.exchangeStyle = style })
+    let request = TokenExchange(subjectToken: Secret(""), subject: "alice-id", audience: "ncoidc")
+    #expect(await oidcError { try await party.exchange(request) }?.code == .exchangeRefused)
+    #expect(provider.requests(to: "/token") == 0)
   }
 
   static let broader: [ClaimChange] = [
     ClaimChange("another audience", ["aud": "xwikioidc"]), ClaimChange("an audience more", ["aud": ["ncoidc", "xwikioidc"]]),
     ClaimChange("no audience", ["aud": .null]), ClaimChange("an audience that is no name", ["aud": ["ncoidc", 1]]),
     ClaimChange("another person", ["sub": "bob-id"]), ClaimChange("another party", ["azp": "mail"]),
-    ClaimChange("party no string", ["azp": 1]),
+    ClaimChange("the audience as party", ["azp": "ncoidc"]), ClaimChange("party no string", ["azp": 1]),
+    ClaimChange("a person that is no string", ["sub": 1]), ClaimChange("another session", ["sid": "session-2"]),
+    ClaimChange("the client's own token", ["sub": "service-account-intercom", "sid": .null]),
+    ClaimChange("a session that is no string", ["sid": ["session-1"]]), ClaimChange("nobody", ["sub": .null, "sid": .null]),
     ClaimChange("another issuer", ["iss": "https://evil.example"]), ClaimChange("expired", ["exp": 1]),
   ]
 
@@ -84,7 +123,7 @@ struct ExchangeTests {
 
   @Test("Audiences that the configuration allows besides are fine, an opaque token too; the earlier end counts")
   func allowed() async throws {
-    let (_, _) = try await exchange(token: ["aud": ["ncoidc", "account"]]) { $0.additionalExchangeAudiences = ["account"] }
+    let (_, _) = try await exchange(token: ["aud": ["ncoidc", "account"]], alsoFor: ["account"])
     let (opaque, provider) = try await exchange(token: nil)
     #expect(opaque.expires == provider.time.wallNow().advanced(by: .seconds(300)))
     let now = ManualTime().wallNow().seconds
@@ -106,8 +145,24 @@ struct ExchangeTests {
     let party = try await provider.relyingParty()
     provider.tokenEndpointAnswers(.json(Status(status), #"{"error":"\#(word)"}"#))
     let request = TokenExchange(subjectToken: Secret("subject-token"), subject: "alice-id", audience: "ncoidc")
-    #expect(await oidcError { try await party.exchange(request) }?.code == code)
+    let error = await oidcError { try await party.exchange(request) }
+    #expect(error?.code == code)
+    #expect(error?.word == (status < 500 ? word : nil))
     #expect(provider.requests(to: "/token") == 1)
+  }
+
+  @Test("Log injection: the provider's sentence is one short line of plain characters, without words that could be tokens")
+  func sentence() async throws {
+    let provider = try ProviderDouble()
+    let party = try await provider.relyingParty()
+    let token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl"
+    let text = "no\\r\\n\\u001b[31m\\u0000\\u2028ü \(token) " + String(repeating: "word ", count: 5_000)
+    provider.tokenEndpointAnswers(.json(403, #"{"error":"access_denied","error_description":"\#(text)"}"#))
+    let request = TokenExchange(subjectToken: Secret("subject-token"), subject: "alice-id", audience: "ncoidc")
+    let detail = try #require(await oidcError { try await party.exchange(request) }?.detail)
+    #expect(detail.hasPrefix("the token endpoint answered 403 access_denied (no [31m … word word "))
+    #expect(detail.utf8.count < 250)
+    #expect(detail.unicodeScalars.allSatisfy { $0.value >= 0x20 && $0.value != 0x7f && !(0x80...0x9f).contains($0.value) })
   }
 
   @Test("Userinfo of another person is refused; of the right one it gives the claims")

@@ -70,12 +70,14 @@ package struct WebURL: Sendable, Hashable, CustomStringConvertible {
     }
   }
 
-  private static func isPercentEncoded(_ path: String) -> Bool {
-    let bytes = Array(path.utf8)
-    return bytes.indices.allSatisfy { index in
-      bytes[index] != UInt8(ascii: "%")
-        || (index + 2 < bytes.count && bytes[(index + 1)...(index + 2)].allSatisfy { Character(Unicode.Scalar($0)).isHexDigit })
-    }
+}
+
+/// Has every `%` two hexadecimal digits after it?
+package func isPercentEncoded(_ text: String) -> Bool {
+  let bytes = Array(text.utf8)
+  return bytes.indices.allSatisfy { index in
+    bytes[index] != UInt8(ascii: "%")
+      || (index + 2 < bytes.count && bytes[(index + 1)...(index + 2)].allSatisfy { Character(Unicode.Scalar($0)).isHexDigit })
   }
 }
 

@@ -31,8 +31,6 @@ package struct ClientConfiguration: Sendable {
   /// How far the provider's clock may be off.
   package var clockSkew: Duration = .seconds(60)
   package var exchangeStyle: ExchangeStyle = .standard
-  /// Audiences that an exchanged token may have besides the one asked for.
-  package var additionalExchangeAudiences: Set<Identifier> = []
 
   /// Throws `invalidConfiguration` for URLs that are none, an issuer with a query, or an empty client id.
   package init(issuer: String, clientID: String, clientSecret: Secret<String>, redirectURI: String, internalURL: String? = nil)

@@ -1,6 +1,7 @@
 import IntercomCore
 
-/// Why something with the provider failed. Holds a stable word, whose fault it was and a sentence; never a token, code or claim value.
+/// Why something with the provider failed. Holds a stable word, whose fault it was and a sentence; never a token, code or claim value, but
+/// for the names of audiences that nobody asked for.
 package struct OIDCError: Error, Sendable, Equatable, CustomStringConvertible {
   /// Stable words for programs: they appear in answers of `/silent`, in logs and as metric labels.
   package enum Code: String, Sendable, CaseIterable {
@@ -49,10 +50,13 @@ package struct OIDCError: Error, Sendable, Equatable, CustomStringConvertible {
   package let code: Code
   /// For the log and an administrator; free of secrets.
   package let detail: String
+  /// The provider's own `error` ([RFC 6749 §5.2](https://www.rfc-editor.org/rfc/rfc6749#section-5.2)), when it sent one.
+  package let word: String?
 
-  package init(_ code: Code, _ detail: String) {
+  package init(_ code: Code, _ detail: String, word: String? = nil) {
     self.code = code
     self.detail = detail
+    self.word = word
   }
 
   /// Whose fault it was.

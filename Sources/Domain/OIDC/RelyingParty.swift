@@ -104,6 +104,8 @@ package struct RelyingParty: Sendable {
 
   /// A token for a backend. Throws `exchangeRefused` when the provider refuses, `exchangeMismatch` when it gives something else than asked.
   package func exchange(_ exchange: TokenExchange) async throws(OIDCError) -> ExchangedToken {
+    // Never asked without one: some providers would read the rest as a client credentials grant.
+    guard !exchange.subjectToken.reveal().isEmpty else { throw OIDCError(.exchangeRefused, "there is no subject token") }
     let answer = try await tokens(.exchange(exchange), try provider.metadata())
     return try exchange.check(answer, client, now: time.wallNow())
   }

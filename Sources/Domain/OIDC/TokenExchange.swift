@@ -12,27 +12,34 @@ package struct TokenExchange: Sendable {
   private static let jwtType: Identifier = "urn:ietf:params:oauth:token-type:jwt"
 
   package var subjectToken: Secret<String>
-  /// The session's person: the new token must be of the same one.
+  /// The session's person and the provider's name of the session: the new token must be of the same ones.
   package var subject: Identifier
+  package var sessionID: Identifier?
   package var audience: Identifier?
   package var scope: String?
   /// [RFC 8707 §2](https://www.rfc-editor.org/rfc/rfc8707#section-2)
   package var resource: String?
+  /// Audiences that the new token may have besides the one asked for.
+  package var alsoFor: Set<Identifier> = []
 
   package init(
-    subjectToken: Secret<String>, subject: Identifier, audience: Identifier?, scope: String? = nil, resource: String? = nil
+    subjectToken: Secret<String>, subject: Identifier, sessionID: Identifier? = nil, audience: Identifier?, scope: String? = nil,
+    resource: String? = nil, alsoFor: Set<Identifier> = []
   ) {
     self.subjectToken = subjectToken
     self.subject = subject
+    self.sessionID = sessionID
     self.audience = audience
     self.scope = scope
     self.resource = resource
+    self.alsoFor = alsoFor
   }
 
   func parameters(_ style: ClientConfiguration.ExchangeStyle) -> [(String, String)] {
     var all = [("grant_type", Self.grantType), ("subject_token", subjectToken.reveal())]
     if style == .standard { all.append(("subject_token_type", Self.accessTokenType)) }
-    // Without it Keycloak's legacy form makes a refresh token too.
+    // Without it Keycloak's legacy form makes a refresh token too. One that comes all the same is neither kept nor revoked: revoking it ends
+    // the session that it belongs to, which is the user's own (docs/token-exchange.md).
     all.append(("requested_token_type", Self.accessTokenType))
     if let audience { all.append(("audience", audience.description)) }
     if let scope { all.append(("scope", scope)) }
@@ -72,11 +79,27 @@ package struct TokenExchange: Sendable {
 
   private func check(_ claims: JSONObject, _ client: ClientConfiguration) throws(OIDCError) {
     if let issuer = claims["iss"], issuer.identifier != client.issuer.text { throw mismatch("iss is another issuer") }
-    if let sub = claims["sub"], sub.identifier != subject { throw mismatch("sub is another person") }
-    // The standard form names us as the party, the legacy one the client that is the audience.
-    if let party = claims["azp"], party != .string(client.clientID.description), party != audience.map({ .string($0.description) }) {
-      throw mismatch("azp is another client")
+    try checkPerson(claims)
+    // Both of Keycloak's forms name the client that asked, never the audience.
+    if let party = claims["azp"], party.identifier != client.clientID { throw mismatch("azp is another client") }
+    try checkAudience(claims, client)
+  }
+
+  /// A token of the client itself, as a client credentials grant gives one, has another `sub` and no `sid`.
+  private func checkPerson(_ claims: JSONObject) throws(OIDCError) {
+    var isKnown = false
+    if let sub = claims["sub"] {
+      guard sub.identifier == subject else { throw mismatch("sub is another person") }
+      isKnown = true
     }
+    if let sid = claims["sid"], let sessionID {
+      guard sid.identifier == sessionID else { throw mismatch("sid is another session") }
+      isKnown = true
+    }
+    guard isKnown else { throw mismatch("neither sub nor sid says whose token it is") }
+  }
+
+  private func checkAudience(_ claims: JSONObject, _ client: ClientConfiguration) throws(OIDCError) {
     guard let audience else { return }
     let found: [Identifier?] =
       switch claims["aud"] {
@@ -85,10 +108,16 @@ package struct TokenExchange: Sendable {
       default: []
       }
     guard found.contains(audience) else { throw mismatch("aud is not the audience that was asked for") }
-    var allowed = client.additionalExchangeAudiences.union([audience])
-    // Keycloak's mapper for roles adds its own account console to every token of the legacy form.
-    if client.exchangeStyle == .keycloakLegacy { allowed.insert("account") }
-    guard found.allSatisfy({ $0.map(allowed.contains) ?? false }) else { throw mismatch("aud is broader than was asked for") }
+    let more = found.filter { $0 != audience && !($0.map(alsoFor.contains) ?? false) }
+    guard more.isEmpty else { throw mismatch("aud is broader than was asked for: also \(names(more, client))") }
+  }
+
+  /// For a log line: three names at most, without what could be a token or repeats a secret.
+  private func names(_ audiences: [Identifier?], _ client: ClientConfiguration) -> String {
+    let shown = audiences.prefix(3).map { name in
+      name.map { ProviderAnswer.sentence($0.description, confided: [client.clientSecret, subjectToken]) } ?? "what is no name"
+    }
+    return shown.joined(separator: ", ") + (audiences.count > 3 ? " and \(audiences.count - 3) more" : "")
   }
 
   private func mismatch(_ detail: String) -> OIDCError { OIDCError(.exchangeMismatch, detail) }

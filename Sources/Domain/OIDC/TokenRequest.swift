@@ -57,15 +57,19 @@ package struct TokenRequest: Sendable {
     let word = ProviderAnswer.word(error.code, confided: confided)
     let sentence = ProviderAnswer.sentence(error.sentence.reveal(), confided: confided)
     let text = "the token endpoint answered \(error.status.code) \(word)" + (sentence.isEmpty ? "" : " (\(sentence))")
+    return OIDCError(code(for: error), text, word: word)
+  }
+
+  private func code(for error: TokenEndpointError) -> OIDCError.Code {
     switch (grant, error.code) {
     // Keycloak says invalid_client also for an audience that it does not know.
-    case (.exchange, "invalid_client") where error.status.code == 400: return OIDCError(.exchangeRefused, text)
-    case (_, "invalid_client"), (_, "unauthorized_client"): return OIDCError(.clientRefused, text)
-    case (_, "temporarily_unavailable"), (_, "server_error"): return OIDCError(.providerUnavailable, text)
-    case (.code, "invalid_grant"): return OIDCError(.codeRefused, text)
-    case (.refresh, "invalid_grant"): return OIDCError(.refreshRefused, text)
-    case (.exchange, _): return OIDCError(.exchangeRefused, text)
-    default: return OIDCError(.invalidTokenResponse, text)
+    case (.exchange, "invalid_client") where error.status.code == 400: .exchangeRefused
+    case (_, "invalid_client"), (_, "unauthorized_client"): .clientRefused
+    case (_, "temporarily_unavailable"), (_, "server_error"): .providerUnavailable
+    case (.code, "invalid_grant"): .codeRefused
+    case (.refresh, "invalid_grant"): .refreshRefused
+    case (.exchange, _): .exchangeRefused
+    default: .invalidTokenResponse
     }
   }
 }

@@ -23,7 +23,7 @@ struct ExchangeKey: Hashable, Sendable {
 struct ExchangeCache {
   enum Entry {
     case token(BackendToken)
-    case refused(code: String, until: WallInstant)
+    case refused(code: String, detail: String, until: WallInstant)
   }
 
   private var sessions: [SessionKey: [ExchangeTarget: Entry]] = [:]
@@ -38,7 +38,7 @@ struct ExchangeCache {
     guard let entry = sessions[key.session]?[key.target] else { return nil }
     switch entry {
     case .token(let token): return token.isUsable(at: now) ? entry : nil
-    case .refused(_, let until): return now < until ? entry : nil
+    case .refused(_, _, let until): return now < until ? entry : nil
     }
   }
 
@@ -67,7 +67,7 @@ struct ExchangeCache {
   private static func isOver(_ entry: Entry, _ now: WallInstant) -> Bool {
     switch entry {
     case .token(let token): !token.isUsable(at: now)
-    case .refused(_, let until): until <= now
+    case .refused(_, _, let until): until <= now
     }
   }
 }

@@ -108,7 +108,7 @@ package actor RefreshCoordinator: SessionEndObserver {
     case .token(let token) where !token.isDue(at: now):
       events.token(.exchange, .cached)
       return ExchangeOutcome(token: token, session: session)
-    case .refused(let code, _): throw .refused(code: code)
+    case .refused(let code, let detail, _): throw .refused(code: code, detail: detail)
     case .token, nil: break
     }
     switch exchanges.board(key) {
@@ -135,7 +135,8 @@ package actor RefreshCoordinator: SessionEndObserver {
     do throws(TokenFailure) {
       let session = try await self.session(session)
       let request = ExchangeRequest(
-        subjectToken: session.tokens.accessToken, target: target, issuer: session.issuer, subject: session.subject)
+        subjectToken: session.tokens.accessToken, target: target, issuer: session.issuer, subject: session.subject,
+        sessionID: session.claims["sid"]?.identifier)
       let source = source
       let answer = await bounded(by: callLimit, time) { () async throws(TokenSourceError) in try await source.exchange(request) }
       switch answer {
@@ -161,8 +162,8 @@ package actor RefreshCoordinator: SessionEndObserver {
     let now = manager.now()
     switch result {
     case .success(let exchanged): cache.insert(.token(exchanged.token), for: key, now: now)
-    case .failure(.refused(let code)):
-      cache.insert(.refused(code: code, until: now.advanced(by: Self.refusalKept)), for: key, now: now)
+    case .failure(.refused(let code, let detail)):
+      cache.insert(.refused(code: code, detail: detail, until: now.advanced(by: Self.refusalKept)), for: key, now: now)
     case .failure(.unavailable): return stillGood(key, session) ?? result
     case .failure: break
     }
@@ -223,7 +224,7 @@ func bounded<Value: Sendable>(
 extension TokenFailure {
   init(_ error: TokenSourceError) {
     switch error {
-    case .refused(let code): self = .refused(code: code)
+    case .refused(let code, let detail): self = .refused(code: code, detail: detail)
     case .identityChanged: self = .sessionEnded(.identityChanged)
     case .unavailable(let what): self = .unavailable(what)
     case .invalidAnswer(let what): self = .invalidAnswer(what)

@@ -97,7 +97,7 @@ struct TokenRefresher: Sendable {
     case .failure(let error):
       events.token(.refresh, error.result)
       if error == .identityChanged { return try await end(current, .identityChanged) }
-      guard case .refused(let code) = error, Identifier(code) == "invalid_grant" else { return keep(current, or: TokenFailure(error)) }
+      guard case .refused(let code, _) = error, Identifier(code) == "invalid_grant" else { return keep(current, or: TokenFailure(error)) }
       return try await refused(current)
     }
   }

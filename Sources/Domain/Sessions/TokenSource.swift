@@ -48,17 +48,21 @@ package struct RefreshedTokens: Sendable {
   }
 }
 
-/// For which backend a token is exchanged: all parameters that go into the request, because all of them tell cached tokens apart (S16b).
+/// For which backend a token is exchanged: all parameters that go into the request, because all of them tell cached tokens apart
+/// (S16b).
 package struct ExchangeTarget: Sendable, Hashable {
   package var audience: Identifier?
   package var scope: Identifier?
   /// [RFC 8707](https://www.rfc-editor.org/rfc/rfc8707)
   package var resource: Identifier?
+  /// Audiences that the token may have besides: no parameter, but a rule of the route, so that no route gets what only another accepts (S15).
+  package var alsoFor: Set<Identifier>
 
-  package init(audience: Identifier?, scope: Identifier? = nil, resource: Identifier? = nil) {
+  package init(audience: Identifier?, scope: Identifier? = nil, resource: Identifier? = nil, alsoFor: Set<Identifier> = []) {
     self.audience = audience
     self.scope = scope
     self.resource = resource
+    self.alsoFor = alsoFor
   }
 }
 
@@ -70,6 +74,8 @@ package struct ExchangeRequest: Sendable {
   /// Whom the new token must be for, where it can be read.
   package let issuer: Identifier
   package let subject: Identifier
+  /// The provider's name of the session (`sid`).
+  package let sessionID: Identifier?
 }
 
 /// A checked answer to an exchange.
@@ -86,8 +92,8 @@ package struct ExchangedTokens: Sendable {
 
 /// Why the provider gave no token.
 package enum TokenSourceError: Error, Sendable, Equatable {
-  /// It said no, with the `error` of [RFC 6749 §5.2](https://www.rfc-editor.org/rfc/rfc6749#section-5.2).
-  case refused(code: String)
+  /// It said no, with the `error` of [RFC 6749 §5.2](https://www.rfc-editor.org/rfc/rfc6749#section-5.2) and a sentence for the log.
+  case refused(code: String, detail: String = "")
   /// It answered a refresh with tokens of another person, or of another of its sessions. They were given back and are not kept.
   case identityChanged
   /// It did not answer, or with 5xx or 429: nothing is known.
@@ -108,14 +114,38 @@ package enum TokenFailure: Error, Sendable, Equatable {
   case sessionEnded(EndReason?)
   /// 503 with Retry-After: the session is kept.
   case unavailable(String)
-  /// The provider refuses this token for this session: 403.
-  case refused(code: String)
+  /// The provider refuses this token for this session: 403. The sentence is for the log.
+  case refused(code: String, detail: String = "")
   /// 502
   case invalidAnswer(String)
   /// 503: too many requests wait for tokens already.
   case overloaded
   /// 503
   case store(SessionStoreError)
+
+  /// A stable word for the log.
+  package var word: String {
+    switch self {
+    case .sessionEnded: "session_ended"
+    case .unavailable: "provider_unavailable"
+    case .refused(let code, _): code
+    case .invalidAnswer: "invalid_answer"
+    case .overloaded: "overloaded"
+    case .store: "session_store_unavailable"
+    }
+  }
+
+  /// A sentence for the log; free of secrets.
+  package var sentence: String {
+    switch self {
+    case .sessionEnded(let reason): "the session has ended" + (reason.map { " (\($0.rawValue))" } ?? "")
+    case .unavailable(let what): what
+    case .refused(let code, let detail): detail.isEmpty ? "the provider refuses it: \(code)" : detail
+    case .invalidAnswer(let what): what
+    case .overloaded: "too many requests wait for tokens already"
+    case .store(let error): "the session store does not answer: \(error)"
+    }
+  }
 
   package var faultOrigin: FaultOrigin {
     switch self {

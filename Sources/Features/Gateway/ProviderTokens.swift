@@ -35,8 +35,8 @@ package struct ProviderTokens: TokenSource {
 
   package func exchange(_ request: ExchangeRequest) async throws(TokenSourceError) -> ExchangedTokens {
     let exchange = TokenExchange(
-      subjectToken: request.subjectToken, subject: request.subject, audience: request.target.audience,
-      scope: request.target.scope?.description, resource: request.target.resource?.description)
+      subjectToken: request.subjectToken, subject: request.subject, sessionID: request.sessionID, audience: request.target.audience,
+      scope: request.target.scope?.description, resource: request.target.resource?.description, alsoFor: request.target.alsoFor)
     do throws(OIDCError) {
       let result = try await withTaskExecutorPreference(workers) { () async throws(OIDCError) in try await provider.exchange(exchange) }
       return ExchangedTokens(accessToken: result.token, expiresIn: Self.life(result.received, result.expires))
@@ -51,7 +51,7 @@ package struct ProviderTokens: TokenSource {
     switch error.code {
     case .refreshRefused: .refused(code: "invalid_grant")
     case .identityChanged: .identityChanged
-    case .exchangeRefused: .refused(code: "exchange_refused")
+    case .exchangeRefused: .refused(code: error.word ?? error.code.rawValue, detail: error.detail)
     case _ where error.isTemporary: .unavailable(error.description)
     default: .invalidAnswer(error.detail)
     }

@@ -59,7 +59,7 @@ extension GatewayServices {
       let until = Self.freshUntil(fresh.tokens.received, fresh.tokens.accessExpiry ?? fresh.absoluteExpiry)
       guard let lines = Self.bearer(fresh.tokens.accessToken) else { return .credential(.failed(.refused)) }
       return .credential(.ready(CredentialView(lines: lines, freshUntil: until), fresh))
-    } catch { return failed(error, "session token", route, correlation) }
+    } catch { return failed(error, route, nil, correlation) }
   }
 
   private func exchanged(_ session: Session, _ target: ExchangeTarget, _ route: Route, _ correlation: String?) async -> Resolved {
@@ -75,10 +75,11 @@ extension GatewayServices {
         subject: session.displayName, correlation: correlation)
       let view = CredentialView(lines: lines, freshUntil: Self.freshUntil(token.received, token.expiry))
       return .credential(.ready(view, exchanged.session))
-    } catch { return failed(error, target.audience?.description ?? "", route, correlation) }
+    } catch { return failed(error, route, target.audience, correlation) }
   }
 
-  private func failed(_ failure: TokenFailure, _ what: String, _ route: Route, _ correlation: String?) -> Resolved {
+  /// The answer is plain; why the provider gave no token stands in the log.
+  private func failed(_ failure: TokenFailure, _ route: Route, _ audience: Identifier?, _ correlation: String?) -> Resolved {
     let finding: Findings.CredentialFinding
     switch failure {
     case .sessionEnded: finding = .sessionEnded
@@ -88,10 +89,10 @@ extension GatewayServices {
     case .store: finding = .storeUnavailable
     }
     log.warning(
-      "credential_failed", "No credential for a request: \(failure)",
+      "credential_failed", "No credential for a request: \(failure.sentence)",
       [
-        "credential": .string(what), "route": .string(route.name), "origin": LogValue(failure.faultOrigin),
-        "request": .string(correlation ?? ""),
+        "route": .string(route.name), "audience": .string(audience?.description ?? "-"), "reason": .string(failure.word),
+        "origin": LogValue(failure.faultOrigin), "request": .string(correlation ?? ""),
       ])
     return .credential(.failed(finding))
   }

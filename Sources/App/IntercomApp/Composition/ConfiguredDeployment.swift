@@ -26,7 +26,9 @@ extension Deployment {
       isSecure: base.isSecure, name: configuration.sessions.cookieName ?? "intercom",
       sameSite: Self.sameSite(configuration.sessions.sameSite))
     var passwords: [Secret<String>] = []
-    let routes = try configuration.routes.map { try Self.route($0, base, origins, configuration.timeouts, &passwords) }
+    let routes = try configuration.routes.map {
+      try Self.route($0, base, origins, configuration.timeouts, configuration.provider.tokenExchange, &passwords)
+    }
     self.init(
       listen: try configuration.listen.map { try Self.address($0) }, admin: try Self.address(configuration.admin.listen), base: base,
       origins: origins, client: try Self.client(configuration), keys: try KeyRing(keys, random: random), cookies: cookies, routes: routes,
@@ -67,7 +69,7 @@ extension Deployment {
 
   private static func route(
     _ route: Configuration.Route, _ base: HTTPURL, _ shared: [Origin], _ timeouts: Configuration.Timeouts,
-    _ passwords: inout [Secret<String>]
+    _ form: Configuration.TokenExchangeForm, _ passwords: inout [Secret<String>]
   ) throws -> Route {
     guard let path = RoutePath(route.path), let url = HTTPURL(route.upstream.text), let upstream = UpstreamEndpoint(url) else {
       throw DeploymentError(description: "routes.\(route.name): path or upstream is not usable")
@@ -89,8 +91,11 @@ extension Deployment {
     switch route.credential {
     case .none: made.credential = .none
     case .accessToken: made.credential = .accessToken
-    case .exchange(let audience, let scope, let resource):
-      made.credential = .exchange(ExchangeTarget(audience: audience, scope: scope, resource: resource))
+    case .exchange(let exchange):
+      made.credential = .exchange(
+        ExchangeTarget(
+          audience: exchange.audience, scope: exchange.scope, resource: exchange.resource,
+          alsoFor: Set(exchange.alsoFor ?? usualAudiences(form))))
     case .basic(let claim, let secret):
       passwords.append(secret)
       made.credential = .basic(usernameClaim: claim, passwordIndex: passwords.count - 1)
@@ -98,6 +103,10 @@ extension Deployment {
     }
     return made
   }
+
+  /// Keycloak's legacy form makes every token of a user who may use the account console valid there too, which is everybody unless somebody
+  /// changed the default roles.
+  private static func usualAudiences(_ form: Configuration.TokenExchangeForm) -> [Identifier] { form == .legacy ? ["account"] : [] }
 
   /// A host route's own origin: the base URL's scheme and port with its host.
   static func hostOrigin(_ host: String, _ base: HTTPURL) -> Origin? {

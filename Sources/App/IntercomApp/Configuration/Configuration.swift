@@ -99,10 +99,21 @@ package struct Configuration: Sendable {
   package enum Credential: Sendable {
     case none
     case accessToken
-    case exchange(audience: Identifier, scope: Identifier?, resource: Identifier?)
+    case exchange(Exchange)
     case basic(usernameClaim: Identifier, secret: Secret<String>)
     /// Field names and the claims that fill them, in the order of the file.
     case headers([HeaderFromClaim])
+  }
+
+  /// [RFC 8693 §2.1](https://www.rfc-editor.org/rfc/rfc8693#section-2.1)
+  package struct Exchange: Sendable, Hashable {
+    package var audience: Identifier
+    /// Scope tokens with one space between them.
+    package var scope: Identifier?
+    /// [RFC 8707 §2](https://www.rfc-editor.org/rfc/rfc8707#section-2)
+    package var resource: Identifier?
+    /// Audiences that the token may have besides; nil: what `provider.tokenExchange` usually gives.
+    package var alsoFor: [Identifier]?
   }
 
   package struct HeaderFromClaim: Sendable, Hashable {

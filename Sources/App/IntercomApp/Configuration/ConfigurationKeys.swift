@@ -44,7 +44,8 @@ enum ConfigurationKeys {
     static let caFile = Setting<String>(
       "caFile", .file, absence: "the system's authorities", "PEM file of certificate authorities to trust for the provider.")
     static let tokenExchange = DefaultedSetting<Configuration.TokenExchangeForm>(
-      "tokenExchange", .choice, default: .rfc8693, "Form of token exchange: the standard's, or Keycloak's from before it.")
+      "tokenExchange", .choice, default: .rfc8693,
+      "Form of token exchange: the standard's, or Keycloak's from before it. docs/token-exchange.md tells what each needs at Keycloak.")
     static let clockSkew = DefaultedSetting<Duration>(
       "clockSkew", .duration(.zero ... .seconds(300)), default: .seconds(60), "How far the provider's clock may be off.")
     static let rows = [
@@ -164,10 +165,16 @@ enum ConfigurationKeys {
     static let audience = Setting<Identifier>(
       "audience", .identifier("audience"), required: true, example: "files", "The backend's audience.")
     static let scope = Setting<Identifier>("scope", .scopes, "Scopes of the new token, with spaces between them.")
-    static let resource = Setting<WebURL>("resource", .url, "The backend's URI (RFC 8707).")
+    static let resource = Setting<Identifier>("resource", .resource, "The backend's URI (RFC 8707).")
+    static let alsoFor = Setting<[Identifier]>(
+      "alsoFor", .list(of: .identifier("audience"), 0...16), absence: "`[account]` with `tokenExchange: legacy`, else none",
+      """
+      Audiences that the new token may have besides, because the provider cannot leave them out: the backend could use the token there too. \
+      A token for any other audience is refused.
+      """)
     static let rows = [
       audience.row(in: "routes.*.credential.exchange"), scope.row(in: "routes.*.credential.exchange"),
-      resource.row(in: "routes.*.credential.exchange"),
+      resource.row(in: "routes.*.credential.exchange"), alsoFor.row(in: "routes.*.credential.exchange"),
     ]
   }
 

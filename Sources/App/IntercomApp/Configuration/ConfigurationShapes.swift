@@ -28,9 +28,41 @@ extension ValueShape where Value == Identifier {
         value.refuse("\(quoted(text)) holds characters that no scope may have", "write words with one space between them")
         return nil
       }
+      let words = text.split(separator: " ", omittingEmptySubsequences: false)
+      guard words.allSatisfy({ !$0.isEmpty }), Set(words).count == words.count else {
+        value.refuse("\(quoted(text)) holds two spaces in a row, or a scope twice", "write words with one space between them")
+        return nil
+      }
       return Identifier(text)
     }
   }
+
+  /// An absolute URI without a fragment ([RFC 8707 §2](https://www.rfc-editor.org/rfc/rfc8707#section-2)), of any scheme: it is sent as it is
+  /// and never fetched.
+  static var resource: ValueShape {
+    .scalar(type: "URI", example: "https://files.example.org") { (text: String) throws(ValueFault) -> Identifier in
+      // User information is refused without showing the text: it may hold a password.
+      guard !text.contains("@") else { throw ValueFault("a URI with '@' (user information)", "write it without user and password") }
+      guard !text.contains("#") else { throw ValueFault("\(quoted(text)) has a fragment", "remove the '#' and what follows") }
+      let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+      guard parts.count == 2, let scheme = parts.first, let rest = parts.last, isScheme(scheme), !rest.isEmpty,
+        !rest.allSatisfy({ $0 == "/" })
+      else { throw ValueFault("\(quoted(text)) is no absolute URI", "write one such as https://files.example.org or urn:example:files") }
+      guard text.utf8.count <= 2048, isPercentEncoded(text), text.utf8.allSatisfy(isURIByte) else {
+        throw ValueFault("\(quoted(text)) holds characters that no URI has, or is longer than 2048", "write them with percent escapes")
+      }
+      return Identifier(text)
+    }
+  }
+
+  /// [RFC 3986 §3.1](https://www.rfc-editor.org/rfc/rfc3986#section-3.1)
+  private static func isScheme(_ text: Substring) -> Bool {
+    guard let first = text.utf8.first, (first | 0x20) &- 97 < 26 else { return false }
+    return text.utf8.allSatisfy { isAlphanumeric($0) || [0x2B, 0x2D, 0x2E].contains($0) }
+  }
+
+  /// Unreserved, reserved or `%` ([RFC 3986 §2](https://www.rfc-editor.org/rfc/rfc3986#section-2)).
+  private static func isURIByte(_ byte: UInt8) -> Bool { isUnreserved(byte) || "!$%&'()*+,/:;=?[]".utf8.contains(byte) }
 }
 
 extension ValueShape where Value == WebURL {

@@ -41,8 +41,10 @@ extension ValueShape where Value == Configuration.Credential {
     switch credential {
     case .none: "no credential"
     case .accessToken: "access token"
-    case .exchange(let audience, let scope, let resource):
-      "token for \(audience)" + (scope.map { ", scope \($0)" } ?? "") + (resource.map { ", resource \($0)" } ?? "")
+    case .exchange(let exchange):
+      "token for \(exchange.audience)" + (exchange.scope.map { ", scope \($0)" } ?? "")
+        + (exchange.resource.map { ", resource \($0)" } ?? "")
+        + (exchange.alsoFor.map { ", also for [\($0.map(\.description).joined(separator: ", "))]" } ?? "")
     case .basic(let claim, _): "Basic with claim \(claim)"
     case .headers(let headers): headers.map { "\($0.field) from \($0.claim)" }.joined(separator: ", ")
     }
@@ -54,8 +56,11 @@ extension ValueShape where Value == Configuration.Credential {
       let audience = section[ConfigurationKeys.Exchange.audience]
       let scope = section[ConfigurationKeys.Exchange.scope]
       let resource = section[ConfigurationKeys.Exchange.resource]
+      let alsoFor = section[ConfigurationKeys.Exchange.alsoFor]
       guard let audience else { return nil }
-      return .exchange(audience: audience.value, scope: scope?.value, resource: resource.map { Identifier($0.value.text) })
+      return .exchange(
+        Configuration.Exchange(
+          audience: audience.value, scope: scope?.value, resource: resource?.value, alsoFor: alsoFor?.value))
     }
   }
 

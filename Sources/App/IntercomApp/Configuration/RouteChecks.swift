@@ -35,6 +35,7 @@ struct RouteChecks {
       checkPath(route)
       checkUpstream(route)
       checkPublic(route)
+      checkExchange(route)
       if let bearer = route.bearer, !Self.acceptsBearerTokens {
         reader.refuse(bearer, "bearer tokens are not part of this version", "remove the key: a session cookie alone counts")
       }
@@ -107,6 +108,20 @@ struct RouteChecks {
     }
     if !route.methods.value.subtracting(.read).methods.isEmpty {
       reader.warn(route.isPublic, "everybody may change things behind this route", "write 'methods: read' unless that is meant")
+    }
+  }
+
+  /// Tokens that two backends take make each of them able to act as the user at the other.
+  private func checkExchange(_ route: ConfigurationDraft.Route) {
+    guard let credential = route.credential, case .exchange(let exchange) = credential.value, let others = exchange.alsoFor else { return }
+    for audience in others where audience != exchange.audience {
+      let shared = draft.routes.first { other in
+        if case .exchange(let its)? = other.credential?.value { its.audience == audience } else { false }
+      }
+      guard let shared else { continue }
+      reader.warn(
+        credential, "the backend of this route could use its tokens at the route '\(shared.name.value)' too",
+        "remove \(audience) from alsoFor unless that is meant")
     }
   }
 
