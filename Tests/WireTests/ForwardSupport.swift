@@ -13,6 +13,7 @@ struct Forwarding {
   var base = "https://ics.example"
   var strips = true
   var encodedSlashes = false
+  var isPrivate = false
   var cookies = CookieMode.isolate
   var guarded: FieldNameSet = ["X-Auth-User"]
   var nested: [String] = []
@@ -28,8 +29,8 @@ struct Forwarding {
     return try #require(
       ForwardRoute(
         index: 3, name: name, path: routePath, nested: nested.compactMap(RoutePath.init), upstream: endpoint,
-        baseURL: baseURL, stripsPrefix: strips, passesEncodedSlashes: encodedSlashes, cookies: cookies,
-        ownCookies: OwnCookieNames(["__Host-intercom", "intercom"]), guarded: guarded))
+        baseURL: baseURL, stripsPrefix: strips, passesEncodedSlashes: encodedSlashes, isPrivate: isPrivate,
+        cookies: cookies, ownCookies: OwnCookieNames(["__Host-intercom", "intercom"]), guarded: guarded))
   }
 
   func plan(_ request: CanonicalRequest, permitFor route: Int = 3) throws -> ForwardPlan? {

@@ -28,6 +28,35 @@ struct ResponseHeadWriterTests {
       ])
   }
 
+  @Test(
+    "a session's answer is kept by no shared cache, and shown again by no browser cache without asking, unless its upstream says so (S11)",
+    arguments: [
+      ([], "private, no-cache"), (["max-age=60"], "max-age=60; private"), (["max-age=60", "immutable"], "max-age=60; immutable; private"),
+      (["no-cache"], "no-cache; private"), ([""], "; private"), (["x-private=1"], "x-private=1; private"), (["no-store"], "no-store"),
+      (["max-age=60 , PRIVATE"], "max-age=60 , PRIVATE"), (["public,max-age=60"], "public,max-age=60"), (["S-Maxage=9"], "S-Maxage=9"),
+      (["max-age=60", "private=\"x\""], "max-age=60; private=\"x\""), (["s-maxage =1"], "s-maxage =1"),
+    ])
+  func caching(sent: [String], expected: String) throws {
+    for status in ["200 OK", "304 Not Modified", "404 Not Found"] {
+      var head = "HTTP/1.1 \(status)\r\nLast-Modified: Sat, 21 Nov 2026 17:00:00 GMT\r\n"
+      for value in sent { head += "Cache-Control: \(value)\r\n" }
+      let answer = latin1(head + "Content-Length: 0\r\n\r\n")
+      func values(_ forwarding: Forwarding) throws -> String {
+        try forwarding.answer(answer).lines.filter { $0.hasPrefix("Cache-Control: ") }.map { String($0.dropFirst(15)) }
+          .joined(separator: "; ")
+      }
+      #expect(try values(Forwarding(isPrivate: true)) == expected)
+      #expect(try values(Forwarding()) == sent.joined(separator: "; "), "a public route's answers stay as they are")
+    }
+  }
+
+  @Test("a Cache-Control that ends at the upstream's connection counts as none")
+  func cachingOfTheHop() throws {
+    let answer = response("Connection: cache-control", "Cache-Control: public", "Content-Length: 0")
+    #expect(
+      try Forwarding(isPrivate: true).answer(answer).lines.filter { $0.hasPrefix("Cache-Control") } == ["Cache-Control: private, no-cache"])
+  }
+
   @Test("framing and persistence for each kind of client")
   func framing() throws {
     let old = request("Connection: keep-alive", line: "GET /fs HTTP/1.0")

@@ -25,8 +25,8 @@ package struct ForwardRoutes: Sendable {
       }
       return ForwardRoute(
         index: index, name: route.name, path: route.path, nested: nested.map(\.path), upstream: upstream, baseURL: base,
-        stripsPrefix: route.stripPrefix, passesEncodedSlashes: route.passesEncodedSlashes, cookies: route.cookies, ownCookies: names,
-        guarded: guarded, timeouts: route.timeouts)
+        stripsPrefix: route.stripPrefix, passesEncodedSlashes: route.passesEncodedSlashes, isPrivate: route.needsSession,
+        cookies: route.cookies, ownCookies: names, guarded: guarded, timeouts: route.timeouts)
     }
   }
 

@@ -62,6 +62,8 @@ package final class ForwardRoute: Sendable {
   package let upstream: UpstreamEndpoint
   package let stripsPrefix: Bool
   package let passesEncodedSlashes: Bool
+  /// Its answers are for one person: no shared cache may keep them, and a browser asks before it shows one again.
+  package let isPrivate: Bool
   package let cookies: CookieMode
   package let ownCookies: OwnCookieNames
   /// Names that only Intercom sets: those of all routes together, so that no route's upstream gets a forged one (S6).
@@ -83,8 +85,8 @@ package final class ForwardRoute: Sendable {
   /// nil when `name` is empty or holds other than letters, digits, `-` or `_`: it becomes part of cookie names.
   package init?(
     index: Int, name: String, path: RoutePath, nested: [RoutePath] = [], upstream: UpstreamEndpoint, baseURL: HTTPURL,
-    stripsPrefix: Bool = true, passesEncodedSlashes: Bool = false, cookies: CookieMode = .isolate, ownCookies: OwnCookieNames,
-    guarded: FieldNameSet = FieldNameSet(), timeouts: UpstreamTimeouts = UpstreamTimeouts()
+    stripsPrefix: Bool = true, passesEncodedSlashes: Bool = false, isPrivate: Bool = true, cookies: CookieMode = .isolate,
+    ownCookies: OwnCookieNames, guarded: FieldNameSet = FieldNameSet(), timeouts: UpstreamTimeouts = UpstreamTimeouts()
   ) {
     guard !name.isEmpty, name.utf8.allSatisfy({ ($0 | 0x20) &- 97 < 26 || $0 &- 48 < 10 || $0 == 45 || $0 == 95 }) else { return nil }
     self.index = index
@@ -95,6 +97,7 @@ package final class ForwardRoute: Sendable {
     self.baseURL = baseURL
     self.stripsPrefix = stripsPrefix
     self.passesEncodedSlashes = passesEncodedSlashes
+    self.isPrivate = isPrivate
     self.cookies = cookies
     self.ownCookies = ownCookies
     self.guarded = guarded

@@ -29,6 +29,7 @@ package enum ResponseHeadWriter {
   ) -> ClientFraming {
     writeStatusLine(head, bytes, &out)
     copyFields(head, bytes, plan.route, &out)
+    if plan.route.isPrivate { writeCaching(head, bytes, &out) }
     let framing = writeFraming(head, client, &out)
     out.append(plan.response.piece)
     let endsWithConnection = framing == .untilClose || framing == .decodedUntilClose
@@ -108,6 +109,34 @@ package enum ResponseHeadWriter {
     }
   }
 
+  /// The upstream was asked with an Authorization, which alone keeps shared caches from its answer
+  /// ([RFC 9111 §3.5](https://www.rfc-editor.org/rfc/rfc9111#section-3.5)); the client sent a cookie, which does not. And without a word
+  /// of the upstream a browser shows an answer again for as long as it guesses
+  /// ([§4.2.2](https://www.rfc-editor.org/rfc/rfc9111#section-4.2.2)), after a sign-out and to the next person too. What the upstream says
+  /// of its own accord stands, except that it has not spoken of shared caches unless it names them.
+  private static func writeCaching(_ head: ResponseHead, _ bytes: borrowing Span<UInt8>, _ out: inout HeadBuffer) {
+    var speaks = false
+    if head.fields.present.contains(.cacheControl) {
+      for index in 0..<head.fields.count {
+        let field = head.fields[index]
+        guard field.id == .cacheControl, !field.isNamedByConnection else { continue }
+        if namesSharedCaches(field.value.bytes(in: bytes)) { return }
+        speaks = true
+      }
+    }
+    out.append(speaks ? Text.privateToo : Text.privateAndAsked)
+  }
+
+  /// Does this value have one of the directives by which an upstream speaks of shared caches, or forbids all?
+  private static func namesSharedCaches(_ value: [UInt8]) -> Bool {
+    value.split(separator: UInt8(ascii: ",")).contains { part in
+      let name = part.drop { $0 == 0x20 || $0 == 0x09 }.prefix { $0 != UInt8(ascii: "=") && $0 != 0x20 && $0 != 0x09 }
+      return sharedDirectives.contains { $0.count == name.count && zip($0, name).allSatisfy { $0 == $1 | 0x20 } }
+    }
+  }
+
+  private static let sharedDirectives = ["private", "no-store", "public", "s-maxage"].map { Array($0.utf8) }
+
   private static func writeFraming(_ head: ResponseHead, _ client: CanonicalRequest, _ out: inout HeadBuffer) -> ClientFraming {
     switch head.framing {
     case .none: return .none
@@ -126,6 +155,8 @@ package enum ResponseHeadWriter {
     static let emptyReason: HeadPiece = " \r\n"
     static let chunked: HeadPiece = "Transfer-Encoding: chunked\r\n"
     static let location: HeadPiece = "Location: "
+    static let privateAndAsked: HeadPiece = "Cache-Control: private, no-cache\r\n"
+    static let privateToo: HeadPiece = "Cache-Control: private\r\n"
     static let close: HeadPiece = "Connection: close\r\n"
     static let keepAlive: HeadPiece = "Connection: keep-alive\r\n"
   }
