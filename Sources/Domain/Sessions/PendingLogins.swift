@@ -87,6 +87,8 @@ package struct PendingLogins: Sendable {
   /// Behaviour: "Sign-in and sign-out".
   package static let lifetime = Duration.seconds(600)
   package static let perBrowser = 5
+  /// Bindings that are looked at in one callback: a browser has one, the rest was planted.
+  package static let maximumBindings = 16
   /// Kept a while longer, to tell "too late" from "unknown".
   private static let grace = Duration.seconds(600)
 
@@ -130,6 +132,11 @@ package struct PendingLogins: Sendable {
 
   /// Uses the login up when `browser` began it. Of parallel callers with the same state exactly one gets `taken`.
   package func take(state: [UInt8], browser: BrowserBinding?) async throws(SessionStoreError) -> PendingTake {
+    try await take(state: state, browsers: browser.map { [$0] } ?? [])
+  }
+
+  /// The same for a request that presents several bindings: one of them must be the right one.
+  package func take(state: [UInt8], browsers: [BrowserBinding]) async throws(SessionStoreError) -> PendingTake {
     guard let word = Word256(text: state.span) else { return .unknown }
     let key = Self.key(word)
     guard let (plain, version) = try await records.read(key) else { return .unknown }
@@ -137,7 +144,12 @@ package struct PendingLogins: Sendable {
       try await records.discard(key, version: version)
       return .unknown
     }
-    guard let browser, constantTimeEqual(browser.hash.bytes, binding) else { return .foreign(isSilent: login.isSilent) }
+    var isPresented = false
+    for browser in browsers.prefix(Self.maximumBindings) {
+      let equal = constantTimeEqual(browser.hash.bytes, binding)
+      isPresented = isPresented || equal
+    }
+    guard isPresented else { return .foreign(isSilent: login.isSilent) }
     guard try await records.store.delete(key, expecting: version, tombstone: .zero) else { return .unknown }
     return clock.now() < login.created.advanced(by: Self.lifetime) ? .taken(login) : .expired(login)
   }

@@ -4,9 +4,9 @@ import HTTPServer
 import IntercomCore
 
 extension Request {
-  /// The first cookie of exactly this name.
-  func cookie(_ name: [UInt8]) -> [UInt8]? {
-    CookieHeader(fields).values(String(decoding: name, as: UTF8.self)).first?.reveal()
+  /// All cookies of exactly this name, in order.
+  func cookies(_ name: [UInt8]) -> [[UInt8]] {
+    CookieHeader(fields).values(String(decoding: name, as: UTF8.self)).map { $0.reveal() }
   }
 
   /// The decoded value of a query parameter that stands there once; empty for everything else.

@@ -40,8 +40,7 @@ extension GatewayServices {
   }
 
   private func beginLogin(_ kind: LoginKind, _ request: Request) async -> Response {
-    let cookie = request.cookie(gateway.cookies.loginName)
-    let browser = cookie.flatMap { BrowserBinding(cookieValue: $0) } ?? BrowserBinding(random: random)
+    let browser = presentedBrowsers(request).first ?? BrowserBinding(random: random)
     do {
       let state = pending.newState()
       let sent = Secret(state.reveal() + (kind.isSilent ? Self.silentMark : ""))
@@ -59,6 +58,13 @@ extension GatewayServices {
     } catch {
       return loginFailed("store_unavailable", "the session store fails: \(error)", kind, temporary: true)
     }
+  }
+
+  /// The bindings that this browser presents, in order. Without the prefix `__Host-` a parent domain can put cookies of this name in front of
+  /// ours: they must not hide it (S10).
+  private func presentedBrowsers(_ request: Request) -> [BrowserBinding] {
+    let values = request.cookies(gateway.cookies.loginName)
+    return values.lazy.compactMap { BrowserBinding(cookieValue: $0) }.prefix(PendingLogins.maximumBindings).map { $0 }
   }
 
   /// What the `state` of a silent flow ends with: a replayed or foreign callback is told apart without any memory of it. It decides only
@@ -83,16 +89,16 @@ extension GatewayServices {
     }
     var state = Array(response.state.reveal().utf8)
     if kind.isSilent { state.removeLast(min(state.count, Self.silentMark.utf8.count)) }
-    let cookie = request.cookie(gateway.cookies.loginName)
-    let browser = cookie.flatMap { BrowserBinding(cookieValue: $0) }
     let taken: PendingTake
-    do { taken = try await pending.take(state: state, browser: browser) } catch {
+    do { taken = try await pending.take(state: state, browsers: presentedBrowsers(request)) } catch {
       return loginFailed("store_unavailable", "the session store fails: \(error)", kind, temporary: true)
     }
     switch taken {
     case .unknown: return refused("login_unknown", "This sign-in was used already or is not known here.", kind)
     case .foreign:
-      return refused(browser == nil ? "cookies_blocked" : "login_foreign", "This sign-in was begun in another browser.", kind)
+      // A changed cookie is answered like another browser's, whatever is wrong with it (S20).
+      let hasCookie = !request.cookies(gateway.cookies.loginName).isEmpty
+      return refused(hasCookie ? "login_foreign" : "cookies_blocked", "This sign-in was begun in another browser.", kind)
     case .expired(let login):
       kind.returnTo = login.returnTo
       return refused("timeout", "This sign-in took longer than ten minutes.", kind)

@@ -89,6 +89,9 @@ package actor Visitor {
   /// The cookie of that name is gone, as when a browser drops it.
   package func forget(_ name: String) { jar.remove(name) }
 
+  /// A cookie that somebody else put into this browser, as a `Set-Cookie` of that URL would.
+  package func plant(_ line: String, at url: LoopbackURL) { jar.store(line, from: url) }
+
   /// Where the last answer came from.
   package var location: String { trail.last?.url.description ?? "" }
 
