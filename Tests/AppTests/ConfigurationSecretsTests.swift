@@ -89,7 +89,7 @@ struct ConfigurationSecretsTests {
     expectNoCanary(Fixture.read(Self.text, [name: "x"], files: ["x": Self.canary + "\n\n"]), name)
   }
 
-  @Test("no cut and no changed byte of a file ends the process or shows a secret")
+  @Test("no cut and no changed byte of a file ends the process or shows a secret (S24, S29)")
   func garbage() {
     let bytes = Array(Self.text.utf8)
     var random = Xorshift(state: 0x9E37_79B9_7F4A_7C15)
