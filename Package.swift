@@ -98,6 +98,14 @@ let package = Package(
       name: "store-writer",
       dependencies: ["IntercomCore", "Telemetry", "Linux", "Sessions", "SessionStoreSQLite", "IntercomTesting"],
       path: "Sources/Testing/store-writer", swiftSettings: strict),
+    // What dev/bench runs beside `intercom serve`: a provider, and stores that are full already.
+    .executableTarget(
+      name: "bench-host",
+      dependencies: [
+        "IntercomCore", "StrictJSON", "Cryptography", "JOSE", "Telemetry", "Linux", "EventLoop", "Sessions", "CurlTransport",
+        "SessionStoreSQLite", "HTTPServer", "DemoWorkplace", "IntercomApp", "IntercomTesting",
+      ],
+      path: "Sources/Testing/bench-host", swiftSettings: strict),
     tests("CoreTests", ["IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "Telemetry", "Linux", "IntercomTesting"]),
     tests("JOSETests", ["IntercomCore", "OpenSSL", "StrictJSON", "Cryptography", "JOSE", "IntercomTesting"]),
     tests("WireTests", ["IntercomCore", "HTTPMessage", "HTTP1", "Policy", "ReverseProxy", "IntercomTesting"]),

@@ -1,0 +1,269 @@
+"""Who is measured: the table PEERS. A peer is a row: how it is configured and started; everything else treats all of them alike."""
+
+import base64
+import dataclasses
+import json
+import os
+import re
+import secrets
+import socket
+import time
+import typing
+
+from processes import OTHER_CORE, SERVER_CORE, Failure, Process
+
+ORIGIN = "https://mail.example.org"
+EXPOSED = (
+    "ETag, DAV, Content-Security-Policy, Location, Authorization, Depth, Content-Type, OCS-APIRequest, Content-Length, "
+    "Content-Range, Accept-Ranges, Content-Disposition, Last-Modified, Retry-After"
+)
+
+
+@dataclasses.dataclass
+class Tools:
+    """Where the programs are, and the first of our ports."""
+
+    bin: str
+    nginx: str
+    port: int
+
+    def intercom(self):
+        return os.path.join(self.bin, "intercom")
+
+    def host(self):
+        return os.path.join(self.bin, "bench-host")
+
+
+@dataclasses.dataclass
+class Running:
+    """A started peer: where it listens and the session cookies that it knows."""
+
+    process: Process
+    port: int
+    cookies: list
+
+
+@dataclasses.dataclass
+class Peer:
+    key: str
+    label: str
+    # (stage, tools, port, upstream's port, sessions, what stands before the command) -> Running
+    start: typing.Callable
+    note: str = ""
+
+
+def upstream(stage, tools, port):
+    """One upstream for all: a static answer of 1 KB of JSON."""
+    body = json.dumps({"items": [{"id": n, "name": f"document-{n:04}.odt"} for n in range(24)]})
+    body += " " * (1024 - len(body))
+    text = f"""
+      location / {{
+        default_type application/json;
+        add_header Cache-Control "private, max-age=0";
+        add_header ETag '"5f3e-1c8b0c4e"';
+        return 200 '{body}';
+      }}"""
+    process = nginx(stage, tools, "upstream", port, "", text, OTHER_CORE)
+    process.await_answer(f"http://127.0.0.1:{port}/", 10)
+    return process
+
+
+def nginx(stage, tools, name, port, http, locations, core=SERVER_CORE, prefix=()):
+    """nginx in one process, nothing written, connections kept without end."""
+    folder = stage.path(name)
+    os.makedirs(folder, exist_ok=True)
+    temporary = "\n".join(
+        f"  {kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    text = f"""
+daemon off;
+master_process off;
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log stderr crit;
+events {{ worker_connections 8192; }}
+http {{
+  access_log off;
+  keepalive_requests 100000000;
+  keepalive_timeout 600s;
+{temporary}
+{http}
+  server {{
+    listen 127.0.0.1:{port};
+    {locations}
+  }}
+}}
+"""
+    conf = stage.write(name + ".conf", text)
+    return stage.start(name, [tools.nginx, "-e", "stderr", "-p", folder, "-c", conf], core, prefix)
+
+
+def pool(port):
+    return f"""
+  upstream pool {{
+    server 127.0.0.1:{port};
+    keepalive 128;
+    keepalive_requests 100000000;
+    keepalive_timeout 600s;
+  }}"""
+
+
+def nginx_plain(stage, tools, port, to, sessions, prefix):
+    """What a plain reverse proxy does: the head goes on as it came."""
+    location = """
+    location /fs/ {
+      proxy_pass http://pool/;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+    }"""
+    process = nginx(stage, tools, "nginx-plain", port, pool(to), location, prefix=prefix)
+    process.await_answer(f"http://127.0.0.1:{port}/fs/", 60)
+    return Running(process, port, cookies(sessions))
+
+
+def nginx_same(stage, tools, port, to, sessions, prefix):
+    """What Intercom does, as far as nginx can: the token of the session's cookie, no cookie upstream, CORS fields."""
+    known = cookies(sessions)
+    tokens = "\n".join(f"    {cookie} {text(750)};" for cookie in known)
+    http = f"""
+  map_hash_max_size 131072;
+  map_hash_bucket_size 128;
+  map $cookie_intercom $token {{
+    default "";
+{tokens}
+  }}""" + pool(to)
+    location = f"""
+    location /fs/ {{
+      if ($token = "") {{ return 401; }}
+      proxy_pass http://pool/;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_set_header Cookie "";
+      proxy_set_header Authorization "Bearer $token";
+      add_header Vary Origin always;
+      add_header Access-Control-Allow-Origin "{ORIGIN}" always;
+      add_header Access-Control-Allow-Credentials true always;
+      add_header Access-Control-Expose-Headers "{EXPOSED}" always;
+    }}"""
+    process = nginx(stage, tools, "nginx-same", port, http, location, prefix=prefix)
+    await_listener(process, port)
+    return Running(process, port, known)
+
+
+def intercom_one_loop(stage, tools, port, to, sessions, prefix):
+    return prefilled(stage, tools, port, to, sessions, prefix, loops=1)
+
+
+# ---- Intercom
+
+def configuration(stage, port, to, issuer, loops=0, store=("memory", "")):
+    """As shipped, but for addresses and loops. Two routes: one with the session's own token, one with an exchanged one."""
+    key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+    kind, path = store
+    text = f"""
+listen: 127.0.0.1:{port}
+baseURL: http://intercom.localhost:{port}
+provider:
+  issuer: {issuer}
+  clientID: intercom
+  clientSecret: bench-secret
+origins: [{ORIGIN}]
+sessions:
+  store: {kind}
+{f"  path: {path}" if path else ""}
+  keys: ["{key}"]
+routes:
+  fs:
+    path: /fs
+    upstream: http://127.0.0.1:{to}
+    credential: accessToken
+    methods: webdav
+    stripPrefix: true
+  files:
+    path: /files
+    upstream: http://127.0.0.1:{to}
+    credential: {{ exchange: {{ audience: files }} }}
+    methods: webdav
+    stripPrefix: true
+admin:
+  listen: 127.0.0.1:{port + 1}
+limits:
+  loops: {loops}
+"""
+    return stage.write(f"intercom-{port}.yaml", text)
+
+
+def prefilled(stage, tools, port, to, sessions, prefix=(), loops=0, name="intercom"):
+    """The composition of `intercom serve` on a memory store that is full already. No provider is there, and none is asked."""
+    conf = configuration(stage, port, to, "http://id.localhost:1", loops)
+    process = stage.start(name, [tools.host(), "serve", conf, str(sessions)], SERVER_CORE, prefix)
+    known = printed(process.await_line("ready", 600))
+    must_be(len(known) == sessions, f"{process.name} printed {len(known)} cookies instead of {sessions}")
+    await_listener(process, port)
+    return Running(process, port, known)
+
+
+def on_file(stage, tools, port, to, sessions, prefix=(), loops=0, name="intercom-sqlite"):
+    """`intercom serve` itself on a SQLite file with sessions in it."""
+    path = stage.database()
+    conf = configuration(stage, port, to, "http://id.localhost:1", loops, ("sqlite", path))
+    seed = stage.start("seed", [tools.host(), "seed", conf, str(sessions)])
+    known = printed(seed.await_line("ready", 600))
+    seed.child.wait(timeout=60)
+    stage.stop(seed)
+    process = stage.start(name, [tools.intercom(), "serve", "--config", conf], SERVER_CORE, prefix)
+    process.await_answer(f"http://127.0.0.1:{port + 1}/livez", 60)
+    await_listener(process, port)
+    return Running(process, port, known)
+
+
+def served(stage, tools, port, to, issuer, store=("memory", "")):
+    """`intercom serve` beside a provider: for sign-ins."""
+    conf = configuration(stage, port, to, issuer, store=store)
+    process = stage.start("intercom", [tools.intercom(), "serve", "--config", conf], SERVER_CORE)
+    process.await_answer(f"http://127.0.0.1:{port + 1}/readyz", 60)
+    return Running(process, port, [])
+
+
+def provider(stage, tools, port, base):
+    process = stage.start("provider", [tools.host(), "provider", str(port), base, "bench-secret"])
+    process.await_line("ready", 30)
+    return f"http://id.localhost:{port}"
+
+
+# ---- shared
+
+def printed(lines):
+    """The cookies among the lines of a log."""
+    return [line for line in lines if re.fullmatch(r"[\w-]{43}", line)]
+
+
+def cookies(count):
+    return [text(43) for _ in range(count)]
+
+
+def text(length):
+    return base64.urlsafe_b64encode(secrets.token_bytes(length)).decode()[:length]
+
+
+def await_listener(process, port):
+    limit = time.monotonic() + 120
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=2).close()
+            return
+        except OSError:
+            process.must_live()
+            must_be(time.monotonic() < limit, f"{process.name} does not listen on {port}: see {process.log}")
+            time.sleep(0.05)
+
+
+def must_be(condition, message):
+    if not condition:
+        raise Failure(message)
+
+
+PEERS = [
+    Peer("intercom", "Intercom, one loop", intercom_one_loop),
+    Peer("nginx-same", "nginx, the same work", nginx_same, "token by `map`, cookies removed, CORS fields added"),
+    Peer("nginx-plain", "nginx, plain proxying", nginx_plain),
+]

@@ -1,0 +1,127 @@
+"""The table of results: Markdown made of what scenarios gave."""
+
+import os
+import platform
+import re
+import subprocess
+
+import peers
+
+LABELS = {peer.key: peer.label for peer in peers.PEERS}
+
+
+def machine(tools):
+    """The machine in words that name no host."""
+    with open("/proc/cpuinfo") as file:
+        info = file.read()
+    model = re.search(r"^model name\s*: (.*)$", info, re.M)
+    flags = re.search(r"^flags\s*: (.*)$", info, re.M)
+    with open("/proc/meminfo") as file:
+        memory = int(file.readline().split()[1]) / 1024 / 1024
+    system = platform.freedesktop_os_release().get("PRETTY_NAME", "unknown")
+    return {
+        "processor": (model.group(1).strip() if model else platform.machine())
+        + (", virtual" if flags and "hypervisor" in flags.group(1).split() else ""),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory": f"{memory:.0f} GiB",
+        "kernel": platform.release(),
+        "system": system,
+        "swift": first_line(["swift", "--version"], r"Swift version (\S+)"),
+        "nginx": first_line([tools.nginx, "-v"], r"nginx/(\S+)"),
+    }
+
+
+def first_line(command, pattern):
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    match = re.search(pattern, result.stdout.decode())
+    return match.group(1) if match else "unknown"
+
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" + " ---: |" * (len(head) - 1)]
+    return "\n".join(lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows])
+
+
+def ratio(value, base):
+    return f"{value / base:.2f}" if base else "–"
+
+
+def instructions(data):
+    same = data["peers"].get("nginx-same")
+    rows = [[LABELS[key], f"{value:,.0f}", ratio(value, same)] for key, value in data["peers"].items()]
+    return "## User instructions per request\n\n" + f"By {data['method']}.\n\n" + table(
+        ["", "instructions", "÷ nginx, the same work"], rows)
+
+
+def cpu(data):
+    rows = [
+        [LABELS[key], f"{one['all']:.1f}", f"{one['user']:.1f}", f"{one['system']:.1f}", f"{one['least']:.1f}", f"{one['rate']:,.0f}",
+         f"{one['p50']:.2f}", f"{one['p99']:.2f}"] for key, one in data["peers"].items()]
+    return "## CPU time per request\n\n" + f"Medians of {data['rounds']} alternating rounds of {data['seconds']} s, 32 connections.\n\n" + table(
+        ["", "µs", "user", "kernel", "best round", "requests/s", "p50 ms", "p99 ms"], rows)
+
+
+def system_calls(data):
+    rows = []
+    for key, calls in data["peers"].items():
+        often = sorted((name for name in calls if calls[name] >= 0.005), key=lambda name: -calls[name])
+        rows.append([LABELS[key], f"{sum(calls.values()):.2f}", ", ".join(f"{name} {calls[name]:.2f}" for name in often)])
+    return "## System calls per request\n\n" + table(["", "all", "which"], rows)
+
+
+def memory(data):
+    rows = []
+    empty = {row["store"]: row["stored"] for row in data["rows"] if row["sessions"] == 0}
+    for row in data["rows"]:
+        base = empty.get(row["store"], row["stored"])
+        cells = [row["store"], f"{row['sessions']:,}"]
+        for state in ("stored", "used"):
+            if state not in row:
+                cells += ["–", "–"]
+                continue
+            cells.append(f"{row[state]['rss'] / 1e6:.1f} ({row[state]['pss'] / 1e6:.1f})")
+            count = row["sessions"]
+            cells.append(f"{(row[state]['rss'] - base['rss']) / count / 1000:.1f}" if count else "–")
+        rows.append(cells)
+    return "## Memory\n\n" + table(
+        ["store", "sessions", "stored: RSS (PSS) MB", "KB per session", "each used once: RSS (PSS) MB", "KB per session"], rows)
+
+
+def cold(data):
+    rows = [
+        [row["store"], f"{row['first']['median'] * 1000:.0f}", f"{row['first']['p99'] * 1000:.0f}", f"{row['second']['median'] * 1000:.0f}",
+         f"{row['first']['cpu']:.0f}", f"{row['second']['cpu']:.0f}"] for row in data["rows"]]
+    return "## A cold session\n\n" + f"{data['requests']:,} sessions, one after the other.\n\n" + table(
+        ["store", "first request, median µs", "p99", "second request, median µs", "CPU µs, first", "CPU µs, second"], rows)
+
+
+def login(data):
+    def cell(one):
+        return f"{one['median']:.1f} / {one['p99']:.1f}"
+    rows = [
+        [row["store"], cell(row["silent"]), cell(row["login"]), cell(row["exchange"]), f"{row['grown'] / 1000:.1f}"]
+        for row in data["rows"]]
+    return "## Signing in\n\n" + f"{data['logins']:,} of each, one after the other; median / p99 in ms.\n\n" + table(
+        ["store", "silent sign-in", "sign-in with form", "first request with a token to exchange", "RSS per session, KB"], rows)
+
+
+TABLES = {
+    "instructions": instructions, "cpu": cpu, "system-calls": system_calls, "memory": memory, "cold": cold, "login": login,
+}
+
+
+def markdown(results):
+    here = results["machine"]
+    lines = [
+        "# Results", "",
+        "Made by `dev/bench`; [what the figures mean](README.md). Do not edit: run it again.", "",
+        f"Machine: {here['processor']}, {here['cores']} cores, {here['memory']}; {here['system']}, kernel {here['kernel']}; "
+        f"Swift {here['swift']}, nginx {here['nginx']}.",
+    ]
+    if results.get("note"):
+        lines += ["", results["note"]]
+    for name, make in TABLES.items():
+        if name in results["scenarios"]:
+            data = results["scenarios"][name]
+            lines += ["", make(data), "", f"<sub>{data['when']}, commit {data['commit']}, load of the machine before {data['load']:.1f}</sub>"]
+    return "\n".join(lines) + "\n"
