@@ -163,7 +163,7 @@ struct ProviderClientTests {
     #expect(provider.requests(to: "/certs") == 2)
   }
 
-  @Test("Fault 18: ten thousand unknown keys cause one fetch per interval")
+  @Test("Keys as a lever: ten thousand unknown keys cause one fetch per interval (S25, fault 18)")
   func unknownKeys() async throws {
     let provider = try ProviderDouble()
     let party = try await provider.relyingParty()

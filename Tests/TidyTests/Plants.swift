@@ -5,13 +5,16 @@ struct Plant: Sendable, CustomTestStringConvertible {
   let rule: String
   let files: [SourceFile]
   let line: Int
+  /// What is wrong, where the file does not say it.
+  let what: String
 
-  var testDescription: String { "\(rule) in \(files.last?.path ?? "")" }
+  var testDescription: String { "\(rule) in \(what.isEmpty ? files.last?.path ?? "" : what)" }
 
-  init(_ rule: String, line: Int = 2, _ files: [SourceFile]) {
+  init(_ rule: String, line: Int = 2, _ files: [SourceFile], what: String = "") {
     self.rule = rule
     self.files = files
     self.line = line
+    self.what = what
   }
 
   /// Second lines of a file of Core.
@@ -19,7 +22,7 @@ struct Plant: Sendable, CustomTestStringConvertible {
     self.init(rule, [SourceFile(path, "// A file.\n\(code)\n")])
   }
 
-  static let all: [Plant] = layers + houses + bans
+  static let all: [Plant] = layers + houses + bans + threatModel
 
   private static func importing(_ module: String, from path: String) -> Plant { Plant("layers", code: "import \(module)", at: path) }
 

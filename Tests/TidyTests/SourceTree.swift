@@ -99,5 +99,6 @@ struct TidyRule: Sendable, CustomTestStringConvertible {
       TidyRule(name: "registry hosts") { registryViolations(in: $0) },
       TidyRule(name: "links") { linkViolations(in: $0) },
       TidyRule(name: "scripts") { scriptViolations(in: $0) },
+      TidyRule(name: "threat model") { threatModelViolations(in: $0) },
     ] + Ban.all.map { ban in TidyRule(name: ban.pattern) { ban.violations(in: $0) } }
 }
