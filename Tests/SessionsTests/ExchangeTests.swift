@@ -105,12 +105,19 @@ struct ExchangeTests {
     _ = try await coordinator.token(for: session, files)
     #expect(source.exchanges == 1)
     time.advance(by: .seconds(6))
+    // Due: it is asked for beside the requests, once, and not again for five seconds when that fails.
     source.fail(.unavailable("down"))
-    #expect(await failure(session, files) == nil)
+    for _ in 0..<20 { #expect(await failure(session, files) == nil) }
+    let (source, coordinator) = (source, coordinator)
+    #expect(await eventually { source.exchanges == 2 })
+    #expect(await eventually { await !coordinator.isExchanging(session.key, files) })
+    for _ in 0..<20 { #expect(await failure(session, files) == nil) }
     #expect(source.exchanges == 2)
     source.fail(nil)
+    time.advance(by: .seconds(5))
     _ = try await coordinator.token(for: session, files)
-    #expect(source.exchanges == 3)
+    #expect(await eventually { source.exchanges == 3 })
+    #expect(await eventually { await !coordinator.isExchanging(session.key, files) })
     time.advance(by: .seconds(99))
     source.fail(.unavailable("down"))
     time.advance(by: .seconds(1))

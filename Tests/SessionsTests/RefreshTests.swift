@@ -94,7 +94,7 @@ struct RefreshTests {
 
   @Test(
     "ahead means less than min(30 s, 20 % of the life) left",
-    arguments: [(300, 270, false), (300, 271, true), (50, 40, false), (50, 41, true)])
+    arguments: [(300, 270, false), (300, 271, true), (50, 40, false), (50, 41, true), (2, 1, false), (2, 2, true), (0, 0, true)])
   func due(life: Int, age: Int, isDue: Bool) {
     let start = WallInstant(seconds: 1_000)
     let tokens = SessionTokens(

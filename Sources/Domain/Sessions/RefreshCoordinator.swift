@@ -16,6 +16,7 @@ package actor RefreshCoordinator: SessionEndObserver {
   private var cache: ExchangeCache
   /// Sessions whose refresh ahead of time failed: the next try waits, since the token is still good.
   private var resting: [SessionKey: WallInstant] = [:]
+  private var restingExchanges: [ExchangeKey: WallInstant] = [:]
 
   /// Behaviour: "Times": one refresh or exchange.
   package static let standardCallLimit = Duration.seconds(8)
@@ -59,6 +60,11 @@ package actor RefreshCoordinator: SessionEndObserver {
   /// Is a refresh of this session under way in this process?
   package func isRefreshing(_ key: SessionKey) -> Bool { refreshes.isUnderWay(key) }
 
+  /// Is an exchange of this session for this backend under way in this process?
+  package func isExchanging(_ key: SessionKey, _ target: ExchangeTarget) -> Bool {
+    exchanges.isUnderWay(ExchangeKey(session: key, target: target))
+  }
+
   private func refresh(_ session: Session) async throws(TokenFailure) -> Session {
     switch refreshes.board(session.key) {
     case .full: throw .overloaded
@@ -88,6 +94,7 @@ package actor RefreshCoordinator: SessionEndObserver {
     switch outcome {
     case .fresh(let session):
       resting[key] = nil
+      if isKept { manager.announceRefresh(of: session) }
       return isKept ? .success(session) : .failure(.sessionEnded(nil))
     case .kept(let session):
       if resting.count >= Self.maximumResting { resting.removeAll() }
@@ -108,26 +115,29 @@ package actor RefreshCoordinator: SessionEndObserver {
     case .token(let token) where !token.isDue(at: now):
       events.token(.exchange, .cached)
       return ExchangeOutcome(token: token, session: session)
+    case .token(let token):
+      // Still good: nobody waits for the next one, not even while the provider hangs.
+      if restingExchanges[key].map({ $0 <= now }) ?? true, case .start = exchanges.board(key) { _ = startExchange(key, session) }
+      return ExchangeOutcome(token: token, session: session)
     case .refused(let code, let detail, _): throw .refused(code: code, detail: detail)
-    case .token, nil: break
+    case nil: break
     }
     switch exchanges.board(key) {
     case .full: throw .overloaded
     case .join(let task):
       events.token(.exchange, .joined)
       return try await task.value.get()
-    case .start:
-      let task = exchanges.start(key) { id in
-        let work = Task {
-          let result = await exchange(session, target)
-          return landExchange(key, session, id, result)
-        }
-        return Task { [callLimit, time] in
-          if let result = await result(of: work, within: callLimit, time) { return result }
-          return stillGood(key, session) ?? .failure(Self.tooLate)
-        }
+    case .start: return try await startExchange(key, session).value.get()
+    }
+  }
+
+  private func startExchange(_ key: ExchangeKey, _ session: Session) -> Task<Result<ExchangeOutcome, TokenFailure>, Never> {
+    exchanges.start(key) { id in
+      let work = Task {
+        let result = await exchange(session, key.target)
+        return landExchange(key, session, id, result)
       }
-      return try await task.value.get()
+      return Task { [callLimit, time] in await result(of: work, within: callLimit, time) ?? .failure(Self.tooLate) }
     }
   }
 
@@ -161,19 +171,17 @@ package actor RefreshCoordinator: SessionEndObserver {
     guard exchanges.land(key, id: id) else { return .failure(.sessionEnded(nil)) }
     let now = manager.now()
     switch result {
-    case .success(let exchanged): cache.insert(.token(exchanged.token), for: key, now: now)
+    case .success(let exchanged):
+      cache.insert(.token(exchanged.token), for: key, now: now)
+      restingExchanges[key] = nil
     case .failure(.refused(let code, let detail)):
       cache.insert(.refused(code: code, detail: detail, until: now.advanced(by: Self.refusalKept)), for: key, now: now)
-    case .failure(.unavailable): return stillGood(key, session) ?? result
-    case .failure: break
+    case .failure:
+      // A token that is still good is used on; the next try waits.
+      if restingExchanges.count >= Self.maximumResting { restingExchanges.removeAll() }
+      if cache.entry(key, now: now) != nil { restingExchanges[key] = now.advanced(by: Self.rest) }
     }
     return result
-  }
-
-  /// What was due is still good for some seconds.
-  private func stillGood(_ key: ExchangeKey, _ session: Session) -> Result<ExchangeOutcome, TokenFailure>? {
-    guard case .token(let old) = cache.entry(key, now: manager.now()) else { return nil }
-    return .success(ExchangeOutcome(token: old, session: session))
   }
 
   /// An upstream answered 401 to this token: the next request exchanges anew. Of answers to requests that were under way together only the

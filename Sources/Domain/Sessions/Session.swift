@@ -31,10 +31,11 @@ package struct SessionTokens: Sendable {
   /// May the access token still be sent?
   package func isUsable(at now: WallInstant) -> Bool { accessExpiry.map { now < $0 } ?? true }
 
-  /// Is less than min(30 s, 20 % of its life) left? (behaviour: "Tokens")
+  /// Is less than min(30 s, 20 % of its life) left, or nothing? (behaviour: "Tokens")
   package func isDue(at now: WallInstant) -> Bool {
     guard let accessExpiry else { return false }
-    return now.seconds(to: accessExpiry) < Self.margin(from: received, to: accessExpiry)
+    // A life below five seconds has no margin.
+    return now >= accessExpiry || now.seconds(to: accessExpiry) < Self.margin(from: received, to: accessExpiry)
   }
 
   /// min(30 s, 20 % of the life), in whole seconds.

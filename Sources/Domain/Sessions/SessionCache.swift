@@ -48,6 +48,9 @@ package struct SessionCache<Entry> {
   /// A look that is no use.
   package subscript(id: SessionID) -> Entry? { places[id].flatMap { slots[$0].entry } }
 
+  /// A look that is no use.
+  package subscript(key key: SessionKey) -> Entry? { placesByKey[key].flatMap { slots[$0].entry } }
+
   /// The entry, which counts as used now.
   package mutating func use(_ id: SessionID) -> Entry? {
     guard let place = places[id] else { return nil }

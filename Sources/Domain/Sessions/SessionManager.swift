@@ -36,6 +36,13 @@ package protocol SessionEndObserver: Sendable {
   /// Returns when nothing of these sessions can be used any more where the observer stands. `SessionManager` waits for it, and the answer to a
   /// logout waits for that.
   func sessionsEnded(_ sessions: [EndedSession]) async
+
+  /// The session has new tokens and perhaps other claims: what was made of the old ones is not used any more (S27). Nobody waits for it.
+  func sessionRefreshed(_ session: Session) async
+}
+
+extension SessionEndObserver {
+  package func sessionRefreshed(_ session: Session) async {}
 }
 
 /// What `load` found.
@@ -195,6 +202,12 @@ package final class SessionManager: Sendable {
     let end = min(session.lastUse.advanced(by: settings.idle), session.absoluteExpiry)
     return try await records.write(
       session.key.record, session.encoded, indexes: session.indexes, expiry: end.advanced(by: settings.touchInterval), expecting: expected)
+  }
+
+  /// Tells all who hold copies of a refreshed session.
+  func announceRefresh(of session: Session) {
+    let listeners = observers.withLock { $0 }
+    Task { for listener in listeners { await listener.sessionRefreshed(session) } }
   }
 
   // MARK: Ending

@@ -243,8 +243,9 @@ package final class GatewayHandler: RequestHandler {
       exchange.context.findings.credential = .ready(view)
       // A session that ended meanwhile is not in the table any more, and the next decision asks for it again.
       guard let known = sessions[id] else { return }
-      if session.version >= known.session.version { known.session = session }
-      known.setCredential(view, route: route)
+      known.renew(session)
+      // One that was made of older tokens serves this request alone.
+      if known.session.tokens.generation == session.tokens.generation { known.setCredential(view, route: route) }
     }
   }
 }
@@ -261,6 +262,14 @@ package final class GatewayLoops: SessionEndObserver {
   /// Returns when no loop can use a copy of these sessions any more.
   package func sessionsEnded(_ sessions: [EndedSession]) async {
     await server.withLock { $0 }?.onEachLoop { handler, _ in handler.sessions.cache.drop(sessions) }
+  }
+
+  /// Group memberships and other claims may be gone with the old tokens: no loop goes on sending them (S27).
+  package func sessionRefreshed(_ session: Session) async {
+    await onEach { handler in
+      guard let view = handler.sessions.cache[key: session.key] else { return }
+      view.renew(session)
+    }
   }
 
   /// On every loop.

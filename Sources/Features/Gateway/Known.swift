@@ -37,6 +37,13 @@ package final class SessionView {
     return view
   }
 
+  /// Takes a newer copy of the session. With new tokens come new claims: the credentials that were made of the old ones are dropped.
+  package func renew(_ newer: Session) {
+    guard newer.version >= session.version else { return }
+    if newer.tokens.generation != session.tokens.generation { credentials.removeAll(keepingCapacity: true) }
+    session = newer
+  }
+
   /// Keeps (or with nil drops) the credential of a route.
   package func setCredential(_ view: CredentialView?, route: Int) {
     guard route >= 0, route < 4096 else { return }
