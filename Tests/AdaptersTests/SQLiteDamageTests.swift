@@ -17,7 +17,7 @@ struct SQLiteDamageTests {
   }
 
   static let refusals = [
-    Refusal(description: "text", says: "move it away with its -wal and -shm") { path in
+    Refusal(description: "text", says: "move it away with its -wal") { path in
       try Data(
         "This is not a database at all, and longer than a header of SQLite: one hundred bytes.\n".utf8
           + [UInt8](repeating: 65, count: 5_000)
@@ -38,7 +38,7 @@ struct SQLiteDamageTests {
     Refusal(description: "a missing index", says: "or it was altered") { path in
       try SQLiteConnection(path: path).execute("DROP INDEX records_by_expiry")
     },
-    Refusal(description: "a counter of openings that was emptied", says: "move it away with its -wal and -shm") { path in
+    Refusal(description: "a counter of openings that was emptied", says: "move it away with its -wal") { path in
       try SQLiteConnection(path: path).execute("DELETE FROM openings")
     },
     Refusal(description: "a symbolic link", says: "it is a link, a folder or a device") { path in

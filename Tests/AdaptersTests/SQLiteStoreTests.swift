@@ -68,7 +68,7 @@ struct SQLiteSessionStoreTests {
     try TestFolder.makeFile(fixture.path, mode: 0o666)
     let store = try await fixture.open()
     _ = try await store.create(SQLiteFixture.key(1), [1], expiry: fixture.expiry())
-    for name in ["", "-wal", "-shm", ".lock"] {
+    for name in ["", "-wal", ".lock"] {
       let mode = try FileManager.default.attributesOfItem(atPath: fixture.path + name)[.posixPermissions] as? Int
       #expect(mode == 0o600, "\(name)")
     }

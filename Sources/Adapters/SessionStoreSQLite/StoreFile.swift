@@ -93,6 +93,8 @@ struct StoreFile: Sendable {
   /// A new connection to this very file: whoever put another one in its place must restart Intercom.
   func connect(_ options: SQLiteConnection.Options) throws(SQLiteError) -> SQLiteConnection {
     guard FileIdentity(path: path) == identity else { throw .moved }
+    var options = options
+    options.isExclusive = true
     let connection = try SQLiteConnection(path: path, options)
     guard !connection.hasMoved else { throw .moved }
     return connection

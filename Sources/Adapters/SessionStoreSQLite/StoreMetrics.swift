@@ -15,9 +15,24 @@ struct StoreMetrics: Sendable {
     let work = MetricLabel("work", Work.allCases.map(\.rawValue))
     failures = registry?.counter(
       "session_store_failures_total", help: "Calls of the session database that failed, by cause; slow: no answer in time.",
-      labels: [work, MetricLabel("cause", Self.causes.map { "\($0)" } + ["slow"])])
+      labels: [work, MetricLabel("cause", Self.causes.map(Self.name) + ["slow"])])
     failing = registry?.gauge("session_store_failing", help: "1 while the session database cannot be read or written.", labels: [work])
     metrics = registry?.makeSharedMetrics()
+  }
+
+  /// As logs and metrics write it.
+  static func name(of cause: SQLiteError.Cause) -> String {
+    switch cause {
+    case .full: "full"
+    case .readOnly: "read_only"
+    case .damaged: "damaged"
+    case .busy: "busy"
+    case .interrupted: "interrupted"
+    case .cannotOpen: "cannot_open"
+    case .moved: "moved"
+    case .inputOutput: "input_output"
+    case .other: "other"
+    }
   }
 
   /// A nil cause: it did not answer in time.

@@ -183,7 +183,7 @@ final class LastingIntercom: Sendable {
     return RecordKey(kind: .pendingLogin, naming: [Identifier(bytes: bytes)])
   }
 
-  /// Asks the file itself, as `sqlite3` does, whether the program runs or not.
+  /// Asks the file itself, as `sqlite3` does, while the program is down: running, it lets nobody in.
   func query(_ sql: String) throws -> Int64 { try SQLiteConnection(path: database).integer(sql) ?? -1 }
 }
 

@@ -66,7 +66,7 @@ enum ConfigurationKeys {
       "path", .file, default: "/var/lib/intercom/sessions.db",
       """
       The database of `store: sqlite`, on a local disk. Its folder must exist and be writable for the user that runs Intercom; the file is \
-      made, with `-wal`, `-shm` and `.lock` beside it. One process has it at a time.
+      made, with `-wal` and `.lock` beside it. One process has it at a time.
       """)
     static let keys = Setting<[Secret<[UInt8]>]>(
       "keys", .list(of: .sealingKey, 1...8), absence: "required unless `store` is `memory`; then drawn at the start",

@@ -95,7 +95,8 @@ package func privateFileObstacle(path: String) -> PrivateFileFault? {
   var status = stat()
   guard lstat(path, &status) == 0 else { return errno == ENOENT ? nil : .system(.last) }
   guard status.st_mode & S_IFMT == S_IFREG else { return .notRegular }
-  guard status.st_uid == geteuid() else { return .foreign }
+  // Root checks for others.
+  guard status.st_uid == geteuid() || geteuid() == 0 else { return .foreign }
   guard status.st_nlink <= 1 else { return .linked }
   return access(path, R_OK | W_OK) == 0 ? nil : .system(.last)
 }

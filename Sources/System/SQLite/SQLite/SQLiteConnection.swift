@@ -15,6 +15,9 @@ package final class SQLiteConnection {
     package var cacheKiB = 4_096
     /// The longest value or row, in bytes: a damaged length must not become an allocation.
     package var maximumValueBytes = 4 << 20
+    /// No other process gets at the file, and the index of the log lies in the memory of this process instead of in a mapped file (`-shm`): a
+    /// write to such a mapping is SIGBUS when the disk is full. All connections of the process must ask for it.
+    package var isExclusive = false
 
     package init() {}
   }
@@ -44,7 +47,8 @@ package final class SQLiteConnection {
   private init(name: String, _ options: Options) throws(SQLiteError) {
     var opened: OpaquePointer?
     let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE
-    let code = sqlite3_open_v2(name, &opened, flags, nil)
+    // [SQLite: The OS Interface](https://sqlite.org/vfs.html#standard_unix_vfses)
+    let code = sqlite3_open_v2(name, &opened, flags, options.isExclusive ? "unix-excl" : nil)
     guard code == SQLITE_OK, let opened else {
       // A failed open may leave a handle that tells more, and that must be closed.
       let error = SQLiteError(code: code, systemCode: opened.map { sqlite3_system_errno($0) } ?? 0)

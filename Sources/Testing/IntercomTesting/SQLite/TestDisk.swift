@@ -16,6 +16,22 @@ package final class TestDisk: Sendable {
     try await Self.run("mount", ["-t", "tmpfs", "-o", "size=\(size),mode=0700", "tmpfs", folder.path])
   }
 
+  /// A real file system in a file, for what tmpfs does not show.
+  package init(ext4Megabytes: Int, blockBytes: Int) async throws {
+    folder = try TestFolder()
+    let image = try TestFolder(inMemory: true)
+    let file = image.file("disk")
+    try await Self.run("truncate", ["-s", "\(ext4Megabytes)M", file])
+    try await Self.run("mkfs.ext4", ["-q", "-m", "0", "-b", "\(blockBytes)", file])
+    // The loop device keeps the file, whose name may go.
+    try await Self.run("mount", ["-o", "loop", file, folder.path])
+  }
+
+  /// Whether `init(ext4Megabytes:blockBytes:)` works here: not in every container.
+  package static var hasLoopDevices: Bool {
+    isPossible && FileManager.default.fileExists(atPath: "/dev/loop-control") && FileManager.default.fileExists(atPath: "/dev/loop0")
+  }
+
   deinit {
     // Lazily: a store that is still closing keeps its files.
     if let child = try? ChildProcess("umount", ["-l", folder.path]) { while child.exit == nil { Threads.pause(milliseconds: 5) } }
