@@ -44,7 +44,7 @@ package final class TestDisk: Sendable {
   package func fill() async throws -> String {
     let ballast = "\(path)/ballast"
     // Ends with an error when nothing is left, which is what is wanted.
-    _ = try await ChildProcess("dd", ["if=/dev/zero", "of=\(ballast)", "bs=4k"]).waitForExit()
+    _ = try await ChildProcess("dd", ["if=/dev/zero", "of=\(ballast)", "bs=1k"]).waitForExit()
     return ballast
   }
 
