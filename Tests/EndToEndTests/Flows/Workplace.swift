@@ -1,5 +1,7 @@
+import Cryptography
 import HTTPMessage
 import HTTPServer
+import IntercomCore
 import IntercomTesting
 
 /// Intercom in its own process between Keycloak, the Apache file store and a mail page: the workplace of the flow tests.
@@ -30,13 +32,15 @@ struct Workplace: Sendable {
     let services = try Services.require(.keycloak, .files)
     let toProvider = try TCPRelay(to: services.keycloakPort)
     let toFiles = try TCPRelay(to: try LoopbackURL(services.filesURL).port)
+    let folder = try TestFolder()
     var table = EndpointTable()
     let page = Array(mailPage(services.intercomURL).utf8)
     table.add(.get, "/*") { _, _ in Response(200, ["Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store"], page) }
     try await TestServer.run(table) { server in
       let mail = "http://mail.intercom.localhost:\(server.port)"
       let intercom = try await IntercomProcess.serve(
-        try configuration(services, client, scopes, origin: mail, provider: toProvider, files: toFiles) + routes,
+        try configuration(
+          services, client, scopes, origin: mail, provider: toProvider, files: toFiles, database: folder.file("sessions.db")) + routes,
         port: services.intercomPort)
       let workplace = Workplace(
         services: services, intercom: intercom, mail: mail, stranger: "http://stranger.intercom.localhost:\(server.port)",
@@ -56,7 +60,7 @@ struct Workplace: Sendable {
   }
 
   private static func configuration(
-    _ services: Services, _ client: String, _ scopes: String, origin: String, provider: TCPRelay, files: TCPRelay
+    _ services: Services, _ client: String, _ scopes: String, origin: String, provider: TCPRelay, files: TCPRelay, database: String
   ) throws -> String {
     let realm = try LoopbackURL(services.issuer).target
     let store = try LoopbackURL(services.filesURL).target.dropLast()
@@ -70,7 +74,8 @@ struct Workplace: Sendable {
         scopes: [\(scopes)]
       origins: ["\(origin)"]
       sessions:
-        store: memory
+        path: \(database)
+        keys: [\(Base64URL.encode(SystemRandom().bytes(32)))]
       routes:
         fs:
           path: /fs
