@@ -153,6 +153,30 @@ struct FlowBackChannelTests {
     }
   }
 
+  @Test("Logout racing login: signed out at the provider between its token answer and our session, nobody is signed in (S11, fault 27)")
+  func duringLogin() async throws {
+    try await FlowFixture.run { flow in
+      let visitor = Visitor(timeout: .seconds(20))
+      let callback = try await flow.authorize(visitor, flow.begin(visitor))
+      let (answers, liar) = (flow.liar.endpoint, flow.liar)
+      flow.provider.serve { request, body in
+        let answer = try await answers(request, body)
+        // Its call to Intercom is over when this returns.
+        if String(decoding: request.rawPath, as: UTF8.self).hasSuffix("/token") {
+          await liar.provider.signOutEverywhere(username: "alice")
+        }
+        return answer
+      }
+      let refused = try await visitor.send("GET", callback, FlowFixture.navigation)
+      #expect(refused.status == 400)
+      #expect(refused.text.contains("signed_out"))
+      #expect(await visitor.jar["intercom"] == nil)
+      flow.provider.serve(answers)
+      try await flow.signIn(visitor)
+      #expect(try await flow.isAlive(visitor))
+    }
+  }
+
   @Test("Logout token replay: one that was obeyed is refused, and a newer session lives (S18, fault 28)")
   func replay() async throws {
     try await FlowFixture.run { flow in

@@ -71,6 +71,7 @@ package final class SessionManager: Sendable {
   private let random: any RandomSource
   private let events: SessionEvents
   private let observers = Mutex([any SessionEndObserver]())
+  private let logins = Mutex(LoginsUnderWay())
 
   /// A late writer began before the end: a refresh takes 8 s at most, a replica's pause may be longer.
   static let tombstone = Duration.seconds(600)
@@ -233,6 +234,10 @@ package final class SessionManager: Sendable {
   }
 
   private func endAll(_ index: IndexKey, _ reason: EndReason) async throws(SessionStoreError) -> Int {
+    // Before the store is asked: a session that is made after that finds the end here.
+    logins.withLock { logins in
+      for number in logins.ends.keys { logins.ends[number]?.insert(index) }
+    }
     let page = 512
     var total = 0
     // Each page deletes what it found; the bound is for a store whose index does not follow.
@@ -275,6 +280,39 @@ package final class SessionManager: Sendable {
     events.sessionEnded(reason, count: count)
     if !isSure { events.endUnacknowledged(reason) }
     return isSure
+  }
+}
+
+/// What ended while each of the logins was under way.
+private struct LoginsUnderWay {
+  var last: UInt64 = 0
+  var ends: [UInt64: Set<IndexKey>] = [:]
+}
+
+/// A login whose code is at the provider: it has no session yet that a logout could find.
+package struct LoginWatch: Sendable {
+  fileprivate let number: UInt64
+}
+
+extension SessionManager {
+  /// From now on, until `forget`, ends are noted for this login.
+  package func watchLogin() -> LoginWatch {
+    logins.withLock { logins in
+      logins.last += 1
+      logins.ends[logins.last] = []
+      return LoginWatch(number: logins.last)
+    }
+  }
+
+  package func forget(_ watch: LoginWatch) { logins.withLock { _ = $0.ends.removeValue(forKey: watch.number) } }
+
+  /// Ends the session that `create` just made for this login when the provider has told its end meanwhile, which found no session (fault 27).
+  /// To be asked before the browser gets the cookie. True: it is over.
+  package func endIfSignedOut(_ session: Session, _ watch: LoginWatch) async throws(SessionStoreError) -> Bool {
+    let ended = logins.withLock { $0.ends[watch.number] ?? [] }
+    guard session.indexes.contains(where: { ended.contains($0) }) else { return false }
+    _ = try await end(session.key, reason: .backChannelLogout)
+    return true
   }
 }
 

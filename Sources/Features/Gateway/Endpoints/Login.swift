@@ -112,6 +112,8 @@ extension GatewayServices {
   private func finish(
     _ response: AuthorizationResponse, _ login: Sessions.PendingLogin, _ kind: LoginKind, replacing old: SessionID?
   ) async -> Response {
+    let watch = sessions.watchLogin()
+    defer { sessions.forget(watch) }
     do {
       let begun = OIDC.PendingLogin(
         state: response.state, nonce: login.nonce, codeVerifier: login.codeVerifier, issuer: login.issuer, redirectURI: login.redirectURI,
@@ -120,6 +122,9 @@ extension GatewayServices {
         try await provider.finishLogin(begun, response)
       }
       let (id, session) = try await sessions.create(from: VerifiedLogin(result), replacing: old)
+      if try await sessions.endIfSignedOut(session, watch) {
+        return refused("signed_out", "The provider signed the user out while this sign-in was under way.", kind)
+      }
       log.info("signed_in", "A user signed in.", ["silent": .boolean(kind.isSilent)])
       step(.sessionCreated, "Signed in; the session stays on the server", [.init(.issuer, session.issuer)], subject: session.displayName)
       let cookie = gateway.cookies.setSession(id)
