@@ -1,7 +1,7 @@
 import IntercomCore
 
 /// Why a token or a key set was refused. Holds no part of either.
-package enum JOSEError: Error, Sendable, Equatable {
+package enum JOSEError: Error, Sendable, Equatable, CustomStringConvertible {
   /// More bytes than the limit.
   case tooLarge
   /// Not three base64url parts with a JSON header: what was wrong.
@@ -25,6 +25,24 @@ package enum JOSEError: Error, Sendable, Equatable {
   case badKeySet
   /// A key could not be made or cannot sign.
   case signing(String)
+
+  /// A sentence for the log; free of what it is about.
+  package var description: String {
+    switch self {
+    case .tooLarge: "too large"
+    case .malformed(let what): "not a signed token: \(what)"
+    case .criticalHeader: "the header demands an extension"
+    case .unsupportedAlgorithm: "alg is none, for a shared secret, or unknown"
+    case .algorithmNotAllowed: "alg is not allowed here"
+    case .unknownKey: "no key has the name that the token gives"
+    case .keyDoesNotFit: "the key is not for this alg"
+    case .ambiguousKey: "no key is named and several fit"
+    case .badSignature: "the signature is wrong"
+    case .badPayload: "the claims are not sound JSON"
+    case .badKeySet: "not a set of keys"
+    case .signing(let what): "the key cannot sign: \(what)"
+    }
+  }
 
   /// Tokens and key sets are the provider's; only a failing signature of our own is ours. Where a client hands in the token (logout tokens,
   /// bearer tokens), the caller knows better.

@@ -67,17 +67,28 @@ package enum LogoutForm {
   /// 64 KiB.
   package static let maximumBytes = 65_536
 
-  package enum Failure: Error, Sendable, Equatable {
+  package enum Failure: String, Error, Sendable {
     /// 415
-    case notAForm
+    case notAForm = "not_a_form"
     /// 413
-    case tooLarge
+    case tooLarge = "too_large"
     /// 400
     case malformed
     /// 400
     case missing
     /// 400: two readers could take two different ones.
     case repeated
+
+    /// For the log and the provider's administrator.
+    package var sentence: String {
+      switch self {
+      case .notAForm: "The request is not a form (application/x-www-form-urlencoded)."
+      case .tooLarge: "The request is larger than 64 KiB."
+      case .malformed: "The form cannot be read."
+      case .missing: "The form has no logout_token."
+      case .repeated: "The form has logout_token more than once."
+      }
+    }
 
     /// What to answer.
     package var status: Status {

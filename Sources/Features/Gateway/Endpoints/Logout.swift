@@ -87,19 +87,11 @@ extension GatewayServices {
   /// 200 when the sessions are gone everywhere, 400 with the reason when the token is refused, 503 when the store does not answer, so that
   /// the provider tries again.
   func backchannelLogout(_ request: Request, _ body: RequestBody) async -> Response {
-    do throws(LogoutForm.Failure) { try LogoutForm.checkType(request.fields) } catch {
-      return Self.backchannel(error.status, "invalid_request", "The logout token comes as application/x-www-form-urlencoded.")
-    }
-    let bytes: [UInt8]
-    do throws(BodyError) { bytes = try await body.collect(upTo: LogoutForm.maximumBytes) } catch {
-      return error == .tooLarge
-        ? Self.backchannel(413, "invalid_request", "The request is larger than 64 KiB.")
-        : Self.backchannel(400, "invalid_request", "The request is not complete.")
-    }
     let token: Secret<[UInt8]>
-    do throws(LogoutForm.Failure) { token = try LogoutForm.token(bytes) } catch {
-      return Self.backchannel(error.status, "invalid_request", "The form has not exactly one logout_token.")
-    }
+    do throws(LogoutForm.Failure) {
+      try LogoutForm.checkType(request.fields)
+      token = try LogoutForm.token(try await collect(body))
+    } catch { return refusedLogout(error.status, error.rawValue, error.sentence) }
     do {
       let verified = try await withTaskExecutorPreference(workers) { () async throws(OIDCError) in
         try await provider.verifyLogoutToken(token)
@@ -107,7 +99,7 @@ extension GatewayServices {
       let outcome = try await sessions.backChannelLogout(
         issuer: verified.issuer, subject: verified.subject, sid: verified.sessionID, tokenID: verified.identifier, expiry: verified.expires)
       switch outcome {
-      case .replayed: return Self.backchannel(400, "invalid_request", "This logout token was used before.")
+      case .replayed: return refusedLogout(400, "replayed", "This logout token was used before.")
       case .ended(let count):
         log.info("backchannel_logout", "The provider ended sessions.", ["count": LogValue(count)])
         step(.backChannelLogout, "The provider signed the user out; Intercom ended its sessions", [.init(.count, count)])
@@ -119,14 +111,24 @@ extension GatewayServices {
         log.warning("logout_token_unchecked", error.detail, ["reason": .string(error.code.rawValue)])
         return Self.backchannel(503, "temporarily_unavailable", "The provider's keys cannot be fetched.")
       }
-      log.warning("logout_token_refused", error.detail, ["reason": .string(error.code.rawValue)])
-      return Self.backchannel(400, "invalid_request", error.detail)
+      return refusedLogout(400, error.code.rawValue, error.detail)
     } catch {
       log.limited(
         by: repeats, now: time.monotonicNow(), .error, "backchannel_logout_failed",
         "The session store fails; the provider's sign-out was refused and will be tried again by it: \(error)")
       return Self.backchannel(503, "temporarily_unavailable", "The session store does not answer.")
     }
+  }
+
+  private func collect(_ body: RequestBody) async throws(LogoutForm.Failure) -> [UInt8] {
+    do throws(BodyError) { return try await body.collect(upTo: LogoutForm.maximumBytes) } catch {
+      throw error == .tooLarge ? .tooLarge : .malformed
+    }
+  }
+
+  private func refusedLogout(_ status: Status, _ reason: String, _ detail: String) -> Response {
+    log.warning("logout_token_refused", detail, ["reason": .string(reason)])
+    return Self.backchannel(status, "invalid_request", detail)
   }
 
   private static func backchannel(_ status: Status, _ error: String, _ description: String) -> Response {
