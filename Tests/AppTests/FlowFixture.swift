@@ -34,6 +34,8 @@ struct FlowFixture: Sendable {
   let upstream: RecordingServer
   let store: FaultySessionStore
   let time: ShiftedTime
+  /// The provider's own clock: the same unless a test puts it off.
+  let providerTime: ShiftedTime
   let sink: MemorySink
   let running: RunningIntercom
   /// What seals this instance's sessions.
@@ -44,6 +46,8 @@ struct FlowFixture: Sendable {
 
   struct Options: Sendable {
     var startsProvider = true
+    /// What the provider says wrong from the very beginning: then nobody waits until it is ready.
+    var lie: ProviderLie?
     var lifetimes = ProviderLifetimes()
     var provider: @Sendable (inout ProviderConfiguration) -> Void = { _ in }
     var deployment: @Sendable (inout Deployment) throws -> Void = { _ in }
@@ -59,7 +63,9 @@ struct FlowFixture: Sendable {
     var registration = FlowProvider.configuration(issuer: issuer, base: base, secret: clientSecret, password: password)
     registration.lifetimes = options.lifetimes
     options.provider(&registration)
-    let liar = try MisbehavingProvider(registration, time: time, transport: carrier)
+    let providerTime = ShiftedTime(time)
+    let liar = try MisbehavingProvider(registration, time: providerTime, transport: carrier)
+    liar.tell(options.lie)
     provider.serve(liar.endpoint)
     try await upstream.start()
     if options.startsProvider { try await provider.start() }
@@ -68,15 +74,16 @@ struct FlowFixture: Sendable {
     var deployment = try deployment(
       reservation, base, issuer, upstream: upstream.port, sealingKey, StructuredLog(to: sink, minimum: .trace))
     (deployment.store, deployment.time) = (.given(store), time)
+    deployment.transport = ShiftedTransport(carrier, time)
     try options.deployment(&deployment)
     let running = try await Composition.start(deployment)
     let fixture = FlowFixture(
       base: base, port: reservation.port, app: "http://app.localhost:\(upstream.port)", issuer: issuer, provider: provider, liar: liar,
-      upstream: upstream, store: store, time: time, sink: sink, running: running, sealingKey: sealingKey,
+      upstream: upstream, store: store, time: time, providerTime: providerTime, sink: sink, running: running, sealingKey: sealingKey,
       routes: deployment.routes + OwnRoutes.all(CORSPolicy(origins: [deployment.base.origin] + deployment.origins)))
     let result: Result<Void, any Error>
     do {
-      if options.startsProvider { try await waitUntilTrue("a ready provider") { running.isProviderReady } }
+      if options.startsProvider, options.lie == nil { try await waitUntilTrue("a ready provider") { running.isProviderReady } }
       result = .success(try await watched(fixture, body))
     } catch { result = .failure(error) }
     _ = await running.stop()

@@ -87,15 +87,20 @@ struct RelyingPartyTests {
   @Test(
     "every lie about a login is refused",
     arguments: [
-      (ProviderLie.issuer, OIDCError.Code.invalidIDToken), (.audience, .invalidIDToken), (.audienceOfSeveralWithoutParty, .invalidIDToken),
-      (.authorizedParty, .invalidIDToken), (.expired, .invalidIDToken), (.issuedInTheFuture, .invalidIDToken), (.nonce, .invalidIDToken),
-      (.nonceMissing, .invalidIDToken), (.subjectMissing, .invalidIDToken), (.algorithmNone, .invalidIDToken),
-      (.algorithmHS256, .invalidIDToken), (.keyIDMissing, .invalidIDToken), (.keyIDUnknown, .invalidIDToken), (.signature, .invalidIDToken),
-      (.keyOfAttackerInHeader, .invalidIDToken), (.accessTokenHash, .invalidIDToken), (.duplicateClaim, .invalidIDToken),
-      (.idTokenMissing, .invalidTokenResponse), (.tokensSwapped, .invalidIDToken), (.answerIsHTML, .invalidTokenResponse),
-      (.answerIsOversized, .invalidTokenResponse), (.answerIsRedirect, .invalidTokenResponse),
+      (ProviderLie.issuer, OIDCError.Code.invalidIDToken), (.audience, .invalidIDToken),
+      (.idToken(.audienceOfSeveralWithoutParty), .invalidIDToken),
+      (.idToken(.authorizedParty), .invalidIDToken), (.idToken(.expired), .invalidIDToken), (.idToken(.issuedInTheFuture), .invalidIDToken),
+      (.nonce, .invalidIDToken),
+      (.idToken(.nonceMissing), .invalidIDToken), (.idToken(.subjectMissing), .invalidIDToken), (.algorithmNone, .invalidIDToken),
+      (.idToken(.algorithmHS256), .invalidIDToken), (.idToken(.keyIDMissing), .invalidIDToken), (.idToken(.keyIDUnknown), .invalidIDToken),
+      (.signature, .invalidIDToken),
+      (.idToken(.keyOfAttackerInHeader), .invalidIDToken), (.idToken(.accessTokenHash), .invalidIDToken),
+      (.idToken(.duplicateClaim), .invalidIDToken),
+      (.idTokenMissing, .invalidTokenResponse), (.tokens(.swapped), .invalidIDToken), (.answerIsHTML, .invalidTokenResponse),
+      (.answerIsOversized, .invalidTokenResponse), (.answer(.token, .redirect), .invalidTokenResponse),
       (.answerHasDuplicateKeys, .invalidTokenResponse), (.answerIsTruncated, .invalidTokenResponse),
-      (.tokenTypeUnknown, .invalidTokenResponse), (.responseIssuer, .issuerMismatch), (.responseState, .stateMismatch),
+      (.tokens(.tokenTypeUnknown), .invalidTokenResponse), (.authorization(.issuer), .issuerMismatch),
+      (.authorization(.state), .stateMismatch),
     ])
   func loginLies(lie: ProviderLie, code: OIDCError.Code) async throws {
     let party = try await party()
@@ -108,7 +113,9 @@ struct RelyingPartyTests {
     #expect(try await logIn(party).identity.subject == "9a1f")
   }
 
-  @Test("a provider that lies about itself is not used", arguments: [ProviderLie.discoveryIssuer, .discoveryIsArray, .keysAreHTML])
+  @Test(
+    "a provider that lies about itself is not used",
+    arguments: [ProviderLie.discoveryIssuer, .answer(.discovery, .array), .answer(.keys, .html)])
   func discoveryLies(lie: ProviderLie) async throws {
     provider.tell(lie)
     let party = try await party()

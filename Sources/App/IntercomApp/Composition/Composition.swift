@@ -72,7 +72,7 @@ package enum Composition {
 
     let workers = try Workers(threads: deployment.workers > 0 ? deployment.workers : max(2, Threads.processors))
     let (transport, curl) = try transport(of: deployment)
-    var timing = ProviderClient.Timing()
+    var timing = deployment.providerTiming
     timing.callTimeout = deployment.providerCall
     let providerClient = ProviderClient(
       deployment.client, transport: transport, time: time, random: random, log: log, timing: timing)

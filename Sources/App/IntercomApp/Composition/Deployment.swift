@@ -44,6 +44,8 @@ package struct Deployment: Sendable {
   package var workers = 0
   /// One call to the provider.
   package var providerCall = Duration.seconds(5)
+  /// When the provider's metadata and keys are fetched anew and how long they are trusted; its `callTimeout` is `providerCall`.
+  package var providerTiming = ProviderClient.Timing()
   /// One refresh or exchange in all.
   package var tokenOperation = RefreshCoordinator.standardCallLimit
   package var server = ServerSettings()

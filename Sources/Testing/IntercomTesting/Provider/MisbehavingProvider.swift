@@ -1,4 +1,3 @@
-import Cryptography
 import DemoWorkplace
 import HTTPMessage
 import HTTPServer
@@ -7,34 +6,21 @@ import JOSE
 import StrictJSON
 import Synchronization
 
-/// One thing that a provider gets wrong, or an attacker in its place.
-package enum ProviderLie: Sendable, CaseIterable, Hashable {
-  // The ID token.
-  case issuer, audience, audienceOfSeveralWithoutParty, authorizedParty, expired, issuedInTheFuture, nonce, nonceMissing
-  case subjectMissing, subjectOfSomebodyElse
-  case algorithmNone, algorithmHS256, keyIDMissing, keyIDUnknown, signature, keyOfAttackerInHeader, accessTokenHash, duplicateClaim
-  // The token answer.
-  case idTokenMissing, tokensSwapped, answerIsHTML, answerIsOversized, answerIsRedirect, answerHasDuplicateKeys, answerIsSlow
-  case answerIsTruncated, tokenTypeUnknown
-  // Userinfo.
-  case userInfoSubject
-  // Token exchange.
-  case exchangedAudience, exchangedIssuedTokenType, exchangedSubject
-  // Discovery and keys.
-  case discoveryIssuer, discoveryIsArray, keysAreHTML
-  // The authorization response.
-  case responseIssuer, responseState
-}
-
 /// The demo's provider with a liar in front: everything it does is right but for the one lie that is set.
 ///
-/// It publishes two keys of the same algorithm, so that a missing `kid` is ambiguous.
+/// It publishes two keys of the same algorithm, so that a missing `kid` is ambiguous, and a third for encryption only.
 package final class MisbehavingProvider: Sendable {
   package let provider: DemoProvider
   /// Signs everything: tests forge tokens with it.
   package let key: SigningKey
-  private let time: any TimeSource
+  /// Published with `use: enc`.
+  let encryptionKey: SigningKey
+  let time: any TimeSource
+  /// The registrations' secret, for the forgery with HS256.
+  let clientSecret: [UInt8]
   private let lie = Mutex<ProviderLie?>(nil)
+  /// Keys that are published besides the first ones.
+  private let rotated = Mutex<[SigningKey]>([])
 
   /// Throws when the keys cannot be made.
   package init(
@@ -42,6 +28,8 @@ package final class MisbehavingProvider: Sendable {
     transport: any HTTPTransport, observe: @escaping @Sendable (ProviderEvent) -> Void = { _ in }
   ) throws {
     key = try SigningKey.generate(algorithm, keyID: "key-1")
+    encryptionKey = try SigningKey.generate(algorithm, keyID: "key-enc")
+    clientSecret = Array((configuration.clients.first?.secret?.reveal() ?? "").utf8)
     let second = try SigningKey.generate(algorithm, keyID: "key-2")
     provider = try DemoProvider(
       configuration, keys: [key, second], time: time, random: random, transport: transport, observe: observe)
@@ -51,123 +39,91 @@ package final class MisbehavingProvider: Sendable {
   /// From now on tell this lie; nil is the truth.
   package func tell(_ lie: ProviderLie?) { self.lie.withLock { $0 = lie } }
 
+  /// From now on this key is published too: a rotation.
+  package func publish(_ key: SigningKey) { rotated.withLock { $0.append(key) } }
+
+  /// Where its redirects lead: the same port under another name, so that a test sees who follows.
+  package var elsewhere: String {
+    let authority = provider.urls.issuer.split(separator: "/", maxSplits: 2).last.map { $0.prefix { $0 != "/" } } ?? ""
+    let port = authority.split(separator: ":").dropFirst().first.map { ":" + $0 } ?? ""
+    return "http://elsewhere.localhost\(port)/elsewhere"
+  }
+
   /// All paths of the provider's host.
   package var endpoint: Endpoint {
     let honest = provider.endpoint
     return { [self] request, body in
-      let response = try await honest(request, body)
-      guard let lie = lie.withLock({ $0 }), case .bytes(let bytes) = response.body else { return response }
-      return try await twist(response, bytes, lie, path: Identifier(bytes: request.rawPath))
+      let sent = try await body.collect(upTo: 1 << 20)
+      var response = try await honest(request, RequestBody(bytes: sent))
+      guard case .bytes(let bytes) = response.body else { return response }
+      let path = Identifier(bytes: request.rawPath)
+      if isPath(path, .keys) { response = try published(response, bytes) }
+      guard let lie = lie.withLock({ $0 }) else { return response }
+      return try await twist(response, lie, path: path, form: try? FormFields(parsing: sent))
     }
   }
 
-  private func twist(_ honest: Response, _ bytes: [UInt8], _ lie: ProviderLie, path: Identifier) async throws -> Response {
-    func isPath(_ name: ProviderPath) -> Bool { path == Identifier(provider.urls.path(name)) }
-    if isPath(.token), honest.status == 200 { return try await twistTokens(honest, bytes, lie) }
+  private func isPath(_ path: Identifier, _ name: ProviderPath) -> Bool { path == Identifier(provider.urls.path(name)) }
+
+  /// The honest key set with the key for encryption and those that were published since.
+  private func published(_ honest: Response, _ bytes: [UInt8]) throws -> Response {
+    guard honest.status == 200 else { return honest }
+    var set = try StrictJSON.object(bytes)
+    var encryption = encryptionKey.publicJWK
+    encryption["use"] = "enc"
+    let more = rotated.withLock { $0 }.map { JSONValue.object($0.publicJWK) }
+    set["keys"] = .array((set["keys"]?.array ?? []) + [.object(encryption)] + more)
+    return replace(honest, set.serialized)
+  }
+
+  private func twist(_ honest: Response, _ lie: ProviderLie, path: Identifier, form: FormFields?) async throws -> Response {
+    guard case .bytes(let bytes) = honest.body else { return honest }
     switch lie {
-    case .userInfoSubject where isPath(.userInfo): return try edit(honest, bytes) { $0["sub"] = "somebody-else" }
-    case .discoveryIssuer where isPath(.discovery): return try edit(honest, bytes) { $0["issuer"] = "https://evil.example" }
-    case .discoveryIsArray where isPath(.discovery): return replace(honest, Array("[".utf8) + bytes + Array("]".utf8))
-    case .keysAreHTML where isPath(.keys): return html(honest)
-    case .responseIssuer, .responseState:
-      guard let location = honest.fields.single("location"), isPath(.authorize) || isPath(.signIn) else { return honest }
-      var response = honest
-      let field = lie == .responseIssuer ? "iss=" : "state="
-      let parts = location.split(separator: "&", omittingEmptySubsequences: false).map { $0.hasPrefix(field) ? field + "evil" : String($0) }
-      response.fields.set("Location", parts.joined(separator: "&"))
-      return response
+    case .answer(let call, let lie) where matches(call, path, form): return answer(honest, bytes, lie)
+    case .refuses(let call, let status, let error) where matches(call, path, form):
+      let body: JSONObject = ["error": .string(error), "error_description": "said by the test"]
+      return Response(Status(status), ["Content-Type": "application/json", "Cache-Control": "no-store"], body.serialized)
+    case .idToken(let lie) where isPath(path, .token) && honest.status == 200:
+      return try edit(honest) { answer in
+        guard let token = answer["id_token"]?.string else { return }
+        answer["id_token"] = .string(try idToken(token, lie))
+      }
+    case .tokens(let lie) where isPath(path, .token) && grant(form) != .exchange: return try edit(honest) { try tokens(&$0, lie) }
+    case .exchanged(let lie) where isPath(path, .token) && grant(form) == .exchange:
+      return try edit(honest) { try exchanged(&$0, lie, subjectToken: form?.single("subject_token")) }
+    case .metadata(let lie) where isPath(path, .discovery): return try edit(honest) { metadata(&$0, lie) }
+    case .keys(let lie) where isPath(path, .keys): return try edit(honest) { try keys(&$0, lie) }
+    case .authorization(let lie) where isPath(path, .authorize) || isPath(path, .signIn): return authorization(honest, lie)
+    case .userInfoSubject where isPath(path, .userInfo): return try edit(honest) { $0["sub"] = "somebody-else" }
     default: return honest
     }
   }
 
-  // MARK: The token answer
-
-  private func twistTokens(_ honest: Response, _ bytes: [UInt8], _ lie: ProviderLie) async throws -> Response {
-    var answer = try StrictJSON.object(bytes)
-    switch lie {
-    case .answerIsHTML: return html(honest)
-    case .answerIsRedirect: return Response(302, ["Location": "http://evil.example/token"], [])
-    case .answerIsOversized:
-      return replace(honest, Array(#"{"padding":""#.utf8) + [UInt8](repeating: UInt8(ascii: "a"), count: 4 << 20) + Array("\"}".utf8))
-    case .answerHasDuplicateKeys: return replace(honest, Array(#"{"access_token":"other","#.utf8) + bytes.dropFirst())
-    case .answerIsTruncated: return replace(honest, Array(bytes.dropLast()))
-    case .answerIsSlow:
-      try await time.sleep(for: .seconds(3_600))
-      return honest
-    case .tokenTypeUnknown: answer["token_type"] = "mac"
-    case .idTokenMissing: answer["id_token"] = nil
-    case .tokensSwapped:
-      let (id, access) = (answer["id_token"], answer["access_token"])
-      if let id, let access { (answer["id_token"], answer["access_token"]) = (access, id) }
-    case .exchangedIssuedTokenType where answer["issued_token_type"] != nil:
-      answer["issued_token_type"] = "urn:ietf:params:oauth:token-type:refresh_token"
-    case .exchangedAudience where answer["issued_token_type"] != nil:
-      answer["access_token"] = try resigned(answer["access_token"]) { $0["aud"] = "somebody-elses-backend" }
-    case .exchangedSubject where answer["issued_token_type"] != nil:
-      answer["access_token"] = try resigned(answer["access_token"]) { $0["sub"] = "somebody-else" }
-    default: if let token = answer["id_token"]?.string { answer["id_token"] = .string(try twistIDToken(token, lie)) }
+  private func matches(_ call: ProviderCall, _ path: Identifier, _ form: FormFields?) -> Bool {
+    switch call {
+    case .discovery: isPath(path, .discovery)
+    case .keys: isPath(path, .keys)
+    case .token: isPath(path, .token)
+    case .login, .refresh, .exchange: isPath(path, .token) && grant(form) == call
     }
-    return replace(honest, answer.serialized)
   }
 
-  private func twistIDToken(_ token: String, _ lie: ProviderLie) throws -> String {
-    let honest = try UnverifiedJWS.parse(token)
-    var claims = try honest.unverifiedClaims()
-    let now = time.wallNow().seconds
-    switch lie {
-    case .issuer: claims["iss"] = "https://evil.example"
-    case .audience: claims["aud"] = "somebody-else"
-    case .audienceOfSeveralWithoutParty:
-      claims["aud"] = .array([claims["aud"] ?? .null, "somebody-else"])
-      claims["azp"] = nil
-    case .authorizedParty: claims["azp"] = "somebody-else"
-    case .expired: claims["exp"] = .int64(now - 3_600)
-    case .issuedInTheFuture: claims["iat"] = .int64(now + 3_600)
-    case .nonce: claims["nonce"] = "another"
-    case .nonceMissing: claims["nonce"] = nil
-    case .subjectMissing: claims["sub"] = nil
-    case .subjectOfSomebodyElse: claims["sub"] = "somebody-else"
-    case .accessTokenHash: claims["at_hash"] = .string(key.algorithm.leftHalfHash(of: Array("another token".utf8)))
-    case .keyIDMissing: return try key.sign(claims, header: ["kid": .null])
-    case .keyIDUnknown: return try key.sign(claims, header: ["kid": "key-9"])
-    case .signature: return try SigningKey.generate(key.algorithm, keyID: key.keyID).sign(claims)
-    case .keyOfAttackerInHeader:
-      let attacker = try SigningKey.generate(key.algorithm, keyID: key.keyID)
-      return try attacker.sign(claims, header: ["jwk": .object(attacker.publicJWK)])
-    case .algorithmNone: return CompactJWS.join(input("none", claims.serialized), signature: [])
-    case .algorithmHS256:
-      let input = input("HS256", claims.serialized)
-      return CompactJWS.join(input, signature: hmacSHA256(key: key.publicJWK.serialized, input))
-    case .duplicateClaim: return try key.sign(payload: Array(#"{"sub":"somebody-else","#.utf8) + claims.serialized.dropFirst())
-    default: return token
+  private func grant(_ form: FormFields?) -> ProviderCall? {
+    switch form?.single("grant_type").map({ Identifier($0) }) {
+    case "authorization_code": .login
+    case "refresh_token": .refresh
+    case "urn:ietf:params:oauth:grant-type:token-exchange": .exchange
+    default: nil
     }
-    return try key.sign(claims)
   }
 
-  private func input(_ algorithm: String, _ payload: [UInt8]) -> [UInt8] {
-    CompactJWS.signingInput(
-      header: ["alg": .string(algorithm), "kid": .string(key.keyID.description), "typ": "JWT"], payload: payload)
-  }
-
-  private func resigned(_ token: JSONValue?, _ change: (inout JSONObject) -> Void) throws -> JSONValue {
-    let honest = try UnverifiedJWS.parse(token?.string ?? "")
-    var claims = try honest.unverifiedClaims()
-    change(&claims)
-    return .string(try key.sign(claims, type: honest.type?.description ?? "JWT"))
-  }
-
-  // MARK: Answers
-
-  private func edit(_ honest: Response, _ bytes: [UInt8], _ change: (inout JSONObject) -> Void) throws -> Response {
-    guard honest.status == 200 else { return honest }
+  /// The honest answer with its JSON changed.
+  private func edit(_ honest: Response, _ change: (inout JSONObject) throws -> Void) throws -> Response {
+    guard honest.status == 200, case .bytes(let bytes) = honest.body else { return honest }
     var object = try StrictJSON.object(bytes)
-    change(&object)
+    try change(&object)
     return replace(honest, object.serialized)
   }
 
-  private func replace(_ honest: Response, _ bytes: [UInt8]) -> Response { Response(honest.status, honest.fields, bytes) }
-
-  private func html(_ honest: Response) -> Response {
-    Response(200, ["Content-Type": "text/html"], Array("<!doctype html><title>Proxy</title>".utf8))
-  }
+  func replace(_ honest: Response, _ bytes: [UInt8]) -> Response { Response(honest.status, honest.fields, bytes) }
 }

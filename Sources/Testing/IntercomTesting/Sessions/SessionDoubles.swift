@@ -10,6 +10,7 @@ package final class FaultySessionStore: SessionStore {
     var failing: Set<Operation> = []
     var calls: [Operation: Int] = [:]
     var written = 0
+    var kept: Set<RecordKey> = []
     var before: [Operation: @Sendable () async -> Void] = [:]
   }
   private let inner: any SessionStore
@@ -20,6 +21,8 @@ package final class FaultySessionStore: SessionStore {
   /// These operations fail from now on; none when empty.
   package func fail(_ operations: Set<Operation>) { state.withLock { $0.failing = operations } }
   package func count(of operation: Operation) -> Int { state.withLock { $0.calls[operation] ?? 0 } }
+  /// The records of a kind that were written and not deleted since, expired ones among them.
+  package func keys(of kind: RecordKind) -> Set<RecordKey> { state.withLock { $0.kept.filter { $0.kind == kind } } }
   /// Writes that are done.
   package var written: Int { state.withLock { $0.written } }
   /// Runs once, right before the next such operation reaches the real store: puts a rival where a race needs it.
@@ -36,12 +39,17 @@ package final class FaultySessionStore: SessionStore {
   ) async throws(SessionStoreError) -> WriteOutcome {
     if key.kind != .lease { try await pass(.write) }
     let outcome = try await inner.write(key, value, indexes: indexes, expiry: expiry, expecting: expected)
-    state.withLock { $0.written += 1 }
+    state.withLock { state in
+      state.written += 1
+      if case .written = outcome { state.kept.insert(key) }
+    }
     return outcome
   }
   package func delete(_ key: RecordKey, expecting expected: UInt64?, tombstone: Duration) async throws(SessionStoreError) -> Bool {
     if key.kind != .lease { try await pass(.delete) }
-    return try await inner.delete(key, expecting: expected, tombstone: tombstone)
+    let isDone = try await inner.delete(key, expecting: expected, tombstone: tombstone)
+    if isDone { state.withLock { _ = $0.kept.remove(key) } }
+    return isDone
   }
   package func find(_ index: IndexKey, limit: Int) async throws(SessionStoreError) -> [RecordKey] {
     try await pass(.find)
