@@ -14,48 +14,6 @@ struct PathAgreementTests {
   ]
   static let routes = ["/fs", "/wiki", "/fs/admin"]
 
-  /// How a server may read a path: each of these differences has been the cause of an advisory.
-  struct Reader {
-    var decodes: Int
-    var backslashIsSlash: Bool
-    var dropsParameters: Bool
-    var mergesSlashes: Bool
-    var cutsAtNUL: Bool
-
-    static let all: [Reader] = [1, 0].flatMap { decodes in
-      [false, true].flatMap { backslash in
-        [false, true].flatMap { parameters in
-          [false, true].map {
-            Reader(decodes: decodes, backslashIsSlash: backslash, dropsParameters: parameters, mergesSlashes: $0, cutsAtNUL: true)
-          }
-        }
-      }
-    }
-
-    /// The segments of the resource that this reader serves; nil when it would refuse.
-    func resource(_ path: [UInt8]) -> [[UInt8]]? {
-      var bytes = path
-      for _ in 0..<decodes {
-        guard let decoded = PercentCoding.decode(bytes) else { return nil }
-        bytes = decoded
-      }
-      if cutsAtNUL, let nul = bytes.firstIndex(of: 0) { bytes = Array(bytes[..<nul]) }
-      if backslashIsSlash { bytes = bytes.map { $0 == UInt8(ascii: "\\") ? UInt8(ascii: "/") : $0 } }
-      var out: [[UInt8]] = []
-      for piece in bytes.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: mergesSlashes).map(Array.init).dropFirst(
-        mergesSlashes ? 0 : 1)
-      {
-        let segment = dropsParameters ? Array(piece.prefix { $0 != UInt8(ascii: ";") }) : piece
-        switch segment {
-        case Array(".".utf8): continue
-        case Array("..".utf8): _ = out.popLast()
-        default: out.append(segment)
-        }
-      }
-      return out
-    }
-  }
-
   static func spelling(_ generator: inout SeededGenerator) -> String {
     var path = Bool.random(using: &generator) ? routes[Int.random(in: 0..<routes.count, using: &generator)] : ""
     for _ in 0..<Int.random(in: 1...5, using: &generator) {
@@ -96,7 +54,7 @@ struct PathAgreementTests {
         // The bytes are those that were sent, behind the base path.
         let sent = parsed.head.request.path.bytes(in: bytes.span)
         #expect(target == Array("/base".utf8) + sent.dropFirst(Self.routes[chosen].utf8.count), "\(path)")
-        for reader in Reader.all {
+        for reader in PathReader.all {
           // No reader of the upstream leaves the base path.
           let read = try #require(reader.resource(target), "\(path)")
           #expect(read.first == Array("base".utf8), "\(path) read as \(read.map { String(decoding: $0, as: UTF8.self) })")

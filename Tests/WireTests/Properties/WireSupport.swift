@@ -22,13 +22,18 @@ struct ParsedRequest {
   }
 
   /// Fed byte by byte, up to the first answer that is not `incomplete`.
-  init(bytewise bytes: [UInt8], limits: HeadLimits = .request) {
+  init(bytewise bytes: [UInt8], limits: HeadLimits = .request) { self.init(bytes, step: 1, limits: limits) }
+
+  /// Fed `step` bytes at a time, up to the first answer that is not `incomplete`.
+  init(_ bytes: [UInt8], step: Int, limits: HeadLimits) {
     var parser = RequestHeadParser(limits: limits)
     head = RequestHead()
     result = .incomplete
-    for count in 0...bytes.count {
+    var count = 0
+    while true {
       result = parser.parse(bytes.span.extracting(first: count), into: &head)
-      if result != .incomplete { return }
+      if result != .incomplete || count == bytes.count { return }
+      count = min(count + step, bytes.count)
     }
   }
 
@@ -49,12 +54,19 @@ struct ParsedResponse {
   }
 
   init(bytewise bytes: [UInt8], method: HTTPMessage.Method = .get, limits: HeadLimits = .response) {
+    self.init(bytes, step: 1, method: method, upgradeAsked: false, limits: limits)
+  }
+
+  /// Fed `step` bytes at a time, up to the first answer that is not `incomplete`.
+  init(_ bytes: [UInt8], step: Int, method: HTTPMessage.Method, upgradeAsked: Bool, limits: HeadLimits) {
     var parser = ResponseHeadParser(limits: limits)
     head = ResponseHead()
     result = .incomplete
-    for count in 0...bytes.count {
-      result = parser.parse(bytes.span.extracting(first: count), method: method, into: &head)
-      if result != .incomplete { return }
+    var count = 0
+    while true {
+      result = parser.parse(bytes.span.extracting(first: count), method: method, upgradeAsked: upgradeAsked, into: &head)
+      if result != .incomplete || count == bytes.count { return }
+      count = min(count + step, bytes.count)
     }
   }
 }
