@@ -187,7 +187,7 @@ struct ExchangeTests {
     let request = Task { await failure(session, files) }
     #expect(await eventually { source.refreshes == 1 })
     // The limits of the call, of those who wait for the refresh, and of those who wait for the exchange.
-    #expect(await eventually { time.sleeping == 3 })
+    try #require(await eventually { time.sleeping == 3 })
     time.advance(by: .seconds(8))
     guard case .unavailable = await request.value else { throw SessionStoreConformance.Violation("not answered in time") }
     #expect(try await manager.load(session.key).session != nil)

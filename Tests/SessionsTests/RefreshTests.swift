@@ -161,7 +161,7 @@ struct RefreshTests {
     }
     let time = time
     // The call itself, and the limit of those who wait.
-    #expect(await eventually { time.sleeping == 2 })
+    try #require(await eventually { time.sleeping == 2 })
     time.advance(by: .seconds(8))
     guard case .unavailable = await request.value else { throw SessionStoreConformance.Violation("it was not given up") }
     #expect(try await stored(session) != nil)
@@ -300,7 +300,7 @@ struct RefreshTests {
     store.once(before: .write) { await gate.pass() }
     let request = Task { await failure(of: session) }
     let source = source
-    #expect(await eventually { source.refreshes == 1 && gate.arrived == 1 })
+    try #require(await eventually { source.refreshes == 1 && gate.arrived == 1 })
     time.advance(by: .seconds(8))
     guard case .unavailable = await request.value else { throw SessionStoreConformance.Violation("not answered in time") }
     guard case .unavailable = await failure(of: session) else { throw SessionStoreConformance.Violation("the next one waits") }

@@ -233,7 +233,7 @@ struct SessionManagerTests {
       } catch { return error }
     }
     let time = time
-    #expect(await eventually { gate.arrived == 1 && quick.ended.count == 1 && time.sleeping == 1 })
+    try #require(await eventually { gate.arrived == 1 && quick.ended.count == 1 && time.sleeping == 1 })
     time.advance(by: .seconds(5))
     guard case .unavailable? = await end.value else { throw SessionStoreConformance.Violation("the end was claimed") }
     #expect(try await !isLive(id))

@@ -117,7 +117,8 @@ package actor RefreshCoordinator: SessionEndObserver {
       return ExchangeOutcome(token: token, session: session)
     case .token(let token):
       // Still good: nobody waits for the next one, not even while the provider hangs.
-      if restingExchanges[key].map({ $0 <= now }) ?? true, case .start = exchanges.board(key) { _ = startExchange(key, session) }
+      let isResting = restingExchanges[key].map { $0 > now } ?? false
+      if !isResting, !exchanges.isUnderWay(key), case .start = exchanges.board(key) { _ = startExchange(key, session) }
       return ExchangeOutcome(token: token, session: session)
     case .refused(let code, let detail, _): throw .refused(code: code, detail: detail)
     case nil: break

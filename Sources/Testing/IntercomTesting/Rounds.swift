@@ -1,6 +1,4 @@
 import FoundationEssentials
-import IntercomCore
-import Linux
 
 /// How often a test repeats what it does: a few times in CI, the full count of its fault case under `dev/soak`.
 ///
@@ -19,9 +17,9 @@ package enum Rounds {
     return isFull && seconds > 0 ? .seconds(seconds) : .seconds(365 * 86_400)
   }
 
-  /// A line to whoever watches a full run. Nothing in CI.
+  /// How far a full run is, for whoever watches: the content of FILE.progress, for the test runner holds back what tests print. Nothing in CI.
   package static func progress(_ line: String) {
-    if isFull { _ = writeLine(Array("soak: \(line)\n".utf8), to: 2) }
+    if let report { try? Data((line + "\n").utf8).write(to: URL(filePath: report + ".progress")) }
   }
 
   /// Keeps what a full run saw, for instance "fault 13: 10,000 rounds of 100 requests, 10,000 refreshes, no error". Nothing in CI.
