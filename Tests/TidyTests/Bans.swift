@@ -114,13 +114,20 @@ func publicViolations(in tree: SourceTree) -> [Violation] {
   }
 }
 
-/// `==` on a revealed secret takes a time that depends on how much is right.
+/// What makes or shows bytes that an attacker may guess at.
+private let secretSources = ["reveal()", "hmacSHA256(", "cookieValue"]
+/// What stops at the first byte that differs.
+private let hastyComparisons = [" == ", " != ", ".elementsEqual(", ".starts(with:", ".hasPrefix(", ".hasSuffix(", "switch "]
+
+/// Such a comparison takes a time that depends on how much is right (S34).
 func secretComparisonViolations(in tree: SourceTree) -> [Violation] {
   tree.swiftFiles.filter { $0.parts.first == "Sources" && $0.parts.dropFirst().first != "Testing" }.flatMap { file -> [Violation] in
     file.codeLines.enumerated().compactMap { index, line in
-      guard line.contains("reveal()"), line.contains(" == ") || line.contains(" != ") else { return nil }
+      guard secretSources.contains(where: { line.contains($0) }), hastyComparisons.contains(where: { line.contains($0) }) else {
+        return nil
+      }
       return Violation(
-        path: file.path, line: index + 1, message: "a secret compared with == leaks by time. Instead: constantTimeEqual of Cryptography")
+        path: file.path, line: index + 1, message: "a secret compared so leaks by time. Instead: constantTimeEqual of Cryptography")
     }
   }
 }

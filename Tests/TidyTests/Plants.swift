@@ -59,6 +59,8 @@ struct Plant: Sendable, CustomTestStringConvertible {
     Plant("force unwrap", code: "let a = f(x)!"),
     Plant("force unwrap", code: "var a: [T]!"),
     Plant("secrets are compared in constant time", code: "if token.reveal() == other { }"),
+    Plant("secrets are compared in constant time", code: "if hmacSHA256(key: k, m).elementsEqual(tag) { }"),
+    Plant("secrets are compared in constant time", code: "guard id.cookieValue != sent else { return }"),
     Plant("public", code: "public struct Wide {}"),
     Plant("public", code: "  public private(set) var wide = 1"),
     Plant("open work", code: "// TO" + "DO: later"),

@@ -12,7 +12,7 @@ package struct FieldName: Hashable, Sendable, ExpressibleByStringLiteral, Custom
 }
 
 /// The fields of a message for endpoints and calls out, in order, duplicates kept (RFC 9110 §5). The warm path never builds one.
-package struct Fields: Sendable, ExpressibleByDictionaryLiteral {
+package struct Fields: Sendable, ExpressibleByDictionaryLiteral, PrintsNothing {
   package struct Field: Sendable {
     package var name: String
     package var value: [UInt8]

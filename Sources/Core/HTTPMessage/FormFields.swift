@@ -1,3 +1,5 @@
+import IntercomCore
+
 /// Why a form or query cannot be read.
 package enum FormError: Error, Sendable, Hashable {
   case tooLong, tooManyFields, badEscape
@@ -12,7 +14,7 @@ package enum Occurrence: Sendable, Hashable {
 
 /// The fields of `application/x-www-form-urlencoded` bytes, a form's body or a query (WHATWG URL §5.1): names and values decoded once, in
 /// order, duplicates kept.
-package struct FormFields: Sendable {
+package struct FormFields: Sendable, PrintsNothing {
   package struct Field: Sendable, Hashable {
     package var name: [UInt8]
     package var value: [UInt8]

@@ -1,7 +1,7 @@
 import IntercomCore
 
 /// A call of Intercom itself: to the provider, a registry, a policy engine. Never a user's request (that is `ReverseProxy`).
-package struct OutboundRequest: Sendable {
+package struct OutboundRequest: Sendable, PrintsNothing {
   package var method: Method
   /// http or https; anything else is `badURL`. `localhost` and `*.localhost` are resolved to loopback (RFC 6761 §6.3).
   package var url: String
@@ -24,7 +24,7 @@ package struct OutboundRequest: Sendable {
 }
 
 /// The whole answer to an `OutboundRequest`. Redirects are answers like any other: they are never followed.
-package struct OutboundResponse: Sendable {
+package struct OutboundResponse: Sendable, PrintsNothing {
   package var status: Status
   package var fields: Fields
   package var body: [UInt8]

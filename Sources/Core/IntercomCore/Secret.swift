@@ -1,5 +1,7 @@
 /// A value that never prints itself: passwords, tokens, codes, cookies, keys.
 ///
+/// It cannot be encoded: records are written field by field, by code that says `reveal()`.
+///
 /// Every place that needs the value says `reveal()`, so that all uses can be found by one search. A secret is not `Equatable`: compare
 /// revealed bytes with `Cryptography.constantTimeEqual`.
 package struct Secret<Value: Sendable>: Sendable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
@@ -15,11 +17,12 @@ package struct Secret<Value: Sendable>: Sendable, CustomStringConvertible, Custo
   package var customMirror: Mirror { Mirror(self, children: []) }
 }
 
-extension Secret: Encodable where Value: Encodable {
-  /// Only the sealed session codec encodes secrets; configuration dumps print `description`.
-  package func encode(to encoder: any Encoder) throws { try value.encode(to: encoder) }
-}
+/// A type whose values hold secrets among other things, such as a request with its fields: it prints its name and nothing else, whatever
+/// prints it (interpolation, `dump`, a failed test, a crash report).
+package protocol PrintsNothing: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {}
 
-extension Secret: Decodable where Value: Decodable {
-  package init(from decoder: any Decoder) throws { self.init(try Value(from: decoder)) }
+extension PrintsNothing {
+  package var description: String { "\(Self.self)(<redacted>)" }
+  package var debugDescription: String { description }
+  package var customMirror: Mirror { Mirror(self, children: []) }
 }

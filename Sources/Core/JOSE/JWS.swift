@@ -6,7 +6,7 @@ import StrictJSON
 /// content may be used to choose a key or a provider, and for nothing else.
 ///
 /// The header members `jku`, `jwk`, `x5u`, `x5c` are never read: an attacker would choose the key.
-package struct UnverifiedJWS: Sendable {
+package struct UnverifiedJWS: Sendable, PrintsNothing {
   /// 64 KiB: tokens with many groups reach 16.
   package static let defaultLimit = 65_536
 
@@ -67,7 +67,7 @@ package struct UnverifiedJWS: Sendable {
 
 /// A token whose signature is right. Only `JSONWebKeySet.verify` makes one. Who issued it, for whom and until when is for the caller to
 /// check.
-package struct VerifiedJWS: Sendable {
+package struct VerifiedJWS: Sendable, PrintsNothing {
   package let algorithm: Algorithm
   package let keyID: Identifier?
   /// `typ` as sent.

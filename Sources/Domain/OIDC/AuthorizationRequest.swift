@@ -26,7 +26,7 @@ package struct LoginOptions: Sendable {
 }
 
 /// What must be remembered between the request and its response: kept sealed in the session store, single use, found by `state`.
-package struct PendingLogin: Sendable, Codable {
+package struct PendingLogin: Sendable {
   /// 256 random bits; also the name under which the pending login is found.
   package let state: Secret<String>
   package let nonce: Secret<String>
@@ -53,7 +53,7 @@ package struct PendingLogin: Sendable, Codable {
 }
 
 /// An authorization code request with PKCE ([OIDC Core §3.1.2.1](https://openid.net/specs/openid-connect-core-1_0.html#AuthRequest)).
-package struct AuthorizationRequest: Sendable {
+package struct AuthorizationRequest: Sendable, PrintsNothing {
   package let pending: PendingLogin
   /// Where the browser is sent.
   package let url: String

@@ -1,7 +1,7 @@
 import IntercomCore
 
 /// Writes the fields of a record: integers of 8 bytes, byte strings with their length, one after the other.
-struct RecordWriter {
+struct RecordWriter: PrintsNothing {
   private(set) var out: [UInt8] = []
 
   mutating func byte(_ value: UInt8) { out.append(value) }
@@ -23,7 +23,7 @@ struct RecordWriter {
 struct DamagedRecord: Error {}
 
 /// Reads what `RecordWriter` wrote. Values were authenticated before, so damage means another schema; still nothing is trusted.
-struct RecordReader {
+struct RecordReader: PrintsNothing {
   private var rest: ArraySlice<UInt8>
 
   init(_ bytes: [UInt8]) { rest = bytes[...] }

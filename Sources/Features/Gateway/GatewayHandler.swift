@@ -71,7 +71,7 @@ package final class GatewayHandler: RequestHandler {
     metrics.exchangeEnded(summary, route: route)
     let name = route.map { services.gateway.table.routes[$0].name }
     services.logExchange(
-      summary, exchange.context, route: name, id: RequestStory.correlation(exchange.exchangeID), now: loop.now)
+      summary, exchange.context, route: name, id: exchange.exchangeID, now: loop.now)
     guard let route, let story = exchange.context.story else { return }
     services.step(
       .forwarded, "Passed the request on and the answer back",

@@ -20,12 +20,15 @@ extension GatewayServices {
 
   /// One line for a request that is over. What Intercom refused is `debug`, everything else `trace`; an upstream that failed is a warning,
   /// with lines that repeat counted instead of written.
-  func logExchange(_ summary: ExchangeSummary, _ context: GatewayContext, route: String?, id: String, now: MonotonicInstant) {
+  func logExchange(_ summary: ExchangeSummary, _ context: GatewayContext, route: String?, id: ExchangeID, now: MonotonicInstant) {
     let reason = summary.problem ?? context.refusal
     if let route, let reason, summary.status >= 502 {
       log.limited(
         by: repeats, now: now, key: "\(route) \(reason)", .warning, "upstream_failed", "A backend did not answer as it should.",
-        ["route": .string(route), "reason": .string(reason), "status": LogValue(summary.status), "request": .string(id)])
+        [
+          "route": .string(route), "reason": .string(reason), "status": LogValue(summary.status),
+          "request": .string(RequestStory.correlation(id)),
+        ])
     }
     let level: LogLevel = reason == nil ? .trace : .debug
     guard log.writes(level) else { return }
@@ -33,7 +36,8 @@ extension GatewayServices {
     log.log(
       level, reason == nil ? "request" : "request_refused", reason == nil ? "A request was answered." : "A request was refused.",
       [
-        "request": .string(id), "method": .string(story?.method ?? summary.method.name), "path": .string(story?.path ?? ""),
+        "request": .string(RequestStory.correlation(id)), "method": .string(story?.method ?? summary.method.name),
+        "path": .string(story?.path ?? ""),
         "route": .string(route ?? ""), "status": LogValue(summary.status), "reason": .string(reason ?? ""),
         "ending": .string(summary.ending.rawValue), "bytesIn": LogValue(summary.bytesIn), "bytesOut": LogValue(summary.bytesOut),
         "duration": LogValue(summary.duration),

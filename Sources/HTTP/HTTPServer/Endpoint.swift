@@ -2,7 +2,7 @@ import HTTPMessage
 import IntercomCore
 
 /// A request as Intercom's own endpoints see it: copied out of the connection, so it may cross awaits.
-package struct Request: Sendable {
+package struct Request: Sendable, PrintsNothing {
   package var method: Method
   /// As sent, escapes kept, beginning with `/`.
   package var rawPath: [UInt8]

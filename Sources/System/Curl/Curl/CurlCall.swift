@@ -2,7 +2,7 @@ import CCurl
 import Synchronization
 
 /// One HTTP call as libcurl shall make it. Strings and lines with NUL, CR or LF are refused: they would be cut or would add a line.
-package struct CurlRequest: Sendable {
+package struct CurlRequest: Sendable, CustomReflectable, CustomStringConvertible {
   package var method: String
   package var url: String
   /// Whole field lines, `Name: value`, without a line end.
@@ -15,6 +15,9 @@ package struct CurlRequest: Sendable {
   package var deadlineNanoseconds: Int64
   /// `host:port:address[,address]` entries that libcurl uses instead of asking a resolver.
   package var resolve: [String]
+  /// Fields and body hold secrets: a request prints nothing.
+  package var description: String { "CurlRequest(<redacted>)" }
+  package var customMirror: Mirror { Mirror(self, children: []) }
   /// libcurl sends a request again by itself when a kept connection closes without an answer, POST included; false prevents it.
   package var isRepeatable: Bool
 
@@ -40,7 +43,10 @@ package struct CurlRequest: Sendable {
 }
 
 /// The whole answer.
-package struct CurlResponse: Sendable {
+package struct CurlResponse: Sendable, CustomReflectable, CustomStringConvertible {
+  /// Like a request.
+  package var description: String { "CurlResponse(<redacted>)" }
+  package var customMirror: Mirror { Mirror(self, children: []) }
   package var status = 0
   package var fields: [(name: [UInt8], value: [UInt8])] = []
   package var body: [UInt8] = []

@@ -1,20 +1,20 @@
 import CLinux
 import Glibc
 
-/// The environment variable of the Swift runtime that asks for crash reports.
+/// The environment variable of the Swift runtime that says how crash reports are written. Without it they are.
 private let crashReportVariable = "SWIFT_BACKTRACE"
 
-/// Whether the environment asks the Swift runtime for crash reports.
+/// Whether the environment asks for crash reports in so many words (`enable=yes`).
 package func wantsCrashReports() -> Bool {
-  guard let value = getenv(crashReportVariable).map({ String(cString: $0) }) else { return false }
-  return asksForCrashReports(value)
+  crashReportSwitch(environmentValue(crashReportVariable) ?? "").map { !["no", "off", "false"].contains($0) } ?? false
 }
 
-/// Does this value of SWIFT_BACKTRACE switch reports on?
-package func asksForCrashReports(_ value: String) -> Bool {
-  let last = value.split(separator: ",").last { $0.hasPrefix("enable=") }
-  return last.map { !["enable=no", "enable=off", "enable=false"].contains($0) } ?? false
+/// The value of the last `enable=` of a SWIFT_BACKTRACE; nil when there is none.
+private func crashReportSwitch(_ value: String) -> String? {
+  value.split(separator: ",").last { $0.hasPrefix("enable=") }.map { String($0.dropFirst(7)) }
 }
+
+private func environmentValue(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
 
 /// Closes the ways on which the memory of this process could leave it; call it once, before a secret is read.
 ///
@@ -35,13 +35,13 @@ package func forbidMemoryDumps() -> [SystemCallError] {
   return failures
 }
 
-/// Where crash reports are asked for, asks for them without registers: a report shows the 16 bytes to which each register points, and in
-/// the middle of a request these may be a token's.
+/// Asks the runtime for crash reports without registers: a report shows the 16 bytes to which each register points, and in the middle of a
+/// request these may be a token's.
 ///
-/// The runtime reads the variable before `main`, so the program begins anew in the same process (execv(2)), once. Call it first thing in
+/// The runtime reads its variable before `main`, so the program begins anew in the same process (execv(2)), once. Call it first thing in
 /// `main`. Returns when there is nothing to do, or when it cannot be done.
 package func withholdRegistersFromCrashReports() {
-  guard let value = getenv(crashReportVariable).map({ String(cString: $0) }), let safer = crashReportSetting(from: value) else { return }
+  guard let safer = crashReportSetting(from: environmentValue(crashReportVariable)) else { return }
   setenv(crashReportVariable, safer, 1)
   let program = "/proc/self/exe"
   // By its own name: the kernel shows the last part of the path as the name of the process.
@@ -55,10 +55,10 @@ package func withholdRegistersFromCrashReports() {
   }
 }
 
-/// The value to use instead of `value`; nil when that is good already.
-package func crashReportSetting(from value: String) -> String? {
-  var settings = value.split(separator: ",").map(String.init)
-  guard asksForCrashReports(value), settings.last != "registers=none" else { return nil }
+/// The value of SWIFT_BACKTRACE to use instead of `value` (nil: not set); nil when that is good already.
+package func crashReportSetting(from value: String?) -> String? {
+  var settings = (value ?? "").split(separator: ",").map(String.init)
+  guard settings.last != "registers=none", !["no", "off", "false"].contains(crashReportSwitch(value ?? "")) else { return nil }
   settings.removeAll { $0.hasPrefix("registers=") }
   return (settings + ["registers=none"]).joined(separator: ",")
 }

@@ -77,6 +77,8 @@ package enum Signal {
   package static let interrupt = SIGINT
   package static let terminate = SIGTERM
   package static let kill = SIGKILL
+  package static let abort = SIGABRT
+  package static let segmentation = SIGSEGV
 }
 
 /// The environment of this process as `NAME=value` strings.

@@ -41,6 +41,11 @@ package final class AnswerWatch: Sendable {
   /// How many answers were heard.
   package var count: Int { state.withLock { $0.count } }
 
+  /// Every answer once: status, fields, body; without what it may carry and without the lines that set own cookies.
+  package var answers: [[UInt8]] { state.withLock { Array($0.heard) } }
+  /// The values of own cookies that were set.
+  package var cookieValues: [[UInt8]] { state.withLock { Array($0.cookies) } }
+
   func hear(_ answer: HTTPAnswer, from port: Int) {
     guard port == self.port else { return }
     var lines = "\(answer.status) \(answer.reason)\n"

@@ -58,6 +58,9 @@ package final class ChildProcess: Sendable {
     return String(decoding: readFile(logPath, from: max(0, size - limit), maximum: limit), as: UTF8.self)
   }
 
+  /// Everything written so far, however much.
+  package var allOutput: [UInt8] { Array(FileManager.default.contents(atPath: logPath) ?? Data()) }
+
   /// The last lines of the output, for failure messages.
   package var outputTail: String { "end of \(logPath):\n\(String(output.suffix(Self.shownTail)))" }
 
