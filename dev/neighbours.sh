@@ -40,7 +40,7 @@ saml_up() {
     debian_packages "the SAML applications" apache2-bin libapache2-mod-auth-mellon
     [ -f /usr/lib/apache2/modules/mod_auth_mellon.so ] || { do_without "no mod_auth_mellon"; return 0; }
     port_free "$port"
-    remove_saml
+    remove_data saml
     data=$(mktemp -d "${TMPDIR:-/tmp}/intercom-saml.XXXXXX")
     echo "$data" >"$state/saml.data"
     mkdir -p "$data/pages" "$data/run"
@@ -60,12 +60,6 @@ saml_up() {
     await saml 20 curl -sf "http://127.0.0.1:$port/wiki/saml/metadata"
   fi
   note SAML_URL "$saml_url/"
-}
-
-remove_saml() {
-  local data; data=$(cat "$state/saml.data" 2>/dev/null) || return 0
-  case $data in */intercom-saml.??????) rm -rf "$data" ;; esac
-  rm -f "$state/saml.data"
 }
 
 # slapd with services/ldap/tree.ldif in a fresh database.
@@ -113,6 +107,6 @@ federate() {
 
 neighbours_down() {
   stop saml; stop ldap
-  remove_saml
+  remove_data saml
   rm -rf "$state/saml" "$state/ldap"
 }

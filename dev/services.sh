@@ -111,7 +111,7 @@ files_up() {
     # apache2-bin alone: the package apache2 would start a server of its own on port 80.
     debian_packages "the file store" apache2-bin libapache2-mod-oauth2
     port_free "$port"
-    remove_files
+    remove_data files
     data=$(mktemp -d "${TMPDIR:-/tmp}/intercom-files.XXXXXX")
     echo "$data" >"$state/files.data"
     mkdir -p "$data/dav" "$data/run" "$state/files"
@@ -127,8 +127,9 @@ files_up() {
   note FILES_URL "http://127.0.0.1:$port/dav/"
 }
 
-remove_files() {
-  local data; data=$(cat "$state/files.data" 2>/dev/null) || return 0
-  case $data in */intercom-files.??????) rm -rf "$data" ;; esac
-  rm -f "$state/files.data"
+# remove_data NAME: the temporary folder of a server that was stopped.
+remove_data() {
+  local data; data=$(cat "$state/$1.data" 2>/dev/null) || return 0
+  case $data in */intercom-"$1".??????) rm -rf "$data" ;; esac
+  rm -f "$state/$1.data"
 }

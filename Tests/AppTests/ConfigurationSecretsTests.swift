@@ -1,4 +1,5 @@
 import ConfigurationYAML
+import IntercomTesting
 import Testing
 
 @testable import IntercomApp
@@ -92,7 +93,7 @@ struct ConfigurationSecretsTests {
   @Test("no cut and no changed byte of a file ends the process or shows a secret (S24, S29)")
   func garbage() {
     let bytes = Array(Self.text.utf8)
-    var random = Xorshift(state: 0x9E37_79B9_7F4A_7C15)
+    var random = SplitMix64(state: 0x9E37_79B9_7F4A_7C15)
     var refused = 0
     for cut in 0..<bytes.count { refused += count(Array(bytes.prefix(cut))) }
     for _ in 0..<3000 {
@@ -121,16 +122,6 @@ struct ConfigurationSecretsTests {
     let reading = loader.read(bytes, file: "c.yaml")
     #expect(reading.errors.isEmpty == (reading.configuration != nil))
     return reading.errors.isEmpty ? 0 : 1
-  }
-
-  private struct Xorshift: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-      state ^= state << 13
-      state ^= state >> 7
-      state ^= state << 17
-      return state
-    }
   }
 
   /// Named, so that a result does not print a megabyte.

@@ -14,7 +14,7 @@ struct FlowInputTests {
   }
 
   /// Bytes that parsers stumble over, in every combination of a few.
-  private func garbage(_ generator: inout Xorshift, _ count: Int) -> String {
+  private func garbage(_ generator: inout SplitMix64, _ count: Int) -> String {
     let pieces = [
       "%", "%0", "%00", "%zz", "%c0%ae", "&", "=", ";", "\"", "\\", "[", "{", "\u{0}", "\u{ff}", "\u{301}", "+", ",", ".", "..", "//", "/",
       "?", "#",
@@ -23,16 +23,6 @@ struct FlowInputTests {
       "\t", " ", "%F0%9F%98%80", "%ED%A0%80",
     ]
     return (0..<count).map { _ in pieces[Int(generator.next() % UInt64(pieces.count))] }.joined()
-  }
-
-  private struct Xorshift {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-      state ^= state << 13
-      state ^= state >> 7
-      state ^= state << 17
-      return state
-    }
   }
 
   private func visible(_ text: String) -> String {
@@ -44,7 +34,7 @@ struct FlowInputTests {
   func garbageEverywhere() async throws {
     try await FlowFixture.run { flow in
       let cookie = try #require(await flow.signedIn().jar["intercom"]?.value)
-      var generator = Xorshift(state: 0x5eed_0000_0000_0024)
+      var generator = SplitMix64(state: 0x5eed_0000_0000_0024)
       var statuses: [Int: Int] = [:]
       func round(_ count: Int) async throws {
         for _ in 0..<count {

@@ -32,15 +32,9 @@ struct ExchangeTests {
   func singleFlight() async throws {
     let session = try await login()
     time.advance(by: .seconds(300))
-    let gate = Gate()
-    source.hold(at: gate)
-    let coordinator = coordinator
-    let targets = [files, wiki]
-    let tokens = try await withThrowingTaskGroup(of: String.self) { group in
-      for index in 0..<200 { group.addTask { try await coordinator.token(for: session, targets[index % 2]).token.accessToken.reveal() } }
-      #expect(await eventually { gate.arrived == 1 })
-      gate.open()
-      return try await group.reduce(into: Set<String>()) { $0.insert($1) }
+    let (coordinator, targets) = (coordinator, [files, wiki])
+    let tokens = try await source.waitingTogether(200) { index in
+      try await coordinator.token(for: session, targets[index % 2]).token.accessToken.reveal()
     }
     #expect(tokens == ["alice for files - -", "alice for wiki - -"])
     #expect(source.refreshes == 1 && source.exchanges(for: files) == 1 && source.exchanges(for: wiki) == 1)

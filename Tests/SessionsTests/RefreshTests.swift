@@ -42,15 +42,8 @@ struct RefreshTests {
   func singleFlight() async throws {
     let session = try await login()
     time.advance(by: .seconds(300))
-    let gate = Gate()
-    source.hold(at: gate)
     let coordinator = coordinator
-    let tokens = try await withThrowingTaskGroup(of: String.self) { group in
-      for _ in 0..<200 { group.addTask { try await coordinator.session(session).tokens.accessToken.reveal() } }
-      #expect(await eventually { gate.arrived == 1 })
-      gate.open()
-      return try await group.reduce(into: Set<String>()) { $0.insert($1) }
-    }
+    let tokens = try await source.waitingTogether(200) { _ in try await coordinator.session(session).tokens.accessToken.reveal() }
     #expect(tokens == ["access-1 of alice"] && source.refreshes == 1)
     let late = try await coordinator.session(session)
     #expect(late.tokens.accessToken.reveal() == "access-1 of alice" && source.refreshes == 1)
