@@ -153,7 +153,7 @@ package struct IDTokenVerifier: Sendable {
   }
 
   private func checkRefresh(_ claims: TokenClaims, _ new: IDTokenBinding, _ original: IDTokenBinding) throws(OIDCError) {
-    // All else is in order, so this is no damaged answer: the grant belongs to somebody else now (docs/decisions/0010-changed-identity.md).
+    // All else is in order, so this is no damaged answer: the grant belongs to somebody else now (docs/decisions/0007-changed-identity.md).
     guard new.issuer == original.issuer, new.subject == original.subject else {
       throw OIDCError(.identityChanged, "another person than at the login")
     }
