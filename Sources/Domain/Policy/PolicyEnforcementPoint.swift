@@ -48,11 +48,14 @@ package enum PolicyDecisionPoint {
 
 /// The one place where permits are made.
 package enum PolicyEnforcementPoint {
+  private static let neverAllowed = MethodSet([.trace, .connect, .other])
+
   /// Methods first: a method that a route does not know is 405 whoever asks; TRACE, CONNECT and unknown methods never pass
   /// (behaviour: "Requests and paths").
   package static func decide(_ policy: RoutePolicy, method: Method, identity: Identity?) -> Decision {
-    let allowed = policy.methods.subtracting(MethodSet([.trace, .connect, .other]))
-    guard allowed.contains(method) else { return .deny(.methodNotAllowed(allowed)) }
+    guard policy.methods.contains(method), !neverAllowed.contains(method) else {
+      return .deny(.methodNotAllowed(policy.methods.subtracting(neverAllowed)))
+    }
     switch PolicyDecisionPoint.grounds(policy.rule, identity: identity) {
     case .success(let grounds): return .permit(Permit(route: policy.route, method: method, grounds: grounds))
     case .failure(let refusal): return .deny(refusal.reason)

@@ -7,17 +7,19 @@ import Telemetry
 /// Times of sessions.
 package struct SessionSettings: Sendable {
   /// A session that is not used for this long ends.
-  package var idle: Duration
+  package var idle: Duration { didSet { touchInterval = Self.touchInterval(idle) } }
   /// A session ends this long after its login, however much it is used.
   package var absolute: Duration
 
   package init(idle: Duration = .seconds(24 * 3600), absolute: Duration = .seconds(7 * 24 * 3600)) {
     self.idle = idle
     self.absolute = absolute
+    touchInterval = Self.touchInterval(idle)
   }
 
   /// Use is written at most once in this time: min(60 s, idle ÷ 10), at least one second, the clock's unit.
-  package var touchInterval: Duration { max(.seconds(1), min(.seconds(60), idle / 10)) }
+  package private(set) var touchInterval: Duration
+  private static func touchInterval(_ idle: Duration) -> Duration { max(.seconds(1), min(.seconds(60), idle / 10)) }
 }
 
 /// A session that ended, as told to observers.

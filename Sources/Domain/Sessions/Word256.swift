@@ -8,6 +8,10 @@ struct Word256: Hashable, Sendable {
   private var c: UInt64 = 0
   private var d: UInt64 = 0
 
+  /// One word is enough: all that is ever stored under such a key is random or a hash, so whoever presents other keys cannot make stored ones
+  /// collide.
+  func hash(into hasher: inout Hasher) { hasher.combine(a) }
+
   static let byteCount = 32
   /// Digits of 32 bytes in base64url without padding.
   static let textCount = 43

@@ -263,7 +263,6 @@ extension Gateway {
     _ identified: Identified, _ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>, _ known: borrowing Known
   ) -> Verdict {
     let (screened, session) = (identified.screened, identified.session)
-    let route = table.routes[screened.index]
     let permit: Permit
     switch PolicyEnforcementPoint.decide(table.policies[screened.index], method: request.method, identity: session.identity) {
     case .deny(let reason): return .answer(Self.policyDenied(reason, screened.cors))
@@ -273,7 +272,7 @@ extension Gateway {
       .forward(
         ForwardOrder(permit: permit, route: screened.index, session: session.id, credential: credential, cors: screened.cors))
     }
-    if case .none = route.credential { return order(FieldLines()) }
+    if case .none = table.routes[screened.index].credential { return order(FieldLines()) }
     switch known.findings.credential {
     case .ready(let view): return order(view.lines)
     case .notAsked:

@@ -32,17 +32,30 @@ package struct GatewayMetrics: Sendable {
 
   package func loop(_ metrics: LoopMetrics) -> Loop { Loop(families: self, metrics: metrics) }
 
-  /// One loop's counters.
+  /// One loop's counters. The series that every request counts in are looked up once.
   package struct Loop {
-    let families: GatewayMetrics
     let metrics: LoopMetrics
+    private let families: GatewayMetrics
+    /// By route and, within it, by status class.
+    private let requests: [Counter]
+    private let durations: Histogram
+    private let bytesIn: Counter
+    private let bytesOut: Counter
+
+    init(families: GatewayMetrics, metrics: LoopMetrics) {
+      self.metrics = metrics
+      self.families = families
+      requests = (0...families.own).flatMap { route in GatewayMetrics.classes.indices.map { families.requests[route, $0] } }
+      (durations, bytesIn, bytesOut) = (families.durations[], families.bytesIn[], families.bytesOut[])
+    }
 
     func exchangeEnded(_ summary: ExchangeSummary, route: Int?) {
-      let index = route ?? families.own
-      metrics.add(families.requests[index, min(max(summary.status / 100, 0), 5)])
-      metrics.add(families.bytesIn[], summary.bytesIn)
-      metrics.add(families.bytesOut[], summary.bytesOut)
-      if route != nil { metrics.observe(families.durations[], summary.duration) }
+      let classes = GatewayMetrics.classes.count
+      let index = (route ?? families.own) * classes + min(max(summary.status / 100, 0), classes - 1)
+      if requests.indices.contains(index) { metrics.add(requests[index]) }
+      metrics.add(bytesIn, summary.bytesIn)
+      metrics.add(bytesOut, summary.bytesOut)
+      if route != nil { metrics.observe(durations, summary.duration) }
     }
 
     func refused(_ status: Status) {

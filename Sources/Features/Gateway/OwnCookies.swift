@@ -46,10 +46,13 @@ package struct OwnCookies: Sendable {
   /// The session id that the client presents. With two cookies of the name the host-prefixed one wins, then the first that is well formed.
   package func session(_ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>) -> SessionID? {
     var found: SessionID?
-    for name in readNames where found == nil {
-      forEachCookie(request, head) { cookie, bytes in
-        guard found == nil, cookie.name.equals(name, in: bytes) else { return }
-        found = SessionID(cookieValue: bytes.extracting(cookie.value.lower..<cookie.value.upper))
+    // Names that would still win over what was found: those before its own.
+    var better = readNames.count
+    forEachCookie(request, head) { cookie, bytes in
+      for rank in 0..<better where cookie.name.equals(readNames[rank], in: bytes) {
+        guard let id = SessionID(cookieValue: bytes.extracting(cookie.value.lower..<cookie.value.upper)) else { return }
+        (found, better) = (id, rank)
+        return
       }
     }
     return found

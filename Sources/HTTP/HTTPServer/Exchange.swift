@@ -194,7 +194,7 @@ package class Exchange: TCPConnection {
     body = RequestBodyState(.none)
     pace = Pace()
     renewContext()
-    setDeadline(after: server.settings.paceWindow / 4)
+    setDeadline(after: server.settings.paceCheck)
   }
 
   /// A whole head is there: asks the handler. Returns how many bytes are done with; none when the exchange is held.
@@ -314,7 +314,7 @@ package class Exchange: TCPConnection {
     if let ending { finish(ending) }
     phase = .closing
     buffered = []
-    setDeadline(after: server.settings.paceWindow / 4)
+    setDeadline(after: server.settings.paceCheck)
     closeWhenSent(lingering: true)
   }
 
@@ -390,7 +390,7 @@ package class Exchange: TCPConnection {
       }
       return pendingBytes > 0 ? abort() : close()
     }
-    setDeadline(after: server.settings.paceWindow / 4)
+    setDeadline(after: server.settings.paceCheck)
   }
 
   /// No further request on this connection.

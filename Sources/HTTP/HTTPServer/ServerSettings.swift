@@ -10,7 +10,9 @@ package struct ServerSettings: Sendable {
   /// Between an answer and the next request's first byte.
   package var idleTime = Duration.seconds(60)
   /// A body or an answer that the client alone holds up must move `paceBytes` in this time.
-  package var paceWindow = Duration.seconds(20)
+  package var paceWindow = Duration.seconds(20) { didSet { paceCheck = paceWindow / 4 } }
+  /// How often the pace is looked at.
+  private(set) var paceCheck = Duration.seconds(5)
   package var paceBytes = 4096
   /// Bytes of a request body that are swallowed after an early answer; beyond that the connection closes instead.
   package var swallowedBody = 65_536

@@ -3,33 +3,26 @@ import HTTPMessage
 import IntercomCore
 import Policy
 
-/// What is done to one request's head on its way to the upstream, beyond what its route fixes. Making one renders its lines, copying one
-/// does not: keep it with the session's credential.
+/// What is done to one request's head on its way to the upstream, beyond what its route fixes.
 package struct RequestRewrite: Sendable {
   /// The credential and identity fields that Intercom adds. They come after everything of the client's was removed.
-  package var added: FieldLines { didSet { piece = added.piece } }
-  var piece: HeadPiece
+  package var added: FieldLines
   /// The client's own Authorization goes (behaviour: a session cookie alone decides when present). Only a route that asks for no identity
   /// may let it pass.
   package var dropsAuthorization: Bool
 
   package init(added: FieldLines = FieldLines(), dropsAuthorization: Bool = true) {
     self.added = added
-    piece = added.piece
     self.dropsAuthorization = dropsAuthorization
   }
 }
 
-/// What is done to the answer's head on its way to the client, beyond what the route fixes. Keep one per allowed origin.
+/// What is done to the answer's head on its way to the client, beyond what the route fixes.
 package struct ResponseRewrite: Sendable {
   /// CORS fields and `Vary: Origin`; the upstream's own CORS fields are dropped.
-  package var added: FieldLines { didSet { piece = added.piece } }
-  var piece: HeadPiece
+  package var added: FieldLines
 
-  package init(added: FieldLines = FieldLines()) {
-    self.added = added
-    piece = added.piece
-  }
+  package init(added: FieldLines = FieldLines()) { self.added = added }
 }
 
 /// The permission to forward one request, and how. Its only initialiser takes Policy's `Permit`, which only Policy makes: a request that

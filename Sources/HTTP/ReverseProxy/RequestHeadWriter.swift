@@ -40,7 +40,7 @@ package enum RequestHeadWriter {
     }
     out.append(request.isHTTP10 ? route.fixedLinesHTTP10 : route.fixedLines)
     writeForwarded(request, bytes, route, peer, &out)
-    out.append(plan.request.piece)
+    out.append(plan.request.added.piece)
     out.append(Text.lineEnd)
     return nil
   }

@@ -31,7 +31,7 @@ package enum ResponseHeadWriter {
     copyFields(head, bytes, plan.route, &out)
     if plan.route.isPrivate { writeCaching(head, bytes, &out) }
     let framing = writeFraming(head, client, &out)
-    out.append(plan.response.piece)
+    out.append(plan.response.added.piece)
     let endsWithConnection = framing == .untilClose || framing == .decodedUntilClose
     if !keepAlive || endsWithConnection {
       out.append(Text.close)

@@ -148,7 +148,7 @@ open class TCPConnection: EventSource {
     }
     guard !events.isSubset(of: .writable) else { return }
     // Both directions are over: what came before is read, and then the connection closes.
-    if !events.isDisjoint(with: [.hangUp, .failed]) { isBroken = true }
+    if !events.isDisjoint(with: .broken) { isBroken = true }
     if isPaused, phase != .lingering {
       // While paused the peer's end is seen when reading resumes, a broken connection at once.
       if isBroken { close() } else { hasMore = true }

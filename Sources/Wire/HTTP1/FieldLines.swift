@@ -20,17 +20,15 @@ package struct FieldLines: Sendable {
 
   package var isEmpty: Bool { rendered.bytes.isEmpty }
   package var bytes: [UInt8] { rendered.bytes }
-  /// For `HeadBuffer.append`; make it once, where the lines are made.
-  package var piece: HeadPiece { HeadPiece(rendered.bytes) }
+  /// For `HeadBuffer.append`.
+  package var piece: HeadPiece { rendered.piece }
 
   /// Appends one line; white space around the value is trimmed.
   package mutating func append(_ name: String, _ value: [UInt8]) throws(FieldLineError) {
     guard !name.isEmpty, name.utf8.allSatisfy(isToken) else { throw .badName }
     guard value.allSatisfy({ $0 >= 0x20 && $0 != 0x7f || $0 == ASCII.tab }) else { throw .badValue }
-    rendered.bytes += name.utf8
-    rendered.bytes += [ASCII.colon, ASCII.space]
-    rendered.bytes += value.drop(while: isBlank).reversed().drop(while: isBlank).reversed()
-    rendered.bytes += [ASCII.cr, ASCII.lf]
+    let trimmed = value.drop(while: isBlank).reversed().drop(while: isBlank).reversed()
+    rendered.bytes += Array(name.utf8) + [ASCII.colon, ASCII.space] + trimmed + [ASCII.cr, ASCII.lf]
     names.insert(FieldName(name))
   }
 
@@ -42,7 +40,11 @@ package struct FieldLines: Sendable {
 }
 
 private struct Rendered: Sendable, CustomReflectable, CustomStringConvertible {
-  var bytes: [UInt8] = []
+  var bytes: [UInt8] = [] {
+    didSet { piece = HeadPiece(bytes) }
+  }
+  /// Lines are made once and written into many heads.
+  private(set) var piece: HeadPiece = ""
   var description: String { "<redacted>" }
   var customMirror: Mirror { Mirror(self, children: []) }
 }

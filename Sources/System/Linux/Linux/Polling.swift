@@ -12,13 +12,16 @@ package struct PollEvents: OptionSet, Sendable {
   package static var hangUp: Self { Self(rawValue: 0x010) }
   /// The peer will send no more (RDHUP).
   package static var peerEnded: Self { Self(rawValue: 0x2000) }
+  /// Both directions are over, or the socket has failed. One constant: a set of two is made anew at each use.
+  package static var broken: Self { Self(rawValue: 0x018) }
   /// Tell each change once.
   package static var edgeTriggered: Self { Self(rawValue: 1 << 31) }
 
   /// These bits are those of the system's headers; a test looks.
   package static var agreesWithHeaders: Bool {
     readable.rawValue == EPOLLIN.rawValue && writable.rawValue == EPOLLOUT.rawValue && failed.rawValue == EPOLLERR.rawValue
-      && hangUp.rawValue == EPOLLHUP.rawValue && peerEnded.rawValue == EPOLLRDHUP.rawValue && edgeTriggered.rawValue == EPOLLET.rawValue
+      && hangUp.rawValue == EPOLLHUP.rawValue && broken == [.failed, .hangUp] && peerEnded.rawValue == EPOLLRDHUP.rawValue
+      && edgeTriggered.rawValue == EPOLLET.rawValue
   }
 }
 
