@@ -120,7 +120,7 @@ package enum ResponseHeadWriter {
       for index in 0..<head.fields.count {
         let field = head.fields[index]
         guard field.id == .cacheControl, !field.isNamedByConnection else { continue }
-        if namesSharedCaches(field.value.bytes(in: bytes)) { return }
+        if namesSharedCaches(bytes, field.value) { return }
         speaks = true
       }
     }
@@ -128,11 +128,27 @@ package enum ResponseHeadWriter {
   }
 
   /// Does this value have one of the directives by which an upstream speaks of shared caches, or forbids all?
-  private static func namesSharedCaches(_ value: [UInt8]) -> Bool {
-    value.split(separator: UInt8(ascii: ",")).contains { part in
-      let name = part.drop { $0 == 0x20 || $0 == 0x09 }.prefix { $0 != UInt8(ascii: "=") && $0 != 0x20 && $0 != 0x09 }
-      return sharedDirectives.contains { $0.count == name.count && zip($0, name).allSatisfy { $0 == $1 | 0x20 } }
+  private static func namesSharedCaches(_ bytes: borrowing Span<UInt8>, _ value: ByteRange) -> Bool {
+    var at = value.lower
+    while at < value.upper {
+      while at < value.upper, bytes[at] == 0x20 || bytes[at] == 0x09 { at &+= 1 }
+      let start = at
+      while at < value.upper, bytes[at] != UInt8(ascii: ","), bytes[at] != UInt8(ascii: "="), bytes[at] != 0x20, bytes[at] != 0x09 {
+        at &+= 1
+      }
+      if isSharedDirective(bytes, ByteRange(start, at)) { return true }
+      while at < value.upper, bytes[at] != UInt8(ascii: ",") { at &+= 1 }
+      at &+= 1
     }
+    return false
+  }
+
+  private static func isSharedDirective(_ bytes: borrowing Span<UInt8>, _ name: ByteRange) -> Bool {
+    candidates: for directive in sharedDirectives where directive.count == name.count {
+      for offset in 0..<name.count where bytes[name.lower &+ offset] | 0x20 != directive[offset] { continue candidates }
+      return true
+    }
+    return false
   }
 
   private static let sharedDirectives = ["private", "no-store", "public", "s-maxage"].map { Array($0.utf8) }
