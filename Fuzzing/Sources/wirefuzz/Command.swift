@@ -6,7 +6,7 @@ import HTTPMessage
 enum Command: String {
   /// Corpus file to one file per input, as libFuzzer wants them.
   case unpack
-  /// The inputs of a folder that the corpus file does not hold, appended to it.
+  /// The shortest 25 inputs of a folder that the corpus file does not hold, appended to it: it stays a file that is pleasant to read.
   case pack
   /// A JSON line for each input of the corpus file: what we read, and how http-parser differs.
   case describe
@@ -48,6 +48,7 @@ enum Command: String {
       if !data.isEmpty { added.append(Corpus.line(Array(data))) }
     }
     added.sort { ($0.utf8.count, $0) < ($1.utf8.count, $1) }
+    added = Array(added.prefix(25))
     let whole = file + Array(added.map { $0 + "\n" }.joined().utf8)
     guard (try? Data(whole).write(to: URL(filePath: path))) != nil else { return 1 }
     print("\(added.count) new inputs")
