@@ -32,9 +32,9 @@ enum Peer {
     let request = parsed.head.request
     let head = Array(bytes[..<request.headLength])
     let peer = peer_read(Int32(PEER_REQUEST), head, head.count, 0)
+    if hasLongerName(naive) { return [.longerName] }
     let words = naive.firstLine.split(separator: 0x20).map(Array.init)
     guard peer.error == 0 else {
-      if isLongerName(peer, naive) { return [.longerName] }
       if let known = refusal(peer, words, request) { return [known] }
       throw Broken("http-parser refuses at \(peer.consumed): \(String(cString: peer.error_name))")
     }
@@ -50,11 +50,10 @@ enum Peer {
     return found
   }
 
-  /// http-parser takes every name that begins with `Transfer-Encoding` for a coding.
-  private static func isLongerName(_ peer: peer_head, _ naive: NaiveHead) -> Bool {
+  /// http-parser takes every name that begins with `Transfer-Encoding` for that field, and what it makes of the body is then its own.
+  private static func hasLongerName(_ naive: NaiveHead) -> Bool {
     let name = Array("transfer-encoding".utf8)
-    return ["HPE_INVALID_TRANSFER_ENCODING", "HPE_UNEXPECTED_CONTENT_LENGTH"].contains(String(cString: peer.error_name))
-      && naive.fields.contains { $0.name.count > name.count && NaiveHead.lowercased($0.name).starts(with: name) }
+    return naive.fields.contains { $0.name.count > name.count && NaiveHead.lowercased($0.name).starts(with: name) }
   }
 
   /// Why http-parser refuses a request that we take; nil when that is not listed.
@@ -101,7 +100,7 @@ enum Peer {
       guard parsed.result == .complete, let naive = NaiveHead(bytes[..<parsed.head.headLength]) else { continue }
       let head = Array(bytes[..<parsed.head.headLength])
       let peer = peer_read(Int32(PEER_RESPONSE), head, head.count, method == .head ? 1 : 0)
-      if peer.error != 0, isLongerName(peer, naive) {
+      if hasLongerName(naive) {
         found.insert(.longerName)
         continue
       }
