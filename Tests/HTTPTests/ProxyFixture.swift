@@ -47,19 +47,21 @@ struct Proxy: Sendable {
   }
 
   static func run(
-    to upstream: String, times: UpstreamTimeouts = UpstreamTimeouts(), settings: ForwardSettings = ForwardSettings(),
+    to upstream: String..., times: UpstreamTimeouts = UpstreamTimeouts(), settings: ForwardSettings = ForwardSettings(),
+    lookUp: @escaping @Sendable (String) -> Result<[IPAddress], NameResolutionError> = { _ in .failure(.notFound("no such name")) },
     _ body: (Proxy) async throws -> Void
   ) async throws {
     let workers = try Workers(threads: 1)
-    let resolver = NameResolver(workers: workers) { _ in .failure(.notFound("no such name")) }
+    let resolver = NameResolver(workers: workers, lifetime: .milliseconds(50), lookUp: lookUp)
     let seen = Monitor<[Int]>([])
     let base = try #require(HTTPURL("http://intercom.example/"))
-    let url = try #require(HTTPURL(upstream))
-    let endpoint = try #require(UpstreamEndpoint(url))
+    let endpoints = try upstream.map { try #require(HTTPURL($0).flatMap(UpstreamEndpoint.init)) }
+    let endpoint = try #require(endpoints.first)
     let path = try #require(RoutePath("/"))
     let route = try #require(
       ForwardRoute(
-        index: 0, name: "test", path: path, upstream: endpoint, baseURL: base, ownCookies: OwnCookieNames(["intercom"]), timeouts: times))
+        index: 0, name: "test", path: path, upstream: endpoint, others: Array(endpoints.dropFirst()), baseURL: base,
+        ownCookies: OwnCookieNames(["intercom"]), timeouts: times))
     let make: @Sendable (EventLoop) -> ProxyHandler = { ProxyHandler($0, route, resolver, settings, seen: seen) }
     try await TestServer.run(makeHandler: make) { server in try await body(Proxy(server: server, seen: seen)) }
     workers.stop()

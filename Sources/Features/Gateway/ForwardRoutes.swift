@@ -24,7 +24,8 @@ package struct ForwardRoutes: Sendable {
           && (route.path.bytes.isEmpty || other.path.bytes.starts(with: route.path.bytes + [UInt8(ascii: "/")]))
       }
       return ForwardRoute(
-        index: index, name: route.name, path: route.path, nested: nested.map(\.path), upstream: upstream, baseURL: base,
+        index: index, name: route.name, path: route.path, nested: nested.map(\.path), upstream: upstream,
+        others: route.otherEndpoints, balance: route.balance, baseURL: base,
         stripsPrefix: route.stripPrefix, passesEncodedSlashes: route.passesEncodedSlashes, isPrivate: route.needsSession,
         cookies: route.cookies, ownCookies: names, guarded: guarded, timeouts: route.timeouts)
     }

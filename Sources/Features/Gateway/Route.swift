@@ -75,6 +75,9 @@ package struct Route: Sendable {
   package var ignoresOrigin = false
   package var cors: CORSPolicy
   package var timeouts = UpstreamTimeouts()
+  /// Further endpoints of the same service, and how requests are shared among all of them.
+  package var otherEndpoints: [UpstreamEndpoint] = []
+  package var balance = Balance.roundRobin
 
   package init(name: String, host: Identifier? = nil, path: RoutePath, kind: Kind, methods: MethodSet, cors: CORSPolicy) {
     self.name = name
@@ -83,6 +86,12 @@ package struct Route: Sendable {
     self.kind = kind
     self.methods = methods
     self.cors = cors
+  }
+
+  /// Where its requests go; none for own endpoints.
+  package var endpoints: [UpstreamEndpoint] {
+    guard case .proxy(let first) = kind else { return [] }
+    return [first] + otherEndpoints
   }
 
   /// Does it need a signed-in user? Own endpoints look after sessions themselves.

@@ -11,7 +11,12 @@ final class ForwardFlow: ExchangeSink {
   /// Nil when the exchange is over.
   private(set) var exchange: Exchange?
   private let forwarder: Forwarder
-  private let host: UpstreamHost
+  private let group: UpstreamGroup
+  /// The endpoint of the latest attempt.
+  private var host: UpstreamHost?
+  private var tried = EndpointSet()
+  /// Whether this request finds out if the endpoint works again.
+  private var isProbe = false
   private var upstream: UpstreamConnection?
 
   /// The rewritten head, kept while it may have to be sent (again).
@@ -20,14 +25,86 @@ final class ForwardFlow: ExchangeSink {
   private var nextAddress = 0
   private var connectUntil = MonotonicInstant(nanoseconds: .max)
   private var lastConnectError: SystemCallError?
-  private var isResolving = false
+  /// Of the look-up that is waited for; 0 for none. Only its own result or time-out counts.
+  private var lookUp: UInt32 = 0
+  private var lookUps: UInt32 = 0
   private var hasRetried = false
 
-  init(forwarder: Forwarder, plan: ForwardPlan, host: UpstreamHost, exchange: Exchange) {
+  init(forwarder: Forwarder, plan: ForwardPlan, group: UpstreamGroup, exchange: Exchange) {
     self.forwarder = forwarder
     self.plan = plan
-    self.host = host
+    self.group = group
     self.exchange = exchange
+  }
+
+  private var now: MonotonicInstant { forwarder.loop.now }
+
+  // MARK: the endpoint
+
+  /// Chooses the endpoint. False: none takes requests now, and the client has its answer.
+  func select() -> Bool {
+    if let usual = group.usual {
+      host = usual
+      tried.insert(0)
+      return true
+    }
+    switch group.choose(tried: tried, now: now) {
+    case .use(let index, let isProbe):
+      take(index, isProbe)
+      return true
+    case .paused(let until):
+      refuse(
+        Problem(503, "upstream_unavailable", "The upstream did not answer lately and is given a pause. Try again in a moment."),
+        retryAfter: now.duration(to: until))
+    case .full, .none: refuse(Self.busy, retryAfter: .seconds(1))
+    }
+    return false
+  }
+
+  /// An idle connection to the endpoint.
+  func takeIdle() -> UpstreamConnection? { host?.takeIdle() }
+
+  private static let busy = Problem(503, "upstream_busy", "Too many requests wait for this upstream. Try again in a moment.")
+
+  private func take(_ index: Int, _ isProbe: Bool) {
+    host = group[index]
+    tried.insert(index)
+    self.isProbe = isProbe
+    if isProbe { host?.beginProbe() }
+  }
+
+  private func refuse(_ problem: Problem, retryAfter: Duration) {
+    exchange?.answerLines += "Retry-After: \(max(1, retryAfter.components.seconds + 1))\r\n".utf8
+    fail(problem)
+  }
+
+  /// The endpoint could not be reached. Nothing was sent, so that another may get the request, whatever its method.
+  private func endpointFailed(_ problem: Problem) {
+    host?.connectFailed(isProbe: isProbe, now: now)
+    isProbe = false
+    guard exchange != nil, tried.count < UpstreamGroup.mostAttempts,
+      case .use(let index, let isProbe) = group.choose(tried: tried, now: now)
+    else { return fail(problem) }
+    take(index, isProbe)
+    if let idle = takeIdle() { send(on: idle, mayRetry: plan.mayRetry) } else { open() }
+  }
+
+  /// The answer has begun.
+  func answered() {
+    host?.answered(now: now)
+    isProbe = false
+  }
+
+  /// No answer has begun in its time.
+  func headTimedOut() {
+    host?.timedOut(isProbe: isProbe, now: now)
+    isProbe = false
+  }
+
+  private func endProbe() {
+    guard isProbe else { return }
+    isProbe = false
+    host?.endProbe(now: now)
   }
 
   // MARK: the way there
@@ -43,66 +120,80 @@ final class ForwardFlow: ExchangeSink {
   func begin(head: [UInt8]) {
     pendingHead = head
     exchange?.pauseBody()
-    connectUntil = forwarder.loop.now.advanced(by: plan.timeouts.connect)
-    guard !host.isFull else {
-      return fail(Problem(503, "upstream_busy", "Too many requests wait for this upstream. Try again in a moment."))
-    }
-    if let known = forwarder.resolver.known(host.host.description) { connect(to: known) } else { resolve() }
+    open()
   }
 
-  private func resolve() {
+  private func open() {
+    guard let host, !host.isFull else { return refuse(Self.busy, retryAfter: .seconds(1)) }
+    connectUntil = now.advanced(by: plan.timeouts.connect)
+    lastConnectError = nil
+    if let known = forwarder.resolver.known(host.name) { connect(to: known) } else { resolve(host.name) }
+  }
+
+  private func resolve(_ name: String) {
     guard let exchange else { return }
-    isResolving = true
-    let (id, resolver, name, limit) = (exchange.exchangeID, forwarder.resolver, host.host.description, plan.timeouts.connect)
+    lookUps &+= 1
+    lookUp = lookUps
+    let (id, resolver, number) = (exchange.exchangeID, forwarder.resolver, lookUp)
+    // Whoever has older addresses keeps half of the time to use them.
+    let limit = resolver.lastGood(name) == nil ? plan.timeouts.connect : plan.timeouts.connect / 2
     forwarder.loop.spawn { actor in
       let result: Result<[IPAddress], NameResolutionError>
       do throws(NameResolutionError) { result = .success(try await resolver.resolve(name)) } catch { result = .failure(error) }
-      await actor.withLoop { loop in (loop.exchange(id)?.sink as? ForwardFlow)?.resolved(result) }
+      await actor.withLoop { loop in (loop.exchange(id)?.sink as? ForwardFlow)?.resolved(number, result) }
     }
     let time = forwarder.loop.configuration.time
     forwarder.loop.spawn { actor in
       try? await time.sleep(for: limit)
-      await actor.withLoop { loop in (loop.exchange(id)?.sink as? ForwardFlow)?.resolved(nil) }
+      await actor.withLoop { loop in (loop.exchange(id)?.sink as? ForwardFlow)?.resolved(number, nil) }
     }
   }
 
   /// Nil: the time is over.
-  private func resolved(_ result: Result<[IPAddress], NameResolutionError>?) {
-    guard isResolving else { return }
-    isResolving = false
+  private func resolved(_ number: UInt32, _ result: Result<[IPAddress], NameResolutionError>?) {
+    guard lookUp == number, let host else { return }
+    lookUp = 0
     switch result {
     case .success(let found): connect(to: found)
-    case .failure: fail(Problem(502, "upstream_unknown", "The upstream's name could not be resolved."))
-    case nil: fail(Problem(504, "upstream_timeout", "The upstream's name could not be resolved in time."))
+    case .failure(.overloaded): fail(Problem(503, "names_overloaded", "Too many names are being looked up. Try again in a moment."))
+    case .failure: endpointFailed(Problem(502, "upstream_unknown", "The upstream's name could not be resolved."))
+    case nil:
+      if let old = forwarder.resolver.lastGood(host.name) { return connect(to: old) }
+      endpointFailed(Problem(504, "upstream_timeout", "The upstream's name could not be resolved in time."))
     }
   }
 
   private func connect(to found: [IPAddress]) {
-    addresses = found
+    addresses = host?.addressOrder.ordered(found, now: now) ?? found
     nextAddress = 0
     connectNext()
   }
 
   private func connectNext() {
-    guard exchange != nil else { return }
+    guard exchange != nil, let host else { return }
     while nextAddress < addresses.count {
-      let left = forwarder.loop.now.duration(to: connectUntil)
+      let left = now.duration(to: connectUntil)
       guard left > .zero else {
         lastConnectError = .timedOut
         break
       }
+      // Each address has its share, so that one that swallows packets leaves time for the others.
+      let share = left / (addresses.count - nextAddress)
       let address = SocketAddress(addresses[nextAddress], port: UInt16(clamping: host.port))
       nextAddress += 1
       do throws(SystemCallError) {
         let connection = UpstreamConnection(
           descriptor: try Socket.connecting(to: address), host: host, forwarder: forwarder)
         upstream = connection
-        connection.dial(for: self, timeOut: left)
+        connection.dial(for: self, timeOut: share)
         return
       } catch { lastConnectError = error }
     }
+    if lastConnectError?.isOwnShortage == true {
+      return fail(Problem(503, "no_descriptors", "Intercom has no connection left for this request. Try again in a moment."))
+    }
     let timedOut = lastConnectError?.isTimeOut ?? false
-    fail(
+    endpointFailed(
       timedOut
         ? Problem(504, "upstream_timeout", "The upstream did not accept the connection in time. Try again later.")
         : Problem(502, "upstream_unreachable", "The upstream cannot be reached. Try again later."))
@@ -111,14 +202,25 @@ final class ForwardFlow: ExchangeSink {
   func connectFailed(_ error: SystemCallError?) {
     upstream = nil
     lastConnectError = error ?? lastConnectError
+    if let address = addressUnderWay { host?.addressOrder.failed(address, now: now) }
     connectNext()
   }
 
+  private var addressUnderWay: IPAddress? { addresses.indices.contains(nextAddress - 1) ? addresses[nextAddress - 1] : nil }
+
   func connected(_ connection: UpstreamConnection) {
+    host?.connected(now: now)
+    if let address = addressUnderWay { host?.addressOrder.worked(address) }
+    send(on: connection, mayRetry: false)
+  }
+
+  /// Sends the head that waits, and lets the body follow.
+  private func send(on connection: UpstreamConnection, mayRetry: Bool) {
     guard let exchange else { return connection.close() }
+    upstream = connection
     connection.begin(self)
     let head = pendingHead
-    pendingHead = []
+    if !mayRetry { pendingHead = [] }
     connection.send(head.span)
     bodyWasSent(isLast: exchange.isBodyDone)
     exchange.resumeBody()
@@ -129,6 +231,7 @@ final class ForwardFlow: ExchangeSink {
     guard connection.isReused, plan.mayRetry, !hasRetried, !pendingHead.isEmpty, exchange != nil else { return false }
     hasRetried = true
     upstream = nil
+    host?.retried()
     begin(head: pendingHead)
     return true
   }
@@ -151,8 +254,9 @@ final class ForwardFlow: ExchangeSink {
 
   func exchangeEnded() {
     exchange = nil
-    isResolving = false
+    lookUp = 0
     pendingHead = []
+    endProbe()
     let connection = upstream
     upstream = nil
     connection?.abandon()
@@ -165,12 +269,14 @@ final class ForwardFlow: ExchangeSink {
   /// The upstream's connection is free of this flow; the answer is complete.
   func complete() {
     upstream = nil
+    endProbe()
     exchange?.endAnswer()
   }
 
   /// Nothing (more) comes from the upstream.
   func fail(_ problem: Problem) {
     upstream = nil
+    endProbe()
     exchange?.failAnswer(problem)
   }
 }

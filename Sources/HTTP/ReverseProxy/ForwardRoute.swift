@@ -13,6 +13,9 @@ package struct UpstreamEndpoint: Sendable, Hashable {
   /// What stands in `Host`.
   let authority: [UInt8]
 
+  /// For log and metrics.
+  package var label: String { "\(host):\(port)" }
+
   /// nil for a URL with a query.
   package init?(_ url: HTTPURL) {
     guard url.query == nil else { return nil }
@@ -59,7 +62,11 @@ package final class ForwardRoute: Sendable {
   package let path: RoutePath
   /// Paths of other routes and of our own endpoints below `path` on the same host: a `Destination` there belongs to them.
   package let nested: [RoutePath]
+  /// The endpoint whose name and path stand in every request, whichever gets it: the others are the same service.
   package let upstream: UpstreamEndpoint
+  /// All of them, `upstream` first.
+  package let endpoints: [UpstreamEndpoint]
+  package let balance: Balance
   package let stripsPrefix: Bool
   package let passesEncodedSlashes: Bool
   /// Its answers are for one person: no shared cache may keep them, and a browser asks before it shows one again.
@@ -84,8 +91,9 @@ package final class ForwardRoute: Sendable {
 
   /// nil when `name` is empty or holds other than letters, digits, `-` or `_`: it becomes part of cookie names.
   package init?(
-    index: Int, name: String, path: RoutePath, nested: [RoutePath] = [], upstream: UpstreamEndpoint, baseURL: HTTPURL,
-    stripsPrefix: Bool = true, passesEncodedSlashes: Bool = false, isPrivate: Bool = true, cookies: CookieMode = .isolate,
+    index: Int, name: String, path: RoutePath, nested: [RoutePath] = [], upstream: UpstreamEndpoint, others: [UpstreamEndpoint] = [],
+    balance: Balance = .roundRobin, baseURL: HTTPURL, stripsPrefix: Bool = true, passesEncodedSlashes: Bool = false, isPrivate: Bool = true,
+    cookies: CookieMode = .isolate,
     ownCookies: OwnCookieNames, guarded: FieldNameSet = FieldNameSet(), timeouts: UpstreamTimeouts = UpstreamTimeouts()
   ) {
     guard !name.isEmpty, name.utf8.allSatisfy({ ($0 | 0x20) &- 97 < 26 || $0 &- 48 < 10 || $0 == 45 || $0 == 95 }) else { return nil }
@@ -94,6 +102,8 @@ package final class ForwardRoute: Sendable {
     self.path = path
     self.nested = nested
     self.upstream = upstream
+    endpoints = [upstream] + others
+    self.balance = balance
     self.baseURL = baseURL
     self.stripsPrefix = stripsPrefix
     self.passesEncodedSlashes = passesEncodedSlashes

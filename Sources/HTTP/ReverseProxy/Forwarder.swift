@@ -24,11 +24,14 @@ package final class Forwarder {
   var buffer = HeadBuffer()
   private var spareReader: AnswerReader?
 
-  package init(loop: EventLoop, resolver: NameResolver, settings: ForwardSettings = ForwardSettings()) {
+  package init(
+    loop: EventLoop, resolver: NameResolver, settings: ForwardSettings = ForwardSettings(),
+    telemetry: UpstreamTelemetry = UpstreamTelemetry()
+  ) {
     self.loop = loop
     self.resolver = resolver
     self.settings = settings
-    pool = UpstreamPool(settings: settings)
+    pool = UpstreamPool(settings: settings, telemetry: telemetry)
   }
 
   /// Forwards the request that `exchange`'s handler is being asked about. Whatever happens, the exchange gets its answer: the upstream's, or a
@@ -45,13 +48,10 @@ package final class Forwarder {
       return exchange.answer(
         Problem(502, "upstream_scheme", "This upstream asks for TLS, which Intercom does not offer towards upstreams yet."))
     }
-    let host = pool.host(of: plan.upstream)
-    let flow = ForwardFlow(forwarder: self, plan: plan, host: host, exchange: exchange)
+    let flow = ForwardFlow(forwarder: self, plan: plan, group: pool.group(of: plan.route), exchange: exchange)
     exchange.forward(to: flow)
-    guard let connection = host.takeIdle() else {
-      flow.begin(head: buffer.bytes)
-      return
-    }
+    guard flow.select() else { return }
+    guard let connection = flow.takeIdle() else { return flow.begin(head: buffer.bytes) }
     flow.attach(connection, retryHead: plan.mayRetry ? buffer.bytes : [])
     let count = exchange.takeBody(behind: head, in: bytes)
     let headLength = head.request.headLength

@@ -1,6 +1,6 @@
 import HTTPMessage
 
-/// A Location that points at the upstream itself leads the browser back below the route (RFC 9110 §10.2.2); every other is passed on as it
+/// A Location that points at the upstream itself, at whichever of its endpoints, leads the browser back below the route (RFC 9110 §10.2.2); every other is passed on as it
 /// is, and none is ever followed (S26).
 enum LocationRewrite {
   /// The new value, a path with its query and fragment; nil when the old one stays.
@@ -16,8 +16,8 @@ enum LocationRewrite {
       path = Array(resource[..<scan.end])
       query = Array(resource[scan.end...])
     } else {
-      guard let url = HTTPURL(bytes: resource), url.scheme == route.upstream.scheme, url.host == route.upstream.host,
-        url.port == route.upstream.port
+      guard let url = HTTPURL(bytes: resource),
+        route.endpoints.contains(where: { $0.scheme == url.scheme && $0.host == url.host && $0.port == url.port })
       else { return nil }
       path = url.path
       query = url.query.map { [UInt8(ascii: "?")] + $0 } ?? []

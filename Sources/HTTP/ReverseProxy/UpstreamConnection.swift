@@ -121,6 +121,7 @@ package final class UpstreamConnection: TCPConnection {
       sentAtCheck = sentBytes
       return setDeadline(after: isHeadDone ? flow.plan.timeouts.idle : flow.plan.timeouts.head)
     }
+    if !isHeadDone { flow.headTimedOut() }
     end(flow, Problem(504, "upstream_timeout", "The upstream did not answer in time. Try again later."))
   }
 
@@ -177,6 +178,7 @@ package final class UpstreamConnection: TCPConnection {
   private func answer(_ head: ResponseHead, _ bytes: borrowing Span<UInt8>, _ flow: ForwardFlow) {
     guard let exchange = flow.exchange else { return }
     isHeadDone = true
+    flow.answered()
     mayBeReused = head.keepAlive && head.framing != .untilClose
     body = AnswerBody(head.framing)
     forwarder.onUpstreamAnswer?(exchange, head.status)

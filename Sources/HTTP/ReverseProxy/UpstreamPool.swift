@@ -1,23 +1,45 @@
 import EventLoop
 import IntercomCore
 
-/// The connections of one loop to one upstream.
+/// The connections of one loop to one endpoint, and how it fares. Routes with the same endpoint share it.
 final class UpstreamHost {
   let host: Identifier
   let port: Int
+  /// For the resolver.
+  let name: String
+  /// For log and metrics.
+  let label: String
+  /// Its position in the metrics.
+  let place: Int?
   private let settings: ForwardSettings
+  private let telemetry: UpstreamTelemetry
   private var idle: [UpstreamConnection] = []
   /// Open or being opened, idle ones included.
   private(set) var open = 0
+  private(set) var health = EndpointHealth()
+  var addressOrder = AddressOrder()
 
-  init(host: Identifier, port: Int, settings: ForwardSettings) {
-    self.host = host
-    self.port = port
+  init(_ endpoint: UpstreamEndpoint, settings: ForwardSettings, telemetry: UpstreamTelemetry) {
+    host = endpoint.host
+    port = endpoint.port
+    name = endpoint.host.description
+    label = endpoint.label
+    place = telemetry.place(of: endpoint)
     self.settings = settings
+    self.telemetry = telemetry
   }
 
+  /// Requests under way.
+  var load: Int { open - idle.count }
   var isFull: Bool { open >= settings.connections }
-  func opened() { open += 1 }
+  var candidate: EndpointSelector.Candidate {
+    EndpointSelector.Candidate(state: health.state, load: load, hasRoom: !isFull || !idle.isEmpty)
+  }
+
+  func opened() {
+    open += 1
+    telemetry.connections(self, 1)
+  }
 
   /// The idle connection that was used last: the one least likely to be closed by the upstream.
   func takeIdle() -> UpstreamConnection? {
@@ -37,20 +59,96 @@ final class UpstreamHost {
 
   func closed(_ connection: UpstreamConnection) {
     open -= 1
+    telemetry.connections(self, -1)
     if let index = idle.firstIndex(where: { $0 === connection }) { idle.remove(at: index) }
+  }
+
+  // MARK: health
+
+  func beginProbe() { health.beginProbe() }
+  func endProbe(now: MonotonicInstant) { health.endProbe(now: now) }
+
+  func connected(now: MonotonicInstant) { tell(health.connected(), now) }
+
+  /// The head of an answer is there.
+  func answered(now: MonotonicInstant) { if health.mindsAnswers { tell(health.answered(), now) } }
+
+  func connectFailed(isProbe: Bool, now: MonotonicInstant) {
+    telemetry.failed(self, .unreachable)
+    tell(health.connectFailed(isProbe: isProbe, now: now, jitter: settings.jitter(), rules: settings.health), now)
+  }
+
+  func timedOut(isProbe: Bool, now: MonotonicInstant) {
+    telemetry.failed(self, .hanging)
+    tell(health.timedOut(isProbe: isProbe, now: now, jitter: settings.jitter(), rules: settings.health), now)
+  }
+
+  func retried() { telemetry.retried(self) }
+
+  private func tell(_ change: EndpointHealth.Change?, _ now: MonotonicInstant) {
+    if let change { telemetry.changed(self, change, now: now) }
   }
 }
 
-/// The upstreams of one loop. There are as many as routes have different ones, so a search by comparing is quicker than a hash.
+/// The endpoints of one route on one loop.
+final class UpstreamGroup {
+  let route: ForwardRoute
+  private let hosts: [UpstreamHost]
+  private let only: UpstreamHost?
+  private var selector: EndpointSelector
+
+  /// More endpoints than this are not tried for one request: its client has waited long enough.
+  static let mostAttempts = 3
+
+  init(_ route: ForwardRoute, hosts: [UpstreamHost], start: Int) {
+    self.route = route
+    self.hosts = hosts
+    only = hosts.count == 1 ? hosts.first : nil
+    selector = EndpointSelector(route.balance, start: start)
+  }
+
+  /// The endpoint when there is one only and nothing speaks against it: the usual case, which costs a comparison.
+  var usual: UpstreamHost? {
+    guard let only, only.health.isInService else { return nil }
+    return only
+  }
+
+  /// The endpoint for one request, and its position.
+  func choose(tried: EndpointSet, now: MonotonicInstant) -> EndpointSelector.Choice {
+    selector.choose(of: hosts.count, tried: tried, now: now) { hosts[$0].candidate }
+  }
+
+  subscript(index: Int) -> UpstreamHost { hosts[index] }
+}
+
+/// The upstreams of one loop.
 final class UpstreamPool {
+  /// By route index.
+  private var groups: [UpstreamGroup?] = []
   private var hosts: [UpstreamHost] = []
   private let settings: ForwardSettings
+  private let telemetry: UpstreamTelemetry
 
-  init(settings: ForwardSettings) { self.settings = settings }
+  init(settings: ForwardSettings, telemetry: UpstreamTelemetry) {
+    self.settings = settings
+    self.telemetry = telemetry
+  }
 
-  func host(of endpoint: UpstreamEndpoint) -> UpstreamHost {
+  func group(of route: ForwardRoute) -> UpstreamGroup {
+    if route.index < groups.count, let group = groups[route.index], group.route === route { return group }
+    return makeGroup(route)
+  }
+
+  private func makeGroup(_ route: ForwardRoute) -> UpstreamGroup {
+    let group = UpstreamGroup(route, hosts: route.endpoints.map { host(of: $0) }, start: Int(settings.jitter()))
+    while groups.count <= route.index { groups.append(nil) }
+    groups[route.index] = group
+    return group
+  }
+
+  private func host(of endpoint: UpstreamEndpoint) -> UpstreamHost {
     for host in hosts where host.port == endpoint.port && host.host == endpoint.host { return host }
-    let host = UpstreamHost(host: endpoint.host, port: endpoint.port, settings: settings)
+    let host = UpstreamHost(endpoint, settings: settings, telemetry: telemetry)
     hosts.append(host)
     return host
   }

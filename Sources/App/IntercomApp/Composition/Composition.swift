@@ -87,19 +87,24 @@ package enum Composition {
       count: deployment.loops > 0 ? deployment.loops : Threads.processors,
       configuration: LoopConfiguration(time: time, incident: { tell($0, log) }))
     // Threads of their own: a name server that does not answer holds nothing else up.
-    let names = try Workers(name: "names", threads: 2)
-    let resolver = NameResolver(workers: names)
-    let endpoints = deployment.endpoints
+    let endpoints = table.routes.flatMap(\.endpoints)
+    let names = try Workers(name: "names", threads: min(max(2, endpoints.count), 8))
+    let resolver = NameResolver(workers: names, time: time, lifetime: deployment.nameLifetime)
+    let upstreams = UpstreamMetrics(registry: registry, endpoints: endpoints)
+    let outages = RepeatLimiter()
+    let pages = deployment.endpoints
     let forwardRoutes = ForwardRoutes(table, base: deployment.base, cookies: deployment.cookies)
     let forwarding = deployment.forwarding
     var settings = deployment.server
     settings.refusalLines = CORSPolicy.vary.bytes
     let server = try await HTTPServer<GatewayHandler>.start(on: deployment.listen, loops: loops.loops, settings: settings) {
       loop in
-      GatewayHandler(
-        services: services, loop: loop, loops: loopEnds, forwarder: Forwarder(loop: loop, resolver: resolver, settings: forwarding),
-        routes: forwardRoutes,
-        metrics: metrics.loop(registry.makeLoopMetrics()), endpoints: endpoints)
+      let numbers = registry.makeLoopMetrics()
+      let telemetry = UpstreamTelemetry(upstreams, numbers, log: log, repeats: outages)
+      return GatewayHandler(
+        services: services, loop: loop, loops: loopEnds,
+        forwarder: Forwarder(loop: loop, resolver: resolver, settings: forwarding, telemetry: telemetry),
+        routes: forwardRoutes, metrics: metrics.loop(numbers), endpoints: pages)
     }
     loopEnds.attach(server)
     let background = Task { await providerClient.run() }

@@ -45,6 +45,14 @@ extension Deployment {
       fieldCount: configuration.limits.fields)
     forwarding.answerLimits = HeadLimits(
       field: configuration.limits.responseHead, head: configuration.limits.responseHead, fieldCount: configuration.limits.fields)
+    forwarding.connections = configuration.limits.upstreamConnections
+    forwarding.idleConnections = configuration.limits.upstreamIdle
+    forwarding.pooledTime = configuration.timeouts.upstreamKept
+    forwarding.health.failures = configuration.limits.upstreamFailures
+    forwarding.health.timeouts = configuration.limits.upstreamTimeouts
+    forwarding.health.firstPause = configuration.timeouts.upstreamPause
+    forwarding.health.longestPause = configuration.timeouts.upstreamLongestPause
+    nameLifetime = configuration.timeouts.names
     providerCall = configuration.timeouts.providerCall
     tokenOperation = configuration.timeouts.tokenOperation
     server.headTime = configuration.timeouts.clientHead
@@ -71,7 +79,8 @@ extension Deployment {
     _ route: Configuration.Route, _ base: HTTPURL, _ shared: [Origin], _ timeouts: Configuration.Timeouts,
     _ form: Configuration.TokenExchangeForm, _ passwords: inout [Secret<String>]
   ) throws -> Route {
-    guard let path = RoutePath(route.path), let url = HTTPURL(route.upstream.text), let upstream = UpstreamEndpoint(url) else {
+    let endpoints = route.upstream.compactMap { HTTPURL($0.text).flatMap(UpstreamEndpoint.init) }
+    guard let path = RoutePath(route.path), let upstream = endpoints.first, endpoints.count == route.upstream.count else {
       throw DeploymentError(description: "routes.\(route.name): path or upstream is not usable")
     }
     let listed: [Origin] = try route.origins.map { list in try list.map { try origin($0) } } ?? shared
@@ -80,6 +89,8 @@ extension Deployment {
     if let hostOrigin { allowed.append(hostOrigin) }
     var made = Route(
       name: route.name, path: path, kind: .proxy(upstream), methods: route.methods, cors: CORSPolicy(origins: allowed))
+    made.otherEndpoints = Array(endpoints.dropFirst())
+    made.balance = route.balance == .leastRequest ? .leastRequest : .roundRobin
     made.host = route.host.map { Identifier($0) }
     made.hostOrigin = hostOrigin
     made.isPublic = route.isPublic

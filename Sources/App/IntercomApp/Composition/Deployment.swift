@@ -50,6 +50,8 @@ package struct Deployment: Sendable {
   package var tokenOperation = RefreshCoordinator.standardCallLimit
   package var server = ServerSettings()
   package var forwarding = ForwardSettings()
+  /// How long the addresses of an upstream's name are used before it is looked up again.
+  package var nameLifetime = Duration.seconds(30)
   package var drain = Duration.seconds(30)
   /// The clocks of everything but the event loops, which have their own.
   package var time: any TimeSource = SystemTime()

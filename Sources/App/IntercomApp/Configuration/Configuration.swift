@@ -80,7 +80,9 @@ package struct Configuration: Sendable {
     package var host: String?
     /// `/`, or `/a/b` without a slash at the end.
     package var path: String
-    package var upstream: WebURL
+    /// Endpoints of one service; at least one. The first names it to all of them.
+    package var upstream: [WebURL]
+    package var balance: Balance
     package var credential: Credential
     package var methods: MethodSet
     /// Nil: the top level's.
@@ -121,6 +123,7 @@ package struct Configuration: Sendable {
     package var claim: Identifier
   }
 
+  package enum Balance: String, Sendable, CaseIterable { case roundRobin, leastRequest }
   package enum CookieMode: String, Sendable, CaseIterable { case isolate, pass, drop }
   package enum CSRFMode: String, Sendable, CaseIterable { case `default`, token }
   package enum EncodedSlashes: String, Sendable, CaseIterable { case refuse, pass }
@@ -135,6 +138,10 @@ package struct Configuration: Sendable {
     package var connect: Duration
     package var upstreamHead: Duration
     package var upstreamIdle: Duration
+    package var upstreamKept: Duration
+    package var upstreamPause: Duration
+    package var upstreamLongestPause: Duration
+    package var names: Duration
     package var clientHead: Duration
     package var clientIdle: Duration
     package var clientPace: Duration
@@ -151,6 +158,11 @@ package struct Configuration: Sendable {
     package var clientPace: Int
     /// Of one loop, those to upstreams included.
     package var connections: Int
+    /// Of one loop to one endpoint, as the following ones.
+    package var upstreamConnections: Int
+    package var upstreamIdle: Int
+    package var upstreamFailures: Int
+    package var upstreamTimeouts: Int
     /// 0: one per core.
     package var loops: Int
     /// 0: chosen by the number of cores.

@@ -39,7 +39,8 @@ struct ConfigurationDraft {
     let hasHost: Bool
     /// Nil when missing or faulty; `/` when only a host is written.
     let path: Located<String>?
-    let upstream: Located<WebURL>?
+    let upstream: Located<[WebURL]>?
+    let balance: Located<Configuration.Balance>
     let credential: Located<Configuration.Credential>?
     let methods: Located<MethodSet>
     let origins: Located<[WebOrigin]>?
@@ -128,6 +129,7 @@ extension ConfigurationDraft.Route {
     hasHost = section.has(Keys.host.name)
     path = Self.path(section, hasHost: hasHost)
     upstream = section[Keys.upstream]
+    balance = section[Keys.balance]
     credential = section[Keys.credential]
     methods = section[Keys.methods]
     origins = section[Keys.origins]

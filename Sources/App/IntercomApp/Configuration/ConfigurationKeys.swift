@@ -97,9 +97,18 @@ enum ConfigurationKeys {
     static let path = Setting<String>(
       "path", .routePath, absence: "required; with `host`: `/`", example: "/fs",
       "The path prefix: it takes itself and everything below. The longest prefix wins. Intercom's own paths cannot be taken.")
-    static let upstream = Setting<WebURL>(
-      "upstream", .url, required: true, example: "http://127.0.0.1:9000",
-      "Where requests go. A path in it comes before the request's. This version speaks http to upstreams; https is refused.")
+    static let upstream = Setting<[WebURL]>(
+      "upstream", .list(of: .url, 1...16), required: true, example: "http://127.0.0.1:9000",
+      """
+      Where requests go: one URL, or a list of endpoints that are the same service, with the same path. The path comes before the request's; \
+      `Host` is the first URL's, whichever endpoint gets the request. This version speaks http to upstreams; https is refused.
+      """)
+    static let balance = DefaultedSetting<Configuration.Balance>(
+      "balance", .choice, default: .roundRobin,
+      """
+      How requests are shared among several endpoints: `roundRobin` (in turn) or `leastRequest` (the one with the fewest requests under way). \
+      Each event loop counts for itself.
+      """)
     static let credential = Setting<Configuration.Credential>(
       "credential", .credential, required: true, example: "{exchange: {audience: files}}",
       """
@@ -141,7 +150,8 @@ enum ConfigurationKeys {
     static let rows: [SettingRow] = {
       let section = "routes.*"
       return [
-        host.row(in: section), path.row(in: section), upstream.row(in: section), credential.row(in: section),
+        host.row(in: section), path.row(in: section), upstream.row(in: section), balance.row(in: section),
+        credential.row(in: section),
       ] + Credential.rows + [
         methods.row(in: section), origins.row(in: section), stripPrefix.row(in: section), cookies.row(in: section), csrf.row(in: section),
         bearer.row(in: section), encodedSlashes.row(in: section), isPublic.row(in: section),

@@ -20,7 +20,9 @@ extension ConfigurationDraft {
     func value(_ key: DefaultedSetting<Duration>) -> Duration { timeouts[key.setting.name]?.value ?? key.fallback }
     return Configuration.Timeouts(
       providerCall: value(Keys.providerCall), tokenOperation: value(Keys.tokenOperation), connect: value(Keys.connect),
-      upstreamHead: value(Keys.upstreamHead), upstreamIdle: value(Keys.upstreamIdle), clientHead: value(Keys.clientHead),
+      upstreamHead: value(Keys.upstreamHead), upstreamIdle: value(Keys.upstreamIdle), upstreamKept: value(Keys.upstreamKept),
+      upstreamPause: value(Keys.upstreamPause), upstreamLongestPause: value(Keys.upstreamLongestPause), names: value(Keys.names),
+      clientHead: value(Keys.clientHead),
       clientIdle: value(Keys.clientIdle), clientPace: value(Keys.clientPace), drain: value(Keys.drain))
   }
 
@@ -30,6 +32,8 @@ extension ConfigurationDraft {
     return Configuration.Limits(
       target: value(Keys.target), field: value(Keys.field), head: value(Keys.head), fields: value(Keys.fields),
       responseHead: value(Keys.responseHead), clientPace: value(Keys.clientPace), connections: value(Keys.connections),
+      upstreamConnections: value(Keys.upstreamConnections), upstreamIdle: value(Keys.upstreamIdle),
+      upstreamFailures: value(Keys.upstreamFailures), upstreamTimeouts: value(Keys.upstreamTimeouts),
       loops: value(Keys.loops), workers: value(Keys.workers))
   }
 }
@@ -61,8 +65,9 @@ extension ConfigurationDraft.Route {
     guard let path, let upstream, let credential else { return nil }
     let slashes = encodedSlashes?.value ?? (Self.slashPaths.contains(path.value) ? .pass : .refuse)
     return Configuration.Route(
-      name: name.value, host: host?.value, path: path.value, upstream: upstream.value, credential: credential.value, methods: methods.value,
-      origins: origins?.value, stripPrefix: stripPrefix.value, cookies: cookies.value, csrf: csrf.value, bearer: bearer?.value,
+      name: name.value, host: host?.value, path: path.value, upstream: upstream.value, balance: balance.value,
+      credential: credential.value, methods: methods.value, origins: origins?.value, stripPrefix: stripPrefix.value, cookies: cookies.value,
+      csrf: csrf.value, bearer: bearer?.value,
       encodedSlashes: slashes, isPublic: isPublic.value)
   }
 }

@@ -60,9 +60,10 @@ package struct ConfigurationReport {
 
   private static func summary(_ route: Configuration.Route) -> String {
     var parts = [
-      "\(route.name): \(route.host ?? "")\(route.path) -> \(route.upstream.text)",
+      "\(route.name): \(route.host ?? "")\(route.path) -> \(route.upstream.map(\.text).joined(separator: " "))",
       ConfigurationKeys.Route.credential.shape.show(route.credential), ConfigurationKeys.Route.methods.setting.shape.show(route.methods),
     ]
+    if route.upstream.count > 1 { parts.append(route.balance.rawValue) }
     if route.stripPrefix { parts.append("prefix removed") }
     if route.cookies != .isolate { parts.append("cookies \(route.cookies.rawValue)") }
     if route.csrf != .default { parts.append("CSRF \(route.csrf.rawValue)") }

@@ -17,6 +17,19 @@ extension ConfigurationKeys {
     static let connect = setting("connect", 2, short, "Connecting to an upstream.")
     static let upstreamHead = setting("upstreamHead", 60, long, "From the end of a request to the head of the upstream's answer; then 504.")
     static let upstreamIdle = setting("upstreamIdle", 60, long, "Between two pieces of an upstream's answer. A whole answer has no limit.")
+    static let upstreamKept = setting(
+      "upstreamKept", 30, long, "An idle connection to an upstream is kept so long; less than the upstream keeps it is best.")
+    static let upstreamPause = setting(
+      "upstreamPause", 1, short,
+      """
+      An endpoint that cannot be reached, or hangs, is left alone for this time, shortened at random by up to a half; then one request tries. \
+      Each further failure doubles it.
+      """)
+    static let upstreamLongestPause = setting(
+      "upstreamLongestPause", 30, .milliseconds(100) ... .seconds(3600), "It is doubled up to this.")
+    static let names = setting(
+      "names", 30, long,
+      "Addresses of upstreams' names are looked up again after this time. While the resolver fails or hangs, the last ones are used.")
     static let clientHead = setting("clientHead", 10, short, "From the first to the last byte of a request's head.")
     static let clientIdle = setting("clientIdle", 60, long, "A kept connection without a request.")
     static let clientPace = setting(
@@ -24,7 +37,9 @@ extension ConfigurationKeys {
       "A body or an answer that the client alone holds up must move `limits.clientPace` in this time.")
     static let drain = setting("drain", 30, .zero ... .seconds(600), "After SIGTERM, requests in flight may take so long to end.")
     static let all = [
-      providerCall, tokenOperation, connect, upstreamHead, upstreamIdle, clientHead, clientIdle, clientPace, drain,
+      providerCall, tokenOperation, connect, upstreamHead, upstreamIdle, upstreamKept, upstreamPause, upstreamLongestPause, names,
+      clientHead,
+      clientIdle, clientPace, drain,
     ]
     static let rows = all.map { $0.row(in: section) }
   }
@@ -46,9 +61,23 @@ extension ConfigurationKeys {
     static let clientPace = size("clientPace", 4 << 10, 1...1 << 20, "What a client must move within `timeouts.clientPace`.")
     static let connections = count(
       "connections", 16_384, 16...1_000_000, "Connections of one loop, those to upstreams included, beyond which accepting pauses.")
+    static let upstreamConnections = count(
+      "upstreamConnections", 1024, 1...100_000,
+      "Connections of one loop to one endpoint; when all of its route's endpoints have as many, 503. A hung upstream can hold no more.")
+    static let upstreamIdle = count("upstreamIdle", 64, 0...10_000, "Idle connections that one loop keeps to one endpoint.")
+    static let upstreamFailures = count(
+      "upstreamFailures", 3, 1...1000,
+      "Connections in a row that could not be opened before an endpoint is left alone, if there is another.")
+    static let upstreamTimeouts = count(
+      "upstreamTimeouts", 10, 1...1000,
+      "Requests in a row without an answer within `timeouts.upstreamHead` before an endpoint is left alone; if it is the only one, 503.")
     static let loops = count("loops", 0, 0...256, "Event loops, each with its own thread; 0 is one per core.")
     static let workers = count("workers", 0, 0...256, "Threads for blocking work; 0 chooses by the cores.")
-    static let all = [target, field, head, fields, responseHead, clientPace, connections, loops, workers]
+    static let all = [
+      target, field, head, fields, responseHead, clientPace, connections, upstreamConnections, upstreamIdle, upstreamFailures,
+      upstreamTimeouts,
+      loops, workers,
+    ]
     static let rows = all.map { $0.row(in: section) }
   }
 }

@@ -77,13 +77,40 @@ struct RouteChecks {
 
   private func checkUpstream(_ route: ConfigurationDraft.Route) {
     guard let upstream = route.upstream else { return }
-    let url = upstream.value
-    if url.scheme == .https, !Self.speaksTLSToUpstreams {
+    let urls = upstream.value
+    if urls.contains(where: { $0.scheme == .https }), !Self.speaksTLSToUpstreams {
       reader.refuse(upstream, "https to upstreams is not part of this version", "write http://… and protect the way there by other means")
     }
-    if url.isLoopback, draft.listen.value.contains(where: { $0.port == url.port && Self.reaches($0, url) }) {
+    let isOwn: (WebURL) -> Bool = { url in
+      url.isLoopback && draft.listen.value.contains { $0.port == url.port && Self.reaches($0, url) }
+    }
+    if urls.contains(where: isOwn) {
       reader.refuse(upstream, "this is Intercom's own listener: requests would go in circles", "write the address of the backend")
     }
+    checkEndpoints(upstream, route)
+  }
+
+  /// Several endpoints are one service: a request and its repetition mean the same at each.
+  private func checkEndpoints(_ upstream: Located<[WebURL]>, _ route: ConfigurationDraft.Route) {
+    let urls = upstream.value
+    guard urls.count > 1, let first = urls.first else {
+      if route.balance.isWritten { reader.warn(route.balance, "no effect with one upstream", "remove it, or list the others") }
+      return
+    }
+    if let other = urls.first(where: { $0.scheme != first.scheme || !Self.path($0).elementsEqual(Self.path(first)) }) {
+      reader.refuse(
+        upstream, "\(first.text) and \(other.text) differ in more than host and port", "write the same scheme and path for all endpoints")
+    }
+    for (index, url) in urls.enumerated() where urls[..<index].contains(where: { $0.host == url.host && $0.port == url.port }) {
+      reader.refuse(upstream, "the endpoint \(url.origin) stands in the list twice", "keep one")
+    }
+  }
+
+  /// With or without a slash at the end is the same.
+  private static func path(_ url: WebURL) -> ArraySlice<UInt8> {
+    var path = Array(url.path.utf8)[...]
+    while path.last == UInt8(ascii: "/") { path.removeLast() }
+    return path
   }
 
   /// Whether a connection to this loopback URL ends at the listener.

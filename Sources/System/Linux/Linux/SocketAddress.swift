@@ -158,4 +158,8 @@ package struct NameLookupError: Error, Sendable, Hashable, CustomStringConvertib
   package let code: Int32
   package init(code: Int32) { self.code = code }
   package var description: String { String(cString: gai_strerror(code)) }
+  /// The name has no address; every other error says that nobody could tell.
+  package var isAnswer: Bool { code == EAI_NONAME || code == Self.noData }
+  /// `EAI_NODATA` is behind a GNU feature macro.
+  private static let noData: Int32 = -5
 }

@@ -22,6 +22,8 @@ package struct SystemCallError: Error, Sendable, Hashable, CustomStringConvertib
   /// A connection attempt that took too long, as the kernel or our own timer sees it.
   package static let timedOut = Self("connect", ETIMEDOUT)
   package var isTimeOut: Bool { code == ETIMEDOUT }
+  /// What this machine lacks, whoever the peer is: descriptors, memory, or local ports.
+  package var isOwnShortage: Bool { [EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL].contains(code) }
 
   package var description: String { "\(call): \(String(cString: strerror(code))) (errno \(code))" }
 }

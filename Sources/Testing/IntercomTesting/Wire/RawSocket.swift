@@ -204,9 +204,9 @@ package final class RawServer: Sendable {
   private let stopping = Atomic<Bool>(false)
 
   /// - Parameter serve: called with each connection and its number (from 0), on a thread of its own; errors end the connection.
-  package init(ip: IPAddress = .loopbackV4, serve: @escaping @Sendable (RawSocket, Int) throws -> Void) throws {
-    descriptor = try Socket.listening(on: SocketAddress(ip, port: 0), sharing: false)
-    port = try Socket.localAddress(descriptor).port
+  package init(ip: IPAddress = .loopbackV4, port: UInt16 = 0, serve: @escaping @Sendable (RawSocket, Int) throws -> Void) throws {
+    descriptor = try Socket.listening(on: SocketAddress(ip, port: port), sharing: false)
+    self.port = try Socket.localAddress(descriptor).port
     try Socket.setBlocking(descriptor, timeOutMilliseconds: 50)
     let descriptor = descriptor
     try Threads.spawn(name: "raw-server") { [weak self] in

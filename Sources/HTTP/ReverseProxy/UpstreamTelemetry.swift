@@ -1,0 +1,84 @@
+import IntercomCore
+import Telemetry
+
+/// What is counted of endpoints. Labels are endpoints and routes of the configuration, so their number is bounded.
+package struct UpstreamMetrics: Sendable {
+  let endpoints: [String]
+  let connections: MetricFamily<Gauge>
+  let out: MetricFamily<Gauge>
+  let failures: MetricFamily<Counter>
+  let retries: MetricFamily<Counter>
+
+  /// Registers the metrics: before any loop's metrics are made.
+  package init(registry: MetricRegistry, endpoints all: [UpstreamEndpoint]) {
+    var endpoints: [String] = []
+    for endpoint in all where !endpoints.contains(endpoint.label) { endpoints.append(endpoint.label) }
+    self.endpoints = endpoints
+    let label = MetricLabel("endpoint", endpoints)
+    connections = registry.gauge("upstream_connections", help: "Open connections to an endpoint, idle ones included.", labels: [label])
+    out = registry.gauge(
+      "upstream_out_of_service", help: "Event loops that have taken an endpoint out of service.", labels: [label])
+    failures = registry.counter(
+      "upstream_failures_total", help: "Connections that could not be opened, and requests whose answer did not begin in time.",
+      labels: [label, MetricLabel("cause", EndpointHealth.Cause.allCases.map(\.rawValue))])
+    retries = registry.counter(
+      "upstream_retries_total", help: "Requests sent once more because a kept connection had ended.", labels: [label])
+  }
+}
+
+/// Counts and tells what happens to the endpoints of one loop.
+package struct UpstreamTelemetry {
+  private var metrics: (families: UpstreamMetrics, loop: LoopMetrics)?
+  private var log = StructuredLog.none
+  private var repeats = RepeatLimiter()
+
+  /// Counts and tells nothing.
+  package init() {}
+
+  /// - Parameter repeats: one for all loops, which see the same outage and need not all tell of it.
+  package init(_ families: UpstreamMetrics, _ loop: LoopMetrics, log: StructuredLog, repeats: RepeatLimiter) {
+    metrics = (families, loop)
+    self.log = log
+    self.repeats = repeats
+  }
+
+  /// Where an endpoint stands in the metrics.
+  func place(of endpoint: UpstreamEndpoint) -> Int? {
+    let label = endpoint.label
+    return metrics?.families.endpoints.firstIndex { $0.utf8.elementsEqual(label.utf8) }
+  }
+
+  func connections(_ host: UpstreamHost, _ change: Int) {
+    if let (families, loop) = metrics, let place = host.place { loop.add(families.connections[place], change) }
+  }
+
+  func failed(_ host: UpstreamHost, _ cause: EndpointHealth.Cause) {
+    guard let (families, loop) = metrics, let place = host.place else { return }
+    loop.add(families.failures[place, cause == .unreachable ? 0 : 1])
+  }
+
+  func retried(_ host: UpstreamHost) {
+    if let (families, loop) = metrics, let place = host.place { loop.add(families.retries[place]) }
+  }
+
+  func changed(_ host: UpstreamHost, _ change: EndpointHealth.Change, now: MonotonicInstant) {
+    if let (families, loop) = metrics, let place = host.place { loop.set(families.out[place], to: host.health.isInService ? 0 : 1) }
+    let endpoint = LogValue.string(host.label)
+    switch change {
+    case .wentOut(let cause, let pause):
+      log.limited(
+        by: repeats, now: now, key: host.label, .warning, "upstream_out",
+        cause == .unreachable
+          ? "A backend cannot be reached and is tried less often." : "A backend hangs and gets no requests for a while.",
+        ["endpoint": endpoint, "cause": .string(cause.rawValue), "pause": LogValue(pause)])
+    case .stayedOut(let cause, let pause):
+      log.debug(
+        "upstream_still_out", "A backend was tried and does not work yet.",
+        ["endpoint": endpoint, "cause": .string(cause.rawValue), "pause": LogValue(pause)])
+    case .cameBack(let cause):
+      log.limited(
+        by: repeats, now: now, key: host.label, .info, "upstream_back", "A backend works again.",
+        ["endpoint": endpoint, "cause": .string(cause.rawValue)])
+    }
+  }
+}
