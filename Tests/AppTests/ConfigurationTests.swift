@@ -187,6 +187,20 @@ struct ConfigurationTests {
           "c.yaml:7:13: routes.a.path: '/' would take Intercom's own paths; write a prefix such as /app, or give the route a 'host' of its own"
         ]
       ),
+      (
+        "a: {path: /a, upstream: [\"http://x/b\", \"http://y/c\"], credential: none}",
+        [
+          "c.yaml:7:27: routes.a.upstream: http://x/b and http://y/c differ in more than host and port; write the same scheme and path for all endpoints"
+        ]
+      ),
+      (
+        "a: {path: /a, upstream: [\"http://x\", \"http://x:80/\"], credential: none}",
+        ["c.yaml:7:27: routes.a.upstream: the endpoint http://x stands in the list twice; keep one"]
+      ),
+      (
+        "a: {path: /a, upstream: [\"http://x\", \"http://y\"], balance: random, credential: none}",
+        ["c.yaml:7:62: routes.a.balance: 'random' is none of roundRobin, leastRequest; write one of them"]
+      ),
       ("a: {upstream: \"http://x\", credential: none}", ["c.yaml:7:3: routes.a.path: missing; write 'path: /fs', or a 'host'"]),
       (
         "a: {path: fs, upstream: \"http://x\", credential: none}",

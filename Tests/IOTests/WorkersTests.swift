@@ -87,6 +87,56 @@ struct WorkersTests {
     workers.stop()
   }
 
+  @Test("many requests for one name ask the resolver once; while it hangs the last addresses are there at once")
+  func oneLookUp() async throws {
+    let workers = try Workers(name: "t", threads: 2)
+    let time = ShiftedTime()
+    let gate = Monitor((asked: 0, open: false))
+    let resolver = NameResolver(workers: workers, time: time, lifetime: .seconds(10)) { _ in
+      let turn = gate.withLock { state in
+        state.asked += 1
+        return state.asked
+      }
+      if turn > 1 { _ = gate.wait { $0.open ? true : nil } }
+      return .success([.v4(UInt32(turn))])
+    }
+    #expect(try await resolver.resolve("db.example") == [.v4(1)])
+    time.advance(by: .seconds(11))
+    #expect(resolver.known("db.example") == nil && resolver.lastGood("db.example") == [.v4(1)])
+    let waiting = (0..<20).map { _ in Task { try await resolver.resolve("db.example") } }
+    #expect(await eventually { gate.withLock { $0.asked } == 2 })
+    time.advance(by: .seconds(1))
+    #expect(try await resolver.resolve("db.example") == [.v4(1)])
+    gate.withLock { $0.open = true }
+    gate.broadcast()
+    for task in waiting { #expect([[IPAddress.v4(1)], [.v4(2)]].contains(try await task.value)) }
+    #expect(gate.withLock { $0.asked } == 2 && resolver.known("db.example") == [.v4(2)])
+    workers.stop()
+  }
+
+  @Test("the last addresses outlive a resolver that fails, but not its word that there are none")
+  func lastGood() async throws {
+    let workers = try Workers(name: "t", threads: 1)
+    let time = ShiftedTime()
+    let answer = Monitor(Result<[IPAddress], NameResolutionError>.success([.v4(1)]))
+    let resolver = NameResolver(workers: workers, time: time, lifetime: .seconds(10)) { _ in answer.withLock { $0 } }
+    _ = try await resolver.resolve("db.example")
+    answer.withLock { $0 = .failure(.failed("no name server")) }
+    for _ in 0..<3 {
+      time.advance(by: .seconds(3600))
+      #expect(try await resolver.resolve("db.example") == [.v4(1)])
+    }
+    answer.withLock { $0 = .failure(.notFound("gone")) }
+    time.advance(by: .seconds(11))
+    await #expect(throws: NameResolutionError.notFound("gone")) { try await resolver.resolve("db.example") }
+    #expect(resolver.lastGood("db.example") == nil)
+    await #expect(throws: NameResolutionError.failed("no")) {
+      answer.withLock { $0 = .failure(.failed("no")) }
+      return try await resolver.resolve("db.example")
+    }
+    workers.stop()
+  }
+
   @Test(
     "addresses are read and shown",
     arguments: [

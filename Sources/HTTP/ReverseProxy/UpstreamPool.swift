@@ -1,7 +1,8 @@
 import EventLoop
 import IntercomCore
 
-/// The connections of one loop to one endpoint, and how it fares. Routes with the same endpoint share it.
+/// The connections of one loop to one endpoint of one route, and how it fares. Routes do not share any, even to the same endpoint: a page that
+/// hangs must not take the connections of other routes or open their circuit.
 final class UpstreamHost {
   let host: Identifier
   let port: Int
@@ -125,7 +126,6 @@ final class UpstreamGroup {
 final class UpstreamPool {
   /// By route index.
   private var groups: [UpstreamGroup?] = []
-  private var hosts: [UpstreamHost] = []
   private let settings: ForwardSettings
   private let telemetry: UpstreamTelemetry
 
@@ -140,16 +140,10 @@ final class UpstreamPool {
   }
 
   private func makeGroup(_ route: ForwardRoute) -> UpstreamGroup {
-    let group = UpstreamGroup(route, hosts: route.endpoints.map { host(of: $0) }, start: Int(settings.jitter()))
+    let hosts = route.endpoints.map { UpstreamHost($0, settings: settings, telemetry: telemetry) }
+    let group = UpstreamGroup(route, hosts: hosts, start: Int(settings.jitter()))
     while groups.count <= route.index { groups.append(nil) }
     groups[route.index] = group
     return group
-  }
-
-  private func host(of endpoint: UpstreamEndpoint) -> UpstreamHost {
-    for host in hosts where host.port == endpoint.port && host.host == endpoint.host { return host }
-    let host = UpstreamHost(endpoint, settings: settings, telemetry: telemetry)
-    hosts.append(host)
-    return host
   }
 }

@@ -17,7 +17,7 @@ package struct UpstreamMetrics: Sendable {
     let label = MetricLabel("endpoint", endpoints)
     connections = registry.gauge("upstream_connections", help: "Open connections to an endpoint, idle ones included.", labels: [label])
     out = registry.gauge(
-      "upstream_out_of_service", help: "Event loops that have taken an endpoint out of service.", labels: [label])
+      "upstream_out_of_service", help: "Event loops, times routes, that have taken an endpoint out of service.", labels: [label])
     failures = registry.counter(
       "upstream_failures_total", help: "Connections that could not be opened, and requests whose answer did not begin in time.",
       labels: [label, MetricLabel("cause", EndpointHealth.Cause.allCases.map(\.rawValue))])
@@ -61,11 +61,15 @@ package struct UpstreamTelemetry {
     if let (families, loop) = metrics, let place = host.place { loop.add(families.retries[place]) }
   }
 
+  private func outages(_ host: UpstreamHost, _ change: Int) {
+    if let (families, loop) = metrics, let place = host.place { loop.add(families.out[place], change) }
+  }
+
   func changed(_ host: UpstreamHost, _ change: EndpointHealth.Change, now: MonotonicInstant) {
-    if let (families, loop) = metrics, let place = host.place { loop.set(families.out[place], to: host.health.isInService ? 0 : 1) }
     let endpoint = LogValue.string(host.label)
     switch change {
     case .wentOut(let cause, let pause):
+      outages(host, 1)
       log.limited(
         by: repeats, now: now, key: host.label, .warning, "upstream_out",
         cause == .unreachable
@@ -76,6 +80,7 @@ package struct UpstreamTelemetry {
         "upstream_still_out", "A backend was tried and does not work yet.",
         ["endpoint": endpoint, "cause": .string(cause.rawValue), "pause": LogValue(pause)])
     case .cameBack(let cause):
+      outages(host, -1)
       log.limited(
         by: repeats, now: now, key: host.label, .info, "upstream_back", "A backend works again.",
         ["endpoint": endpoint, "cause": .string(cause.rawValue)])
