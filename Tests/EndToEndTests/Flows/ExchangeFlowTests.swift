@@ -127,10 +127,17 @@ struct ExchangeFlowTests {
       #expect(refused.text == "not today")
       #expect(place.ncoidc.server.requests.count == 2)
       place.ncoidc.isRefusing = false
+      // The drop reaches the other loops just after the answer left: a request of that very moment may still carry the old token.
+      try await waitUntilTrue("a new token") {
+        #expect(try await place.get(alice, "/nc/alice").status == 200)
+        return try place.ncoidc.seen().last?.tokenID != place.ncoidc.seen().first?.tokenID
+      }
       for path in ["/nc/alice", "/nc/alice", "/wiki/alice"] { #expect(try await place.get(alice, path).status == 200) }
       let seen = try place.ncoidc.seen()
-      #expect(seen.map(\.path) == ["/nc/alice", "/nc/refused", "/nc/alice", "/nc/alice"])
-      #expect(seen[0].tokenID == seen[1].tokenID && seen[2].tokenID == seen[3].tokenID && seen[1].tokenID != seen[2].tokenID)
+      #expect(seen.prefix(2).map(\.path) == ["/nc/alice", "/nc/refused"] && seen.dropFirst(2).allSatisfy { $0.path == "/nc/alice" })
+      let tokens = seen.map(\.tokenID)
+      let change = try #require(tokens.firstIndex { $0 != tokens[0] })
+      #expect(change >= 2 && tokens[change...].allSatisfy { $0 == tokens[change] } && tokens.count >= change + 3)
       #expect(Set(try place.xwikioidc.seen().map(\.tokenID)).count == 1)
       #expect(try await place.exchanges("done") == 3)
     }
