@@ -15,7 +15,7 @@ private func withDeadPort(_ body: (UInt16) async throws -> Void) async throws {
   try await body(try Socket.localAddress(socket).port)
 }
 
-private func expectProblem(_ answer: RawResponse, _ status: Int, _ code: String) {
+func expectProblem(_ answer: RawResponse, _ status: Int, _ code: String) {
   #expect(answer.status == status && answer.text.contains("\"\(code)\""), "\(answer.head) \(answer.text)")
   #expect(answer.field("Content-Type") == Problem.contentType)
   // Errors carry the CORS lines too, or a page's script learns nothing.

@@ -48,6 +48,7 @@ struct Proxy: Sendable {
 
   static func run(
     to upstream: String..., times: UpstreamTimeouts = UpstreamTimeouts(), settings: ForwardSettings = ForwardSettings(),
+    server serverSettings: ServerSettings = ServerSettings(),
     lookUp: @escaping @Sendable (String) -> Result<[IPAddress], NameResolutionError> = { _ in .failure(.notFound("no such name")) },
     _ body: (Proxy) async throws -> Void
   ) async throws {
@@ -63,15 +64,15 @@ struct Proxy: Sendable {
         index: 0, name: "test", path: path, upstream: endpoint, others: Array(endpoints.dropFirst()), baseURL: base,
         ownCookies: OwnCookieNames(["intercom"]), timeouts: times))
     let make: @Sendable (EventLoop) -> ProxyHandler = { ProxyHandler($0, route, resolver, settings, seen: seen) }
-    try await TestServer.run(makeHandler: make) { server in try await body(Proxy(server: server, seen: seen)) }
+    try await TestServer.run(settings: serverSettings, makeHandler: make) { server in try await body(Proxy(server: server, seen: seen)) }
     workers.stop()
   }
 
   static func run(
     to upstream: RawServer, times: UpstreamTimeouts = UpstreamTimeouts(), settings: ForwardSettings = ForwardSettings(),
-    _ body: (Proxy) async throws -> Void
+    server: ServerSettings = ServerSettings(), _ body: (Proxy) async throws -> Void
   ) async throws {
-    try await run(to: "http://127.0.0.1:\(upstream.port)/", times: times, settings: settings, body)
+    try await run(to: "http://127.0.0.1:\(upstream.port)/", times: times, settings: settings, server: server, body)
     upstream.stop()
   }
 }

@@ -34,7 +34,8 @@ struct ChunkedTests {
     arguments: [
       ("0\r\n\r\n", "", 0), ("3\r\nabc\r\n0\r\n\r\n", "abc", 0), ("3\r\nabc\r\n2\r\nde\r\n0\r\n\r\nGET /", "abcde", 5),
       ("3;a=b\r\nabc\r\n0;x\r\n\r\n", "abc", 0), ("A\r\n0123456789\r\n00\r\n\r\n", "0123456789", 0),
-      ("3\r\n\r\n0\r\n0\r\n\r\n", "\r\n0", 0),
+      ("3\r\n\r\n0\r\n0\r\n\r\n", "\r\n0", 0), ("0000000000003\r\nabc\r\n0000000000000\r\n\r\n", "abc", 0),
+      ("3;a;b=c;d=\"e;f=\\\"g\\\\ \t\"\r\nabc\r\n0;!#$%&'*+-.^_`|~=1\r\n\r\n", "abc", 0), ("3;a=\"\"\r\nabc\r\n0\r\n\r\n", "abc", 0),
       ("1\r\na\r\n0\r\nX-Sum: 1\r\nETag: \"a\"\r\n\r\nmore", "a", 4), ("1;a=\"\u{e9}\"\r\na\r\n0\r\n\r\n", "a", 0),
     ] as [(String, String, Int)])
   func good(body: String, payload: String, left: Int) throws {
@@ -57,6 +58,14 @@ struct ChunkedTests {
       ("3,3\r\nabc", .badSize),
       ("fffffffffffffffff\r\nabc", .sizeTooLarge), ("00000000000000\r\n", .sizeTooLarge), ("3\rabc", .badLineEnding),
       ("3\r\nabcd\r\n0\r\n\r\n", .badLineEnding), ("3\r\nab\r\n0\r\n\r\n", .badLineEnding), ("3\r\nabc\n0\r\n\r\n", .badLineEnding),
+      ("3;\r\nabc", .badExtension), ("3;;a\r\nabc", .badExtension), ("3;a=\r\nabc", .badExtension), ("3;=b\r\nabc", .badExtension),
+      ("3;a=b=c\r\nabc", .badExtension), ("3;a=b\"c\"\r\nabc", .badExtension), ("3;a=\"b\"c\r\nabc", .badExtension),
+      ("3;a=\"b\r\nabc", .badExtension), ("3;a=\"b\\\r\nabc", .badExtension), ("3;a=\"\u{0}\"\r\nabc", .badExtension),
+      ("3;a=\"\n\"\r\nabc", .badExtension), ("3;\u{e9}\r\nabc", .badExtension), ("3;a=\u{e9}\r\nabc", .badExtension),
+      ("3;a(\r\nabc", .badExtension), ("3;a=b,c\r\nabc", .badExtension), ("3;a=b;\r\nabc", .badExtension),
+      // White space that no sender may write (RFC 9110 §5.6.3), and that would be passed on.
+      ("3 ;a\r\nabc", .badSize), ("3\t;a\r\nabc", .badSize), ("3; a\r\nabc", .badExtension), ("3;a =b\r\nabc", .badExtension),
+      ("3;a= b\r\nabc", .badExtension), ("3;a=b \r\nabc", .badExtension), ("3;a=\"b\" \r\nabc", .badExtension),
       ("3;a\nabc\r\n", .badExtension), ("3;\u{0}\r\nabc", .badExtension), ("3;a\r\r\nabc", .badLineEnding), ("0\r\n\n", .badTrailer),
       ("0\r\n X: a\r\n\r\n", .badTrailer), ("0\r\nX a\r\n\r\n", .badTrailer), ("0\r\nX : a\r\n\r\n", .badTrailer),
       ("0\r\n: a\r\n\r\n", .badTrailer),

@@ -69,7 +69,7 @@ struct Forwarding {
 
   /// The head for the client and how the body goes on.
   func answer(
-    _ response: [UInt8], to request: [UInt8] = request(line: "GET /fs/a HTTP/1.1"), keepAlive: Bool = true
+    _ response: [UInt8], to request: [UInt8] = request(line: "GET /fs/a HTTP/1.1"), keepAlive: Bool = true, date: String = ""
   ) throws -> (lines: [String], framing: ClientFraming) {
     let parsed = ParsedRequest(request)
     let head = ParsedResponse(response, method: parsed.head.request.method)
@@ -77,7 +77,8 @@ struct Forwarding {
     let plan = try #require(try plan(parsed.head.request))
     var out = HeadBuffer(capacity: 64)
     let framing = ResponseHeadWriter.write(
-      head.head, response.span, plan: plan, client: parsed.head.request, keepAlive: keepAlive, into: &out)
+      head.head, response.span, plan: plan, client: parsed.head.request, keepAlive: keepAlive, date: latin1(date),
+      into: &out)
     return (Self.split(String(decoding: out.bytes, as: UTF8.self)), framing)
   }
 

@@ -121,6 +121,8 @@ struct RequestHeadTests {
     #expect(ParsedRequest(request("Content-Length: 0")).head.request.framing == .length(0))
     #expect(ParsedRequest(request()).head.request.framing == .none)
     #expect(ParsedRequest(request("Upgrade: websocket", "Connection: upgrade")).head.request.hasUpgrade)
+    // RFC 9110 §7.8
+    #expect(!ParsedRequest(request("Upgrade: websocket", "Connection: upgrade", line: "GET / HTTP/1.0")).head.request.hasUpgrade)
   }
 
   @Test("a head is used again without traces of the one before")

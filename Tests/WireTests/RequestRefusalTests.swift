@@ -25,11 +25,17 @@ struct RequestRefusalTests {
       (["Content-Length: \"3\""], .badContentLength),
       (["Content-Length: 18446744073709551619"], .contentTooLarge), (["Content-Length: 9007199254740993"], .contentTooLarge),
       (["Content-Length: 99999999999999999999999999999999999x"], .badContentLength),
-      (["Transfer-Encoding: gzip, chunked"], .unknownTransferCoding), (["Transfer-Encoding: chunked, identity"], .unknownTransferCoding),
-      (["Transfer-Encoding: chunked,"], .unknownTransferCoding), (["Transfer-Encoding: ,chunked"], .unknownTransferCoding),
-      (["Transfer-Encoding: xchunked"], .unknownTransferCoding), (["Transfer-Encoding: \"chunked\""], .unknownTransferCoding),
-      (["Transfer-Encoding: chunked;q=1"], .unknownTransferCoding), (["Transfer-Encoding: identity"], .unknownTransferCoding),
-      (["Transfer-Encoding:"], .unknownTransferCoding), (["Transfer-Encoding: \u{b}chunked"], .badFieldValue),
+      (["Transfer-Encoding: gzip, chunked"], .unknownTransferCoding),
+      (["Transfer-Encoding: gzip\t, x;y=z ,Chunked"], .unknownTransferCoding),
+      (["Transfer-Encoding: xchunked, chunked"], .unknownTransferCoding), (["Transfer-Encoding: chunked, identity"], .chunkedNotFinal),
+      (["Transfer-Encoding: chunked, gzip"], .chunkedNotFinal), (["Transfer-Encoding: gzip"], .chunkedNotFinal),
+      (["Transfer-Encoding: chunked, chunked"], .chunkedNotFinal), (["Transfer-Encoding: gzip, chunked, chunked"], .chunkedNotFinal),
+      (["Transfer-Encoding: chunked, gzip, chunked"], .chunkedNotFinal),
+      (["Transfer-Encoding: chunked,"], .chunkedNotFinal), (["Transfer-Encoding: ,chunked"], .chunkedNotFinal),
+      (["Transfer-Encoding: gzip, chunked ,"], .unknownTransferCoding),
+      (["Transfer-Encoding: xchunked"], .chunkedNotFinal), (["Transfer-Encoding: \"chunked\""], .chunkedNotFinal),
+      (["Transfer-Encoding: chunked;q=1"], .chunkedNotFinal), (["Transfer-Encoding: identity"], .chunkedNotFinal),
+      (["Transfer-Encoding:"], .chunkedNotFinal), (["Transfer-Encoding: \u{b}chunked"], .badFieldValue),
       (["Transfer-Encoding: chunked", "Transfer-Encoding: chunked"], .duplicateTransferEncoding),
       (["Transfer-Encoding: chunked", "Transfer-encoding: x"], .duplicateTransferEncoding),
       (["Transfer-Encoding : chunked"], .spaceBeforeColon), (["Transfer-Encoding\t: chunked"], .spaceBeforeColon),
@@ -152,5 +158,8 @@ struct RequestRefusalTests {
     #expect(Set(HeadRefusal.allCases.map(\.code)).count == HeadRefusal.allCases.count)
     #expect(HeadRefusal.allCases.allSatisfy { [400, 413, 414, 417, 431, 501, 505].contains($0.status.code) })
     #expect(HeadRefusal.obsFold.problem.status == 400)
+    // RFC 9112 §3 and §6.3: which of them are about something unknown, and which about something wrong.
+    #expect(HeadRefusal.badMethod.status == 501 && HeadRefusal.unknownTransferCoding.status == 501)
+    #expect(HeadRefusal.chunkedNotFinal.status == 400)
   }
 }

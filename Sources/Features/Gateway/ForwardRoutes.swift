@@ -7,6 +7,8 @@ import ReverseProxy
 package struct ForwardRoutes: Sendable {
   /// By route index; nil for routes that are not forwarded.
   private let routes: [ForwardRoute?]
+  /// The fields by which any route's upstream is told who the user is: no client may send one, neither as a field nor as a trailer (S6).
+  package let guarded: FieldNameSet
 
   package init(_ table: RouteTable, base: HTTPURL, cookies: OwnCookies) {
     let names = cookies.names
@@ -16,6 +18,7 @@ package struct ForwardRoutes: Sendable {
         guard case .headers(let headers) = route.credential else { return [] }
         return headers.map { FieldName($0.field) }
       })
+    self.guarded = guarded
     routes = table.routes.indices.map { index -> ForwardRoute? in
       let route = table.routes[index]
       guard case .proxy(let upstream) = route.kind else { return nil }

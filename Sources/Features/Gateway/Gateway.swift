@@ -217,7 +217,7 @@ extension Gateway {
           GatewayAnswer(
             Problem(
               401, "session_required", "No live session: open /silent in a frame, or send the user to /login, then repeat the request."),
-            cors: lines)))
+            cors: lines, extra: Self.challenge)))
     }
     var target = request.path.bytes(in: head)
     if request.hasQuery { target += [UInt8(ascii: "?")] + request.query.bytes(in: head) }
@@ -229,6 +229,10 @@ extension Gateway {
           endpoint: .login, route: screened.index, presentedSession: nil, intent: screened.intent,
           hasAllowedOrigin: screened.hasAllowedOrigin, cors: lines, returnTo: target)))
   }
+
+  /// RFC 9110 §15.5.2 demands a challenge of every 401. No registered scheme means a cookie, and browsers ask for a password when they know
+  /// the scheme; this one nobody knows.
+  private static var challenge: KeyValuePairs<String, String> { ["WWW-Authenticate": "Session realm=\"intercom\""] }
 
   static func unavailable(_ code: String, _ cors: FieldLines) -> GatewayAnswer {
     GatewayAnswer(

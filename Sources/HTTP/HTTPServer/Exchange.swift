@@ -208,7 +208,7 @@ package class Exchange: TCPConnection {
     isHTTP10 = head.request.isHTTP10
     wantsKeepAlive = head.request.keepAlive
     expectsContinue = head.request.expectsContinue
-    body = RequestBodyState(head.request.framing)
+    body = RequestBodyState(head.request.framing, guarded: guardedTrailers(head, bytes))
     bodyTaken = 0
     phase = .deciding
     let headLength = head.request.headLength
@@ -219,6 +219,12 @@ package class Exchange: TCPConnection {
     }
     if phase == .deciding { refuse(Problem(500, "no_answer", "Intercom could not decide about this request."), .failed) }
     return isClosing ? bytes.count : headLength &+ bodyTaken
+  }
+
+  private final func guardedTrailers(_ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>) -> FieldNameSet {
+    var names = server.settings.guardedTrailers
+    names.formUnion(ConnectionOptions.named(by: head.fields, in: bytes))
+    return names
   }
 
   /// For a sink that wants to send head and body together: how many bytes behind the head belong to the body. They count as taken.

@@ -13,11 +13,12 @@ struct RequestBodyState {
   private(set) var received = 0
   private(set) var isBroken = false
 
-  init(_ framing: BodyFraming) {
+  /// `guarded`: names that no trailer may have beyond those that none may ever have.
+  init(_ framing: BodyFraming, guarded: @autoclosure () -> FieldNameSet = FieldNameSet()) {
     switch framing {
     case .none, .length(0): rest = .none
     case .length(let length): rest = .length(length)
-    case .chunked: rest = .chunked(ChunkedScanner())
+    case .chunked: rest = .chunked(ChunkedScanner(guarded: guarded()))
     }
   }
 

@@ -24,6 +24,9 @@ package struct ServerSettings: Sendable {
   package var maximumConnections = Int.max
   /// Field lines, each with its CRLF, of the answers that no handler has a hand in: a head that the parser refuses, one that took too long.
   package var refusalLines: [UInt8] = []
+  /// Names that no trailer of a request may have, such as the identity fields that Intercom sets: some backends read trailers as fields of
+  /// the head (RFC 9110 §6.5.1).
+  package var guardedTrailers = FieldNameSet()
   package var log = StructuredLog.none
 
   package init() {}

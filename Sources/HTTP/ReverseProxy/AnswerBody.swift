@@ -12,11 +12,12 @@ struct AnswerBody {
   private var rest: Rest
   private(set) var isBroken = false
 
-  init(_ framing: ResponseFraming) {
+  /// `guarded`: names that no trailer may have beyond those that none may ever have.
+  init(_ framing: ResponseFraming, guarded: @autoclosure () -> FieldNameSet = FieldNameSet()) {
     switch framing {
     case .none, .length(0): rest = .done
     case .length(let length): rest = .length(length)
-    case .chunked: rest = .chunked(ChunkedScanner())
+    case .chunked: rest = .chunked(ChunkedScanner(guarded: guarded()))
     case .untilClose: rest = .untilClose
     }
   }

@@ -71,6 +71,8 @@ package enum ForwardRefusal: UInt8, Error, Sendable, Hashable, CaseIterable {
   /// What the upstream would get begins with `//`, which is a host to some readers.
   case ambiguousPath
   case badDestination, destinationOnOtherHost, destinationOutsideRoute
+  /// An OPTIONS request's Max-Forwards is no number, or there is none left.
+  case badMaxForwards
 
   package var status: Status {
     switch self {
@@ -89,6 +91,7 @@ package enum ForwardRefusal: UInt8, Error, Sendable, Hashable, CaseIterable {
     case .badDestination: "bad_destination"
     case .destinationOnOtherHost: "destination_on_other_host"
     case .destinationOutsideRoute: "destination_outside_route"
+    case .badMaxForwards: "bad_max_forwards"
     }
   }
 
@@ -100,6 +103,7 @@ package enum ForwardRefusal: UInt8, Error, Sendable, Hashable, CaseIterable {
     case .badDestination: Problem(status, code, "Destination must be an absolute URL or an absolute path.")
     case .destinationOnOtherHost: Problem(status, code, "Destination names another server; copying between servers is not offered.")
     case .destinationOutsideRoute: Problem(status, code, "Destination leaves the route of the request.")
+    case .badMaxForwards: Problem(status, code, "Max-Forwards must be one number.")
     }
   }
 }

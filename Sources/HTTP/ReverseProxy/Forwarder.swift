@@ -40,6 +40,8 @@ package final class Forwarder {
     _ plan: ForwardPlan, _ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ exchange: Exchange
   ) {
     exchange.answerLines = plan.response.added.bytes
+    // The last recipient answers (RFC 9110 §7.6.2).
+    if case .some(.none) = MaxForwards.read(head, bytes) { return exchange.answer(204) }
     buffer.removeAll()
     if let refusal = RequestHeadWriter.write(copy head, bytes, plan: plan, peer: exchange.peerText, into: &buffer) {
       return exchange.answer(refusal.problem)

@@ -25,6 +25,14 @@ package enum RequestHeadWriter {
     if let refusal = writeTarget(request, bytes, route, &out) { return refusal }
     out.append(route.hostLine)
     copyFields(head, bytes, plan, &out)
+    switch MaxForwards.read(head, bytes) {
+    case nil: break
+    case .left(let hops):
+      out.append(Text.maxForwards)
+      out.append(decimal: hops &- 1)
+      out.append(Text.lineEnd)
+    case .some(.none), .malformed: return .badMaxForwards
+    }
     if case .chunked = request.framing { out.append(Text.chunked) }
     if request.cookieCount > 0, head.fields.first(.cookie)?.isNamedByConnection == false {
       CookieRewrite.write(request, bytes, route, &out)
@@ -73,6 +81,7 @@ package enum RequestHeadWriter {
     var drops = dropped
     if plan.request.dropsAuthorization { drops.insert(.authorization) }
     if !head.request.expectsContinue { drops.insert(.expect) }
+    if head.request.method == .options { drops.insert(.maxForwards) }
     let guarded = plan.route.guarded
     var from = 0
     var to = 0
@@ -117,6 +126,7 @@ package enum RequestHeadWriter {
 
   private enum Text {
     static let lineEnd: HeadPiece = "\r\n"
+    static let maxForwards: HeadPiece = "Max-Forwards: "
     static let chunked: HeadPiece = "Transfer-Encoding: chunked\r\n"
     static let destination: HeadPiece = "Destination: "
     static let forwardedHost: HeadPiece = "\r\nX-Forwarded-Host: "

@@ -22,13 +22,14 @@ package enum ResponseHeadWriter {
   ])
 
   /// Appends the head to `out`. `keepAlive`: the client's connection shall live on; it cannot where the body ends with it, which the
-  /// returned framing says.
+  /// returned framing says. `date`: a `Date` line with its CRLF for an answer that has none (RFC 9110 §6.6.1).
   package static func write(
     _ head: ResponseHead, _ bytes: borrowing Span<UInt8>, plan: borrowing ForwardPlan, client: CanonicalRequest, keepAlive: Bool,
-    into out: inout HeadBuffer
+    date: @autoclosure () -> [UInt8], into out: inout HeadBuffer
   ) -> ClientFraming {
     writeStatusLine(head, bytes, &out)
     copyFields(head, bytes, plan.route, &out)
+    if !head.fields.present.contains(.date) { out.append(date()) }
     if plan.route.isPrivate { writeCaching(head, bytes, &out) }
     let framing = writeFraming(head, client, &out)
     out.append(plan.response.added.piece)

@@ -180,13 +180,14 @@ package final class UpstreamConnection: TCPConnection {
     isHeadDone = true
     flow.answered()
     mayBeReused = head.keepAlive && head.framing != .untilClose
-    body = AnswerBody(head.framing)
+    body = AnswerBody(head.framing, guarded: ConnectionOptions.named(by: head.fields, in: bytes))
     forwarder.onUpstreamAnswer?(exchange, head.status)
     var client = CanonicalRequest()
     client.isHTTP10 = exchange.isHTTP10
     forwarder.buffer.removeAll()
     let framing = ResponseHeadWriter.write(
-      head, bytes, plan: flow.plan, client: client, keepAlive: exchange.decidesKeepAlive(), into: &forwarder.buffer)
+      head, bytes, plan: flow.plan, client: client, keepAlive: exchange.decidesKeepAlive(),
+      date: exchange.server.currentDateLine, into: &forwarder.buffer)
     decodes = framing == .decodedUntilClose
     let written = forwarder.buffer.storage
     let headBytes = written.span.extracting(first: forwarder.buffer.count)

@@ -32,11 +32,12 @@ package enum ChunkStep: Sendable, Hashable {
 
 /// Tracks where a chunked body (RFC 9112 §7.1) ends. Its bytes may pass untouched (`scan`), or its payload is taken out (`next`).
 ///
-/// Strict, because every leniency here is a known way to smuggle: sizes are digits only, lines end in CRLF, extensions and trailers have
-/// the right characters and bounded sizes, and a trailer may not carry what only a head may (framing, routing, identity).
+/// Strict, because every leniency here is a known way to smuggle: sizes are digits only, lines end in CRLF, extensions are names with
+/// tokens or quoted strings (§7.1.1) without the white space that no sender may write, extensions and trailers have bounded sizes, and a
+/// trailer may not carry what only a head may (framing, routing, identity).
 package struct ChunkedScanner: Sendable {
   private enum State: UInt8 {
-    case size, extensions, sizeLF, data, dataCR, dataLF
+    case size, extensionStart, extensionName, valueStart, token, quoted, escaped, unquoted, sizeLF, data, dataCR, dataLF
     case trailerStart, trailerName, trailerValue, trailerLF, endLF, done, failed
   }
 
@@ -113,14 +114,10 @@ package struct ChunkedScanner: Sendable {
       } else if byte == ASCII.cr {
         state = .sizeLF
       } else if byte == ASCII.semicolon {
-        state = .extensions
+        state = .extensionStart
       } else {
         return .badSize
       }
-    case .extensions:
-      extensionBytes &+= 1
-      if byte == ASCII.cr { state = .sizeLF } else if !isText(byte) { return .badExtension }
-      if extensionBytes > Self.mostExtensionBytes { return .extensionsTooLarge }
     case .sizeLF:
       guard byte == ASCII.lf else { return .badLineEnding }
       digits = 0
@@ -128,9 +125,31 @@ package struct ChunkedScanner: Sendable {
     case .dataCR:
       guard byte == ASCII.cr else { return .badLineEnding }
       state = .dataLF
-    default:
+    case .dataLF:
       guard byte == ASCII.lf else { return .badLineEnding }
       state = .size
+    default: return extensions(byte)
+    }
+    return nil
+  }
+
+  /// A byte of `*( ";" chunk-ext-name [ "=" ( token / quoted-string ) ] )`.
+  private mutating func extensions(_ byte: UInt8) -> ChunkFault? {
+    extensionBytes &+= 1
+    if extensionBytes > Self.mostExtensionBytes { return .extensionsTooLarge }
+    switch (state, byte) {
+    case (.quoted, UInt8(ascii: "\"")): state = .unquoted
+    case (.quoted, UInt8(ascii: "\\")): state = .escaped
+    case (.quoted, _), (.escaped, _):
+      guard isText(byte) else { return .badExtension }
+      state = .quoted
+    case (.valueStart, UInt8(ascii: "\"")): state = .quoted
+    case (.extensionName, ASCII.equals): state = .valueStart
+    case (.extensionName, ASCII.cr), (.token, ASCII.cr), (.unquoted, ASCII.cr): state = .sizeLF
+    case (.extensionName, ASCII.semicolon), (.token, ASCII.semicolon), (.unquoted, ASCII.semicolon): state = .extensionStart
+    case (.extensionStart, _) where isToken(byte), (.extensionName, _) where isToken(byte): state = .extensionName
+    case (.valueStart, _) where isToken(byte), (.token, _) where isToken(byte): state = .token
+    default: return .badExtension
     }
     return nil
   }

@@ -34,7 +34,7 @@ package enum HeadRefusal: UInt8, Error, Sendable, Hashable, CaseIterable {
   // What the fields say
   case missingHost, duplicateHost, badHost, hostMismatch
   case badContentLength, duplicateContentLength, contentTooLarge
-  case lengthWithTransferEncoding, unknownTransferCoding, duplicateTransferEncoding, transferEncodingInHTTP10
+  case lengthWithTransferEncoding, unknownTransferCoding, chunkedNotFinal, duplicateTransferEncoding, transferEncodingInHTTP10
   case badConnection, unknownExpectation, duplicateField, tooManyCookieFields
 
   /// What a client that sent such a head is told; an upstream that did is a 502.
@@ -44,7 +44,8 @@ package enum HeadRefusal: UInt8, Error, Sendable, Hashable, CaseIterable {
     case .fieldTooLarge, .tooManyFields, .headTooLarge, .tooManyCookieFields: 431
     case .contentTooLarge: 413
     case .unknownExpectation: 417
-    case .unknownTransferCoding: 501
+    // The only bad method that gets here is longer than any that is known (RFC 9112 §3).
+    case .unknownTransferCoding, .badMethod: 501
     case .unsupportedVersion: 505
     default: 400
     }
@@ -84,6 +85,7 @@ package enum HeadRefusal: UInt8, Error, Sendable, Hashable, CaseIterable {
     case .contentTooLarge: "content_too_large"
     case .lengthWithTransferEncoding: "length_with_transfer_encoding"
     case .unknownTransferCoding: "unknown_transfer_coding"
+    case .chunkedNotFinal: "chunked_not_final"
     case .duplicateTransferEncoding: "duplicate_transfer_encoding"
     case .transferEncodingInHTTP10: "transfer_encoding_in_http10"
     case .badConnection: "bad_connection"

@@ -43,7 +43,8 @@ enum RequestFields {
     case .accessControlRequestHeaders:
       request.accessControlRequestHeaders = field.value
       request.hasAccessControlRequestHeaders = true
-    case .upgrade: request.hasUpgrade = true
+    // An HTTP/1.0 client cannot mean it (RFC 9110 §7.8).
+    case .upgrade: request.hasUpgrade = !request.isHTTP10
     case .expect:
       guard equalsFolded(bytes, field.value, "100-continue") else { return .unknownExpectation }
       // An HTTP/1.0 client cannot mean it (RFC 9110 §10.1.1).
@@ -75,8 +76,7 @@ enum RequestFields {
   private static func framing(_ bytes: borrowing Span<UInt8>, _ field: HeadField, _ request: inout CanonicalRequest) -> HeadRefusal? {
     if case .none = request.framing {} else { return .lengthWithTransferEncoding }
     if field.id == .contentLength {
-      // The line is passed on as it is, and to some readers a leading zero says octal.
-      guard field.value.count < 2 || bytes[field.value.lower] != UInt8(ascii: "0") else { return .badContentLength }
+      guard !ContentLength.hasLeadingZero(bytes, field.value) else { return .badContentLength }
       switch ContentLength.read(bytes, field.value) {
       case .length(let length): request.framing = .length(length)
       case .malformed: return .badContentLength
@@ -85,7 +85,9 @@ enum RequestFields {
       return nil
     }
     guard !request.isHTTP10 else { return .transferEncodingInHTTP10 }
-    guard equalsFolded(bytes, field.value, "chunked") else { return .unknownTransferCoding }
+    guard equalsFolded(bytes, field.value, "chunked") else {
+      return TransferCodings.endInChunked(bytes, field.value) ? .unknownTransferCoding : .chunkedNotFinal
+    }
     request.framing = .chunked
     return nil
   }
@@ -114,6 +116,11 @@ enum ContentLength {
   /// 2^53: beyond it JSON numbers and many peers lose count.
   static let largest = 1 << 53
 
+  /// The line is passed on as it is, and to some readers a leading zero says octal.
+  @inline(__always) static func hasLeadingZero(_ bytes: borrowing Span<UInt8>, _ range: ByteRange) -> Bool {
+    range.count > 1 && range.upper <= bytes.count && bytes[range.lower] == UInt8(ascii: "0")
+  }
+
   static func read(_ bytes: borrowing Span<UInt8>, _ range: ByteRange) -> Value {
     guard !range.isEmpty, range.upper <= bytes.count else { return .malformed }
     var value = 0
@@ -131,10 +138,44 @@ enum ContentLength {
   }
 }
 
+/// The value of a Transfer-Encoding field that is not exactly `chunked`.
+enum TransferCodings {
+  /// Whether `chunked` is the last of several different codings: those may be right but are not known here (501). Where it is not, or
+  /// comes twice, nobody can tell where the body ends (400; RFC 9112 §6.3).
+  static func endInChunked(_ bytes: borrowing Span<UInt8>, _ value: ByteRange) -> Bool {
+    var others = 0
+    var lastIsChunked = false
+    var at = value.lower
+    while at < value.upper {
+      var end = find(ASCII.comma, bytes, at, value.upper)
+      let next = end &+ 1
+      while at < end, isBlank(bytes[at]) { at &+= 1 }
+      while end > at, isBlank(bytes[end &- 1]) { end &-= 1 }
+      // No coding stands behind `chunked`, nor it behind itself.
+      if lastIsChunked { return false }
+      lastIsChunked = equalsFolded(bytes, ByteRange(at, end), "chunked")
+      if !lastIsChunked, at < end { others &+= 1 }
+      at = next
+    }
+    return lastIsChunked && others > 0
+  }
+}
+
 /// The options of all `Connection` fields of a head (RFC 9110 §7.6.1). Fields that they name are marked in the table.
-struct ConnectionOptions {
+package struct ConnectionOptions {
   var close = false
   var keepAlive = false
+
+  /// The fields that these options name, which end here wherever in the message they stand: also as trailers (RFC 9110 §7.6.1).
+  package static func named(by fields: borrowing FieldTable, in bytes: borrowing Span<UInt8>) -> FieldNameSet {
+    var names = FieldNameSet()
+    for index in 0..<fields.count where fields[index].id == .connection {
+      for option in fields[index].value.bytes(in: bytes).split(separator: ASCII.comma) {
+        names.insert(FieldName(bytes: Array(option.drop(while: isBlank).prefix(while: isToken))))
+      }
+    }
+    return names
+  }
 
   /// false when a field is not a list of tokens, or names too many.
   mutating func read(_ bytes: borrowing Span<UInt8>, _ fields: inout FieldTable) -> Bool {

@@ -120,7 +120,8 @@ enum ResponseFields {
       // Also two that agree: an upstream that cannot count its fields is not trusted to count its bytes.
       guard head.statedLength == nil else { return .duplicateContentLength }
       guard !head.fields.present.contains(.transferEncoding) else { return .lengthWithTransferEncoding }
-      guard case .length(let length) = ContentLength.read(bytes, field.value) else { return .badContentLength }
+      guard !ContentLength.hasLeadingZero(bytes, field.value), case .length(let length) = ContentLength.read(bytes, field.value)
+      else { return .badContentLength }
       head.statedLength = length
     case .transferEncoding:
       guard !head.fields.present.contains(.transferEncoding) else { return .duplicateTransferEncoding }

@@ -97,6 +97,7 @@ package enum Composition {
     let forwarding = deployment.forwarding
     var settings = deployment.server
     settings.refusalLines = CORSPolicy.vary.bytes
+    settings.guardedTrailers = forwardRoutes.guarded
     let server = try await HTTPServer<GatewayHandler>.start(on: deployment.listen, loops: loops.loops, settings: settings) {
       loop in
       let numbers = registry.makeLoopMetrics()
