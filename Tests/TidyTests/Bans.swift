@@ -98,22 +98,6 @@ func forceUnwrapViolations(in tree: SourceTree) -> [Violation] {
   }
 }
 
-/// An application has no API: `package` between targets, nothing wider. (`open` is how a class of one target is subclassed in another.)
-func publicViolations(in tree: SourceTree) -> [Violation] {
-  let declarations: Set<String> = [
-    "func", "struct", "enum", "class", "actor", "protocol", "let", "var", "init", "static", "final", "extension", "typealias", "subscript",
-    "import", "mutating", "nonisolated", "private", "internal",
-  ]
-  return tree.swiftFiles.flatMap { file -> [Violation] in
-    file.codeLines.enumerated().compactMap { index, line in
-      let words = line.split(whereSeparator: { !$0.isIdentifierPart }).map { String(decoding: $0, as: UTF8.self) }
-      guard let at = words.firstIndex(of: "public"), at + 1 < words.count, declarations.contains(words[at + 1])
-      else { return nil }
-      return Violation(path: file.path, line: index + 1, message: "\(words[at]): an application has no API. Instead: package")
-    }
-  }
-}
-
 /// What makes or shows bytes that an attacker may guess at.
 private let secretSources = ["reveal()", "hmacSHA256(", "cookieValue"]
 /// What stops at the first byte that differs.

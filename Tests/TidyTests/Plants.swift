@@ -54,6 +54,9 @@ struct Plant: Sendable, CustomTestStringConvertible {
     Plant("sizes", code: "func long() {\n" + String(repeating: "  step()\n", count: 69) + "}"),
     Plant("documentation", code: "package struct Bare {}"),
     Plant("documentation", code: "@frozen package final class Bare {}".replacing("@frozen ", with: "")),
+    Plant(
+      "documentation", code: "@inlinable public func bare() {\n  a()\n  b()\n  c()\n  d()\n  e()\n}",
+      at: "Sources/Core/IntercomCore/Time.swift"),
     Plant("documentation", code: "package func bare() {\n  a()\n  b()\n  c()\n  d()\n  e()\n}"),
     Plant("force unwrap", code: "let a = b!.c"),
     Plant("force unwrap", code: "let a = f(x)!"),
@@ -63,6 +66,11 @@ struct Plant: Sendable, CustomTestStringConvertible {
     Plant("secrets are compared in constant time", code: "guard id.cookieValue != sent else { return }"),
     Plant("public", code: "public struct Wide {}"),
     Plant("public", code: "  public private(set) var wide = 1"),
+    Plant("public", code: "@inlinable public func wide() {}", at: "Sources/Features/Gateway/Sample.swift"),
+    Plant("public", code: "public var farAway: Int { 1 }", at: "Sources/Core/IntercomCore/Time.swift"),
+    Plant("public", code: "public func farAway() -> Int { 1 }", at: "Sources/Core/IntercomCore/Time.swift"),
+    Plant(
+      "public", line: 3, [SourceFile("Sources/Wire/HTTP1/FieldID.swift", "@inlinable\nfunc a() {}\n  public init(b: Int) { c = b }\n")]),
     Plant("open work", code: "// TO" + "DO: later"),
     Plant("open work", [SourceFile("docs/a.md", "one\nFIX" + "ME two\n")]),
     Plant("machine paths", [SourceFile("dev/lib.sh", "one\ncd /wo" + "rk/main\n")]),

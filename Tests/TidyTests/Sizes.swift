@@ -67,8 +67,8 @@ private func closingBrace(_ code: [UInt8], from open: Int) -> Int? {
   return nil
 }
 
-/// Every `package` type at the top level says what it is; every `package` function of more than a few lines says what it gives, in which unit
-/// and which errors, once for all its overloads. What implements a protocol is described there.
+/// Every `package` or `public` type at the top level says what it is; every such function of more than a few lines says what it gives, in
+/// which unit and which errors, once for all its overloads. What implements a protocol is described there.
 func documentationViolations(in tree: SourceTree) -> [Violation] {
   let requirements = Set(tree.swiftFiles.flatMap(protocolRequirements))
   let witnesses: Set<String> = ["encode", "hash", "makeIterator", "next", "main", "enqueue"]
@@ -79,7 +79,8 @@ func documentationViolations(in tree: SourceTree) -> [Violation] {
     let lengths = Dictionary(functions(in: file).map { ($0.line, $0.lines) }, uniquingKeysWith: max)
     return code.indices.compactMap { index -> Violation? in
       let words = code[index].trimmed.split(whereSeparator: { !$0.isIdentifierPart }).map { String(decoding: $0, as: UTF8.self) }
-      guard words.first == "package" else { return nil }
+      let isAttribute: (String) -> Bool = { ["inlinable", "frozen", "inline", "__always"].contains($0) }
+      guard let access = words.first(where: { !isAttribute($0) }), ["package", "public"].contains(access) else { return nil }
       guard let kind = words.first(where: { ["func", "struct", "enum", "class", "actor", "protocol"].contains($0) }) else { return nil }
       let name = words.drop { $0 != kind }.dropFirst().first ?? "operator"
       if kind == "func" {

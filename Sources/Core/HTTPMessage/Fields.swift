@@ -1,16 +1,5 @@
 import IntercomCore
 
-/// A field name as it is compared: ASCII, lower case.
-package struct FieldName: Hashable, Sendable, ExpressibleByStringLiteral, CustomStringConvertible {
-  package let lowercased: Identifier
-
-  /// Lower-cases ASCII letters; anything else stays as it is.
-  package init(_ name: String) { lowercased = Identifier(bytes: name.utf8.map { $0 &- 65 < 26 ? $0 | 0x20 : $0 }) }
-  package init(bytes: some Sequence<UInt8>) { lowercased = Identifier(bytes: bytes.map { $0 &- 65 < 26 ? $0 | 0x20 : $0 }) }
-  package init(stringLiteral value: String) { self.init(value) }
-  package var description: String { lowercased.description }
-}
-
 /// The fields of a message for endpoints and calls out, in order, duplicates kept (RFC 9110 §5). The warm path never builds one.
 package struct Fields: Sendable, ExpressibleByDictionaryLiteral, PrintsNothing {
   package struct Field: Sendable {

@@ -3,7 +3,7 @@ import IntercomCore
 /// The methods that Intercom can name in a rule: those of RFC 9110 §9, PATCH (RFC 5789) and of WebDAV and its extensions.
 ///
 /// A method that is none of these is `other`; no route allows it.
-package enum Method: UInt8, Sendable, CaseIterable {
+public enum Method: UInt8, Sendable, CaseIterable {
   case get, head, post, put, patch, delete, options, trace, connect
   case propfind, proppatch, mkcol, copy, move, lock, unlock, report, search, acl, mkcalendar
   case other
@@ -43,12 +43,12 @@ package enum Method: UInt8, Sendable, CaseIterable {
 }
 
 /// A set of methods in one word.
-package struct MethodSet: OptionSet, Sendable, Hashable {
-  package let rawValue: UInt32
-  package init(rawValue: UInt32) { self.rawValue = rawValue }
-  package init(_ methods: [Method]) { self.init(rawValue: methods.reduce(0) { $0 | 1 << UInt32($1.rawValue) }) }
+public struct MethodSet: OptionSet, Sendable, Hashable {
+  public let rawValue: UInt32
+  @inlinable public init(rawValue: UInt32) { self.rawValue = rawValue }
+  @inlinable public init(_ methods: [Method]) { self.init(rawValue: methods.reduce(0) { $0 | 1 << UInt32($1.rawValue) }) }
 
-  package func contains(_ method: Method) -> Bool { rawValue & (1 << UInt32(method.rawValue)) != 0 }
+  @inlinable public func contains(_ method: Method) -> Bool { rawValue & (1 << UInt32(method.rawValue)) != 0 }
 
   /// Its methods in the order of `Method`.
   package var methods: [Method] { Method.allCases.filter { contains($0) } }

@@ -4,17 +4,17 @@
 ///
 /// Every place that needs the value says `reveal()`, so that all uses can be found by one search. A secret is not `Equatable`: compare
 /// revealed bytes with `Cryptography.constantTimeEqual`.
-package struct Secret<Value: Sendable>: Sendable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
-  private let value: Value
+public struct Secret<Value: Sendable>: Sendable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
+  @usableFromInline let value: Value
 
-  package init(_ value: Value) { self.value = value }
+  @inlinable public init(_ value: Value) { self.value = value }
 
   /// The value itself. Never pass the result to a log, an error, a trace or a page.
-  package func reveal() -> Value { value }
+  @inlinable public func reveal() -> Value { value }
 
-  package var description: String { "<redacted>" }
-  package var debugDescription: String { "<redacted>" }
-  package var customMirror: Mirror { Mirror(self, children: []) }
+  @inlinable public var description: String { "<redacted>" }
+  @inlinable public var debugDescription: String { "<redacted>" }
+  @inlinable public var customMirror: Mirror { Mirror(self, children: []) }
 }
 
 /// A type whose values hold secrets among other things, such as a request with its fields: it prints its name and nothing else, whatever

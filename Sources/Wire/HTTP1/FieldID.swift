@@ -2,7 +2,7 @@
 /// passed on.
 ///
 /// Fewer than 64, so that a set of them is one word (`FieldIDSet`).
-package enum FieldID: UInt8, Sendable, CaseIterable {
+public enum FieldID: UInt8, Sendable, CaseIterable {
   case other
   case host, contentLength, transferEncoding, connection, keepAlive, te, trailer, upgrade, proxyConnection, proxyAuthorization
   case proxyAuthenticate, proxyAuthenticationInfo, expect, cookie, setCookie, authorization, origin, referer, accept
@@ -78,38 +78,46 @@ package enum FieldID: UInt8, Sendable, CaseIterable {
 }
 
 /// A set of known field names in one word.
-package struct FieldIDSet: Sendable, Hashable, ExpressibleByArrayLiteral {
-  package var bits: UInt64 = 0
+public struct FieldIDSet: Sendable, Hashable, ExpressibleByArrayLiteral {
+  public var bits: UInt64 = 0
 
-  package init() {}
-  package init(arrayLiteral ids: FieldID...) { for id in ids { insert(id) } }
+  @inlinable public init() {}
+  @inlinable public init(arrayLiteral ids: FieldID...) { for id in ids { insert(id) } }
 
-  @inlinable package func contains(_ id: FieldID) -> Bool { (bits &>> UInt64(id.rawValue)) & 1 == 1 }
-  @inlinable package mutating func insert(_ id: FieldID) { bits |= 1 &<< UInt64(id.rawValue) }
-  package func union(_ other: FieldIDSet) -> FieldIDSet {
+  @inlinable public func contains(_ id: FieldID) -> Bool { (bits &>> UInt64(id.rawValue)) & 1 == 1 }
+  @inlinable public mutating func insert(_ id: FieldID) { bits |= 1 &<< UInt64(id.rawValue) }
+  @inlinable public func union(_ other: FieldIDSet) -> FieldIDSet {
     var both = self
     both.bits |= other.bits
     return both
   }
 
   /// What belongs to one connection only and is never passed on (RFC 9110 §7.6.1, §11.7). `Trailer` is not among them: trailers are passed.
-  package static let hopByHop: FieldIDSet = [
-    .connection, .keepAlive, .proxyConnection, .proxyAuthorization, .proxyAuthenticate, .proxyAuthenticationInfo, .te, .transferEncoding,
-    .upgrade,
-  ]
+  @inlinable public static var hopByHop: FieldIDSet {
+    [
+      .connection, .keepAlive, .proxyConnection, .proxyAuthorization, .proxyAuthenticate, .proxyAuthenticationInfo, .te, .transferEncoding,
+      .upgrade,
+    ]
+  }
   /// Fields by which a client could claim to be someone or somewhere else (S3): only Intercom may set them.
-  package static let forwarding: FieldIDSet = [
-    .forwarded, .xForwardedFor, .xForwardedProto, .xForwardedHost, .xForwardedOther, .xOriginalOther, .xRealIP, .xRewriteURL,
-    .xEnvoyOriginalPath, .xClientIP, .clientIP, .trueClientIP, .xClusterClientIP,
-  ]
+  @inlinable public static var forwarding: FieldIDSet {
+    [
+      .forwarded, .xForwardedFor, .xForwardedProto, .xForwardedHost, .xForwardedOther, .xOriginalOther, .xRealIP, .xRewriteURL,
+      .xEnvoyOriginalPath, .xClientIP, .clientIP, .trueClientIP, .xClusterClientIP,
+    ]
+  }
   /// Refused when repeated: a decision reads them, and two values are two decisions.
-  package static let singular: FieldIDSet = [
-    .host, .contentLength, .transferEncoding, .authorization, .origin, .referer, .secFetchMode, .secFetchSite, .secFetchDest,
-    .secFetchUser, .csrfToken, .accessControlRequestMethod, .accessControlRequestHeaders, .destination, .expect,
-  ]
+  @inlinable public static var singular: FieldIDSet {
+    [
+      .host, .contentLength, .transferEncoding, .authorization, .origin, .referer, .secFetchMode, .secFetchSite, .secFetchDest,
+      .secFetchUser, .csrfToken, .accessControlRequestMethod, .accessControlRequestHeaders, .destination, .expect,
+    ]
+  }
   /// Never as a trailer: framing, routing, authentication and what a decision reads (RFC 9110 §6.5.1).
-  package static let forbiddenTrailers: FieldIDSet = hopByHop.union(forwarding).union(singular).union([
-    .cookie, .setCookie, .via, .accessControlOther, .secFetchOther, .trailer, .location, .contentType, .contentEncoding, .contentLocation,
-    .wwwAuthenticate, .cacheControl, .vary, .maxForwards,
-  ])
+  @inlinable public static var forbiddenTrailers: FieldIDSet {
+    hopByHop.union(forwarding).union(singular).union([
+      .cookie, .setCookie, .via, .accessControlOther, .secFetchOther, .trailer, .location, .contentType, .contentEncoding, .contentLocation,
+      .wwwAuthenticate, .cacheControl, .vary, .maxForwards,
+    ])
+  }
 }

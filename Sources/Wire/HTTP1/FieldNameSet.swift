@@ -1,14 +1,14 @@
 import HTTPMessage
 
 /// A few field names beyond `FieldID`, such as the identity fields that a route sets, found without allocation.
-package struct FieldNameSet: Sendable, Hashable, ExpressibleByArrayLiteral {
-  private var names: [[UInt8]] = []
+public struct FieldNameSet: Sendable, Hashable, ExpressibleByArrayLiteral {
+  @usableFromInline var names: [[UInt8]] = []
   /// One bit per length modulo 64: most fields are told apart by it alone.
-  private var lengths: UInt64 = 0
+  @usableFromInline var lengths: UInt64 = 0
 
   package init() {}
-  package init(_ names: [FieldName]) { for name in names { insert(name) } }
-  package init(arrayLiteral names: FieldName...) { self.init(names) }
+  @usableFromInline package init(_ names: [FieldName]) { for name in names { insert(name) } }
+  @inlinable public init(arrayLiteral names: FieldName...) { self.init(names) }
 
   package var isEmpty: Bool { names.isEmpty }
 
@@ -25,7 +25,7 @@ package struct FieldNameSet: Sendable, Hashable, ExpressibleByArrayLiteral {
   }
 
   /// Whether the name in `range` is one of these, whatever the case of its letters.
-  @inline(__always) package func contains(_ bytes: borrowing Span<UInt8>, _ range: ByteRange) -> Bool {
+  @inlinable public func contains(_ bytes: borrowing Span<UInt8>, _ range: ByteRange) -> Bool {
     guard (lengths &>> UInt64(range.count & 63)) & 1 == 1, range.upper <= bytes.count else { return false }
     return search(bytes, range, unified: false)
   }
@@ -36,7 +36,7 @@ package struct FieldNameSet: Sendable, Hashable, ExpressibleByArrayLiteral {
     return search(bytes, range, unified: true)
   }
 
-  private func search(_ bytes: borrowing Span<UInt8>, _ range: ByteRange, unified: Bool) -> Bool {
+  @usableFromInline func search(_ bytes: borrowing Span<UInt8>, _ range: ByteRange, unified: Bool) -> Bool {
     candidates: for name in names where name.count == range.count {
       for offset in 0..<name.count {
         let byte = bytes[range.lower &+ offset]

@@ -1,43 +1,43 @@
 import HTTPMessage
 
 /// One field line of a head, as offsets into the head's bytes.
-package struct HeadField: Sendable, Hashable {
+public struct HeadField: Sendable, Hashable {
   /// The line begins with its name.
-  package var start: UInt32
-  package var nameEnd: UInt32
+  public var start: UInt32
+  public var nameEnd: UInt32
   /// The value without optional white space around it.
-  package var valueStart: UInt32
-  package var valueEnd: UInt32
+  public var valueStart: UInt32
+  public var valueEnd: UInt32
   /// Behind the line's CRLF.
-  package var end: UInt32
-  package var id: FieldID
+  public var end: UInt32
+  public var id: FieldID
   /// The name holds a token character that is neither letter, digit nor `-`. Some upstreams read `_` (and worse) as `-`, so such a name can
   /// shadow another (S4): see `FieldTwin`.
-  package var isUnusual: Bool
+  public var isUnusual: Bool
   /// A `Connection` field of this head names this field: it ends here (RFC 9110 §7.6.1).
-  package var isNamedByConnection: Bool
+  public var isNamedByConnection: Bool
 
-  @inlinable package var name: ByteRange { ByteRange(Int(start), Int(nameEnd)) }
-  @inlinable package var value: ByteRange { ByteRange(Int(valueStart), Int(valueEnd)) }
+  @inlinable public var name: ByteRange { ByteRange(Int(start), Int(nameEnd)) }
+  @inlinable public var value: ByteRange { ByteRange(Int(valueStart), Int(valueEnd)) }
   /// The whole line, its CRLF included.
-  @inlinable package var line: ByteRange { ByteRange(Int(start), Int(end)) }
+  @inlinable public var line: ByteRange { ByteRange(Int(start), Int(end)) }
 }
 
 /// The field lines of one head, in order. Its storage is used again for the next head: nothing is allocated per message.
-package struct FieldTable: Sendable {
+public struct FieldTable: Sendable {
   @usableFromInline var fields: [HeadField] = []
   /// The known names that occur.
-  package private(set) var present = FieldIDSet()
+  public private(set) var present = FieldIDSet()
   /// At least one field is named by `Connection`.
-  package private(set) var hasNamedByConnection = false
+  public private(set) var hasNamedByConnection = false
 
   package init() { fields.reserveCapacity(32) }
 
-  @inlinable package var count: Int { fields.count }
-  @inlinable package subscript(index: Int) -> HeadField { fields[index] }
+  @inlinable public var count: Int { fields.count }
+  @inlinable public subscript(index: Int) -> HeadField { fields[index] }
 
   /// The first field of that name.
-  package func first(_ id: FieldID) -> HeadField? {
+  @inlinable public func first(_ id: FieldID) -> HeadField? {
     guard present.contains(id) else { return nil }
     for index in 0..<fields.count where fields[index].id == id { return fields[index] }
     return nil

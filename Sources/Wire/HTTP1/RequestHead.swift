@@ -1,9 +1,9 @@
 import HTTPMessage
 
 /// A request's head as it was read: the canonical request and its field lines. Made once per connection or loop and used again.
-package struct RequestHead: Sendable {
-  package internal(set) var request = CanonicalRequest()
-  package internal(set) var fields = FieldTable()
+public struct RequestHead: Sendable {
+  public internal(set) var request = CanonicalRequest()
+  public internal(set) var fields = FieldTable()
 
   package init() {}
 
@@ -14,7 +14,7 @@ package struct RequestHead: Sendable {
 }
 
 /// How an answer's body is delimited (RFC 9112 §6.3).
-package enum ResponseFraming: Sendable, Hashable {
+public enum ResponseFraming: Sendable, Hashable {
   case none
   case length(Int)
   case chunked
@@ -23,23 +23,23 @@ package enum ResponseFraming: Sendable, Hashable {
 }
 
 /// The head of an upstream's answer as it was read.
-package struct ResponseHead: Sendable {
+public struct ResponseHead: Sendable {
   /// 100 … 599
-  package internal(set) var status = 0
-  package internal(set) var reason: ByteRange = .empty
-  package internal(set) var isHTTP10 = false
-  package internal(set) var fields = FieldTable()
-  package internal(set) var framing: ResponseFraming = .none
+  public internal(set) var status = 0
+  public internal(set) var reason: ByteRange = .empty
+  public internal(set) var isHTTP10 = false
+  public internal(set) var fields = FieldTable()
+  public internal(set) var framing: ResponseFraming = .none
   /// The length that the head states, also where no body follows (HEAD, 304).
-  package internal(set) var statedLength: Int?
+  public internal(set) var statedLength: Int?
   /// The upstream lets the connection live and its end of the body is certain.
-  package internal(set) var keepAlive = true
+  public internal(set) var keepAlive = true
   /// 1xx other than 101: another head follows on the same connection.
-  package internal(set) var isInterim = false
+  public internal(set) var isInterim = false
   /// 101 that nobody asked for: the upstream is broken (fault 44).
-  package internal(set) var isUnaskedSwitch = false
+  public internal(set) var isUnaskedSwitch = false
   /// Bytes of the head including its empty line.
-  package internal(set) var headLength = 0
+  public internal(set) var headLength = 0
 
   package init() {}
 
