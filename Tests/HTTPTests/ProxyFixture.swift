@@ -15,13 +15,11 @@ import Workers
 final class ProxyHandler: RequestHandler {
   private let route: ForwardRoute
   private let forwarder: Forwarder
-  private let seen: Monitor<[Int]>
 
-  init(_ loop: EventLoop, _ route: ForwardRoute, _ resolver: NameResolver, _ settings: ForwardSettings, seen: Monitor<[Int]>) {
+  init(_ loop: EventLoop, _ route: ForwardRoute, _ resolver: NameResolver, _ settings: ForwardSettings, refused: Monitor<Int>) {
     self.route = route
-    self.seen = seen
     forwarder = Forwarder(loop: loop, resolver: resolver, settings: settings)
-    forwarder.onUpstreamAnswer = { _, status in seen.withLock { $0.append(status) } }
+    forwarder.onCredentialRefused = { _ in refused.withLock { $0 += 1 } }
   }
 
   func handle(_ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ exchange: ServerConnection<ProxyHandler>) {
@@ -39,8 +37,8 @@ final class ProxyHandler: RequestHandler {
 /// A proxy in front of an upstream.
 struct Proxy: Sendable {
   let server: TestServer<ProxyHandler>
-  /// The statuses that `onUpstreamAnswer` told.
-  let seen: Monitor<[Int]>
+  /// How often `onCredentialRefused` was called.
+  let refused: Monitor<Int>
 
   func client<Value: Sendable>(_ body: @escaping @Sendable (RawSocket) throws -> Value) async throws -> Value {
     try await server.client { port in try body(try RawSocket(port: port)) }
@@ -54,7 +52,7 @@ struct Proxy: Sendable {
   ) async throws {
     let workers = try Workers(threads: 1)
     let resolver = NameResolver(workers: workers, lifetime: .milliseconds(50), lookUp: lookUp)
-    let seen = Monitor<[Int]>([])
+    let refused = Monitor(0)
     let base = try #require(HTTPURL("http://intercom.example/"))
     let endpoints = try upstream.map { try #require(HTTPURL($0).flatMap(UpstreamEndpoint.init)) }
     let endpoint = try #require(endpoints.first)
@@ -63,8 +61,10 @@ struct Proxy: Sendable {
       ForwardRoute(
         index: 0, name: "test", path: path, upstream: endpoint, others: Array(endpoints.dropFirst()), baseURL: base,
         ownCookies: OwnCookieNames(["intercom"]), timeouts: times))
-    let make: @Sendable (EventLoop) -> ProxyHandler = { ProxyHandler($0, route, resolver, settings, seen: seen) }
-    try await TestServer.run(settings: serverSettings, makeHandler: make) { server in try await body(Proxy(server: server, seen: seen)) }
+    let make: @Sendable (EventLoop) -> ProxyHandler = { ProxyHandler($0, route, resolver, settings, refused: refused) }
+    try await TestServer.run(settings: serverSettings, makeHandler: make) { server in
+      try await body(Proxy(server: server, refused: refused))
+    }
     workers.stop()
   }
 

@@ -49,8 +49,8 @@ package final class GatewayHandler: RequestHandler {
     self.metrics = metrics
     self.endpoints = endpoints
     sessions = SessionTable(capacity: sessionCapacity)
-    forwarder.onUpstreamAnswer = { [unowned self] exchange, status in
-      if status == 401, let exchange = exchange as? ServerConnection<GatewayHandler> { self.credentialRefused(exchange) }
+    forwarder.onCredentialRefused = { [unowned self] exchange in
+      if let exchange = exchange as? ServerConnection<GatewayHandler> { self.credentialRefused(exchange) }
     }
   }
 

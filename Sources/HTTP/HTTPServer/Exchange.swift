@@ -26,41 +26,43 @@ package class Exchange: TCPConnection {
 
   package final let server: ServerLoop
   package final let peer: SocketAddress
-  /// The client's address as text, without its port.
-  package final private(set) lazy var peerText: [UInt8] = Array(peer.ip.description.utf8)
+
+  // What changes is internal or private, and no access lasts while other code runs: so the compiler proves it exclusive instead of asking the
+  // runtime at each. What other modules may see they read through functions.
+  private final lazy var peerBytes: [UInt8] = Array(peer.ip.description.utf8)
   final var phase = Phase.idle
   private final var sequence: UInt32 = 0
 
   // Input
   private final var buffered: [UInt8] = []
-  private final var partial: HeadReader?
-  private final var headBegan: MonotonicInstant?
+  private final var partial: PartialHead?
   private final var isConsuming = false
   private final var isRehandled = false
   final var body = RequestBodyState(.none)
+  /// While a chunked body comes.
+  private final var chunks: ChunkedScanner?
   final var isBodyPaused = false
   private final var bodyPauses: UInt32 = 0
   private final var bodyTaken = 0
   private final var swallowed = 0
 
   // The request
-  package final private(set) var method = Method.get
-  package final private(set) var isHTTP10 = false
-  package final private(set) var expectsContinue = false
+  final var method = Method.get
+  final var isHTTP10 = false
+  final var expectsContinue = false
   final var wantsKeepAlive = true
-  private final var began: MonotonicInstant
+  private final var began: Int64
   private final var sentBefore = 0
 
   // The answer
-  package final internal(set) var isAnswerStarted = false
+  final var isAnswerStarted = false
   final var answerStatus = 0
   /// The word of the problem that was answered.
   final var problemCode: String?
   final var answerCoding = AnswerCoding.none
   final var isAnswerDone = false
-  /// Field lines, each with its CRLF, that every answer of this exchange gets, errors too (CORS and Vary).
-  package final var answerLines: [UInt8] = []
-  package final internal(set) var sink: (any ExchangeSink)?
+  private final var linesOfAnswer: [UInt8] = []
+  private final var sinkAtWork: (any ExchangeSink)?
   final var work: EndpointWork?
 
   private final var pace = Pace()
@@ -68,7 +70,7 @@ package class Exchange: TCPConnection {
   init(descriptor: Int32, peer: SocketAddress, server: ServerLoop) {
     self.server = server
     self.peer = peer
-    began = server.loop.now
+    began = server.loop.now.nanoseconds
     super.init(descriptor: descriptor, loop: server.loop)
   }
 
@@ -76,7 +78,20 @@ package class Exchange: TCPConnection {
   final func open() throws(EventLoopError) {
     try start()
     server.connections += 1
-    setDeadline(after: server.settings.idleTime)
+    setDeadline(afterNanoseconds: server.times.idle)
+  }
+
+  // MARK: what others may see
+
+  /// The client's address as text, without its port.
+  package final var peerText: [UInt8] { peerBytes }
+  /// The client of this request knows neither chunks nor interim answers.
+  package final var isOldClient: Bool { isHTTP10 }
+  package final var sink: (any ExchangeSink)? { sinkAtWork }
+  /// Field lines, each with its CRLF, that every answer of this exchange gets, errors too (CORS and Vary). A sink has its own.
+  package final var answerLines: [UInt8] {
+    get { linesOfAnswer.isEmpty ? sinkAtWork?.answerLines ?? [] : linesOfAnswer }
+    set { linesOfAnswer = newValue }
   }
 
   // MARK: what the subclass knows
@@ -100,7 +115,10 @@ package class Exchange: TCPConnection {
       let used = consume(bytes)
       if used < bytes.count, !isClosing { buffered = [UInt8](copying: bytes.extracting(used...)) }
     } else {
-      buffered.append(copying: bytes)
+      var all = buffered
+      buffered = []
+      all.append(copying: bytes)
+      buffered = all
       consumeBuffered()
     }
   }
@@ -147,54 +165,62 @@ package class Exchange: TCPConnection {
   }
 
   private final func takeHead(_ bytes: borrowing Span<UInt8>) -> Int {
-    let reader = partial ?? server.takeReader()
-    switch reader.parser.parse(bytes, into: &reader.head) {
+    if let partial { return takeMore(of: partial, bytes) }
+    var parser = RequestHeadParser(limits: server.settings.headLimits)
+    var head = server.takeHead()
+    switch parser.parse(bytes, into: &head) {
     case .incomplete:
-      if partial == nil {
-        partial = reader
-        headBegan = loop.now
-        setDeadline(after: server.settings.headTime)
-      }
+      partial = PartialHead(parser: parser, head: head)
+      setDeadline(afterNanoseconds: server.times.head)
       return 0
     case .refused(let refusal):
-      forgetPartial(reader)
-      beginExchange()
-      refuse(refusal.problem, .refused)
-      return 0
+      server.giveBack(head)
+      return refuseHead(refusal)
     case .complete:
-      partial = nil
-      headBegan = nil
-      let used = begin(reader.head, bytes)
-      server.giveBack(reader)
+      let used = begin(head, bytes)
+      server.giveBack(head)
       return used
     }
   }
 
-  private final func forgetPartial(_ reader: HeadReader) {
-    partial = nil
-    headBegan = nil
-    server.giveBack(reader)
+  private final func takeMore(of partial: PartialHead, _ bytes: borrowing Span<UInt8>) -> Int {
+    switch partial.parser.parse(bytes, into: &partial.head) {
+    case .incomplete: return 0
+    case .refused(let refusal):
+      self.partial = nil
+      return refuseHead(refusal)
+    case .complete:
+      self.partial = nil
+      return begin(partial.head, bytes)
+    }
+  }
+
+  private final func refuseHead(_ refusal: HeadRefusal) -> Int {
+    beginExchange()
+    refuse(refusal.problem, .refused)
+    return 0
   }
 
   private final func beginExchange() {
     sequence &+= 1
-    began = loop.now
+    began = loop.now.nanoseconds
     sentBefore = sentBytes &+ pendingBytes
     isAnswerStarted = false
     isAnswerDone = false
     answerStatus = 0
-    problemCode = nil
+    if problemCode != nil { problemCode = nil }
     answerCoding = .none
-    answerLines = []
+    if !linesOfAnswer.isEmpty { linesOfAnswer = [] }
     swallowed = 0
     isBodyPaused = false
     method = .other
     isHTTP10 = false
     wantsKeepAlive = false
     body = RequestBodyState(.none)
+    if chunks != nil { chunks = nil }
     pace = Pace()
     renewContext()
-    setDeadline(after: server.settings.paceCheck)
+    setDeadline(afterNanoseconds: server.times.paceCheck)
   }
 
   /// A whole head is there: asks the handler. Returns how many bytes are done with; none when the exchange is held.
@@ -208,7 +234,8 @@ package class Exchange: TCPConnection {
     isHTTP10 = head.request.isHTTP10
     wantsKeepAlive = head.request.keepAlive
     expectsContinue = head.request.expectsContinue
-    body = RequestBodyState(head.request.framing, guarded: guardedTrailers(head, bytes))
+    body = RequestBodyState(head.request.framing)
+    if body.isChunked { chunks = ChunkedScanner(guarded: guardedTrailers(head, bytes)) }
     bodyTaken = 0
     phase = .deciding
     let headLength = head.request.headLength
@@ -230,23 +257,48 @@ package class Exchange: TCPConnection {
   /// For a sink that wants to send head and body together: how many bytes behind the head belong to the body. They count as taken.
   package final func takeBody(behind head: borrowing RequestHead, in bytes: borrowing Span<UInt8>) -> Int {
     guard phase == .deciding || phase == .forwarding, bodyTaken == 0, head.request.headLength <= bytes.count else { return 0 }
-    bodyTaken = body.scan(bytes.extracting(head.request.headLength...))
-    return bodyTaken
+    let taken = scanBody(bytes.extracting(head.request.headLength...))
+    bodyTaken = taken
+    return taken
   }
   package final var isBodyDone: Bool { body.isDone }
 
+  /// How many of these bytes belong to the body. The rest is the next request, or broken (`body.isBroken`).
+  private final func scanBody(_ bytes: borrowing Span<UInt8>) -> Int {
+    guard body.isChunked else { return body.take(bytes.count) }
+    guard var scanner = chunks.take() else { return 0 }
+    let count = scanner.scan(bytes)
+    body.scanned(count, by: scanner)
+    if !body.isDone { chunks = scanner }
+    return count
+  }
+
+  /// Like `scanBody`, and appends the payload to `out`.
+  private final func decodeBody(_ bytes: borrowing Span<UInt8>, into out: inout [UInt8]) -> Int {
+    guard body.isChunked else {
+      let count = body.take(bytes.count)
+      out.append(copying: bytes.extracting(0..<count))
+      return count
+    }
+    guard var scanner = chunks.take() else { return 0 }
+    let count = scanner.decode(bytes) { out.append(copying: $0) }
+    body.scanned(count, by: scanner)
+    if !body.isDone { chunks = scanner }
+    return count
+  }
+
   private final func takeBody(_ bytes: borrowing Span<UInt8>) -> Int {
     if phase == .running, let work {
-      let used = body.decode(bytes, into: &work.queue)
+      let used = decodeBody(bytes, into: &work.queue)
       if body.isBroken { return bodyBroke() }
       if work.waitingBytes > server.settings.waitingInput, !body.isDone { pauseBody() }
       work.resumePull(isDone: body.isDone)
       return used
     }
-    let used = body.scan(bytes)
+    let used = scanBody(bytes)
     if body.isBroken { return bodyBroke() }
     if phase == .forwarding {
-      sink?.takeBody(bytes.extracting(0..<used), isLast: body.isDone)
+      sinkAtWork?.takeBody(bytes.extracting(0..<used), isLast: body.isDone)
     } else {
       swallowed &+= used
       if !body.isDone, swallowed > server.settings.swallowedBody { wantsKeepAlive = false }
@@ -282,6 +334,13 @@ package class Exchange: TCPConnection {
 
   // MARK: hold
 
+  /// Hands the exchange over to `sink`, which gives the answer by `sendAnswer…` and `endAnswer`, or by `answer`.
+  package final func forward(to sink: any ExchangeSink) {
+    guard phase == .deciding else { return sink.exchangeEnded() }
+    phase = .forwarding
+    sinkAtWork = sink
+  }
+
   /// Keeps the request as it is until `rehandle`; nothing is read meanwhile. The context is kept.
   package final func hold() -> ExchangeID {
     if phase == .deciding { phase = .held }
@@ -311,7 +370,7 @@ package class Exchange: TCPConnection {
     finish(.complete)
     phase = .idle
     if server.isDraining || (peerHasEnded && !isConsuming && buffered.isEmpty) { return endConnection(nil) }
-    setDeadline(after: server.settings.idleTime)
+    setDeadline(afterNanoseconds: server.times.idle)
     resumeInput()
   }
 
@@ -320,21 +379,18 @@ package class Exchange: TCPConnection {
     if let ending { finish(ending) }
     phase = .closing
     buffered = []
-    setDeadline(after: server.settings.paceCheck)
+    setDeadline(afterNanoseconds: server.times.paceCheck)
     closeWhenSent(lingering: true)
   }
 
   /// Reports the exchange and lets go of whoever worked on it.
   private final func finish(_ ending: ExchangeSummary.Ending) {
-    let (sink, work) = (sink, work)
-    self.sink = nil
-    self.work = nil
-    sink?.exchangeEnded()
-    work?.end(isCancelled: ending != .complete)
+    if let sink = sinkAtWork.take() { sink.exchangeEnded() }
+    if let work = work.take() { work.end(isCancelled: ending != .complete) }
     report(
       ExchangeSummary(
         method: method, status: answerStatus, bytesIn: body.received, bytesOut: sentBytes &+ pendingBytes &- sentBefore,
-        duration: began.duration(to: loop.now), ending: ending, problem: problemCode))
+        nanoseconds: loop.now.nanoseconds &- began, ending: ending, problem: problemCode))
   }
 
   /// Breaks the connection off in the middle of an answer, so that the client cannot take it for complete.
@@ -362,7 +418,7 @@ package class Exchange: TCPConnection {
   }
 
   package final override func onDrained() {
-    if phase == .forwarding { sink?.clientDrained() }
+    if phase == .forwarding { sinkAtWork?.clientDrained() }
     work?.resumeWriter(isGone: false)
     if phase == .idle { resumeInput() }
   }
@@ -370,7 +426,7 @@ package class Exchange: TCPConnection {
   package final override func onClosed() {
     server.connections -= 1
     buffered = []
-    if let reader = partial { forgetPartial(reader) }
+    partial = nil
     guard phase != .idle, phase != .closing else { return }
     finish(.clientGone)
     phase = .closing
@@ -380,8 +436,8 @@ package class Exchange: TCPConnection {
 
   package final override func onTimeOut() {
     if phase == .idle, pendingBytes == 0 {
-      guard headBegan != nil else { return endConnection(nil) }
-      if let reader = partial { forgetPartial(reader) }
+      guard partial != nil else { return endConnection(nil) }
+      partial = nil
       beginExchange()
       return refuse(Problem(408, "request_timeout", "The request's head took too long."), .timedOut)
     }
@@ -396,7 +452,7 @@ package class Exchange: TCPConnection {
       }
       return pendingBytes > 0 ? abort() : close()
     }
-    setDeadline(after: server.settings.paceCheck)
+    setDeadline(afterNanoseconds: server.times.paceCheck)
   }
 
   /// No further request on this connection.

@@ -192,13 +192,6 @@ extension Exchange {
 // MARK: for the forwarder
 
 extension Exchange {
-  /// Hands the exchange over to `sink`, which gives the answer by `sendAnswer…` and `endAnswer`, or by `answer`.
-  package final func forward(to sink: any ExchangeSink) {
-    guard phase == .deciding else { return sink.exchangeEnded() }
-    phase = .forwarding
-    self.sink = sink
-  }
-
   /// An interim head (1xx) of the upstream, whole. HTTP/1.0 clients do not know those.
   package final func sendInterim(_ head: borrowing Span<UInt8>) {
     guard phase == .forwarding, !isAnswerStarted, !isHTTP10 else { return }

@@ -1,72 +1,41 @@
 import HTTP1
 import HTTPMessage
 
-/// Where in its body a request is.
+/// Where in its body a request is: plain numbers, so that a request without a chunked body allocates, copies and counts no reference. The
+/// scanner of a chunked body is its owner's.
 struct RequestBodyState {
-  private enum Rest {
-    case none
-    case length(Int)
-    case chunked(ChunkedScanner)
-  }
-  private var rest: Rest
+  /// Bytes that are still to come; 1 for a chunked body before its end, whose length nobody knows.
+  private var left: Int
+  let isChunked: Bool
   /// Bytes as they came, framing included.
   private(set) var received = 0
   private(set) var isBroken = false
 
-  /// `guarded`: names that no trailer may have beyond those that none may ever have.
-  init(_ framing: BodyFraming, guarded: @autoclosure () -> FieldNameSet = FieldNameSet()) {
+  init(_ framing: BodyFraming) {
     switch framing {
-    case .none, .length(0): rest = .none
-    case .length(let length): rest = .length(length)
-    case .chunked: rest = .chunked(ChunkedScanner(guarded: guarded()))
+    case .none: (left, isChunked) = (0, false)
+    case .length(let length): (left, isChunked) = (length, false)
+    case .chunked: (left, isChunked) = (1, true)
     }
   }
 
-  var isDone: Bool {
-    if case .none = rest { return true }
-    return false
-  }
+  var isDone: Bool { left == 0 }
 
   /// Bytes that are still to come, when known.
-  var remaining: Int? {
-    switch rest {
-    case .none: 0
-    case .length(let left): left
-    case .chunked: nil
-    }
+  var remaining: Int? { isChunked && left != 0 ? nil : left }
+
+  /// How many of this many bytes belong to a body of known length. The rest is the next request.
+  mutating func take(_ count: Int) -> Int {
+    let taken = min(left, count)
+    left &-= taken
+    received &+= taken
+    return taken
   }
 
-  /// How many of these bytes belong to the body. The rest is the next request, or broken (`isBroken`).
-  mutating func scan(_ bytes: borrowing Span<UInt8>) -> Int {
-    switch rest {
-    case .none: return 0
-    case .length(let left):
-      let count = min(left, bytes.count)
-      rest = left == count ? .none : .length(left &- count)
-      received &+= count
-      return count
-    case .chunked(var scanner):
-      rest = .none
-      let count = scanner.scan(bytes)
-      isBroken = scanner.failure != nil
-      if !scanner.isDone { rest = .chunked(scanner) }
-      received &+= count
-      return count
-    }
-  }
-
-  /// Like `scan`, and appends the payload to `out`.
-  mutating func decode(_ bytes: borrowing Span<UInt8>, into out: inout [UInt8]) -> Int {
-    guard case .chunked(var scanner) = rest else {
-      let count = scan(bytes)
-      out.append(copying: bytes.extracting(0..<count))
-      return count
-    }
-    rest = .none
-    let at = scanner.decode(bytes) { out.append(copying: $0) }
+  /// The scanner found this many bytes of the body.
+  mutating func scanned(_ count: Int, by scanner: borrowing ChunkedScanner) {
+    received &+= count
     isBroken = scanner.failure != nil
-    if !scanner.isDone { rest = .chunked(scanner) }
-    received &+= at
-    return at
+    if scanner.isDone { left = 0 }
   }
 }

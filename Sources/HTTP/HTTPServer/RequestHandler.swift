@@ -54,14 +54,18 @@ package struct ExchangeSummary: Sendable {
   /// Bytes of the request's body and of the whole answer.
   package var bytesIn: Int
   package var bytesOut: Int
-  package var duration: Duration
+  package var nanoseconds: Int64
   package var ending: Ending
   /// The word of the problem (RFC 9457) that the server or the forwarder answered: `upstream_unreachable`, `bad_header` …
   package var problem: String?
+
+  package var duration: Duration { .nanoseconds(nanoseconds) }
 }
 
 /// What takes a request's body on and gives the answer: the forwarder. It is told of the client, and calls the exchange's `send…` functions.
 package protocol ExchangeSink: AnyObject {
+  /// `Exchange.answerLines` while this works on the exchange: they are asked for only when Intercom itself answers.
+  var answerLines: [UInt8] { get }
   /// The next bytes of the body as they came (chunked framing included, already checked). May be empty when `isLast`.
   func takeBody(_ bytes: borrowing Span<UInt8>, isLast: Bool)
   /// Everything that waited for the client has been sent.

@@ -3,26 +3,45 @@ import HTTP1
 import HTTPMessage
 import IntercomCore
 
-/// A parser and its head: one serves all connections of a loop, a connection whose head comes in pieces keeps it until the head is whole.
-final class HeadReader {
+/// What a connection keeps whose head comes in pieces, until it is whole.
+final class PartialHead {
   var parser: RequestHeadParser
-  var head = RequestHead()
-  init(limits: HeadLimits) { parser = RequestHeadParser(limits: limits) }
+  var head: RequestHead
+
+  init(parser: consuming RequestHeadParser, head: consuming RequestHead) {
+    self.parser = parser
+    self.head = head
+  }
+}
+
+/// The times of `ServerSettings` in nanoseconds.
+struct ServerTimes {
+  let head: Int64
+  let idle: Int64
+  let paceCheck: Int64
+
+  init(_ settings: ServerSettings) {
+    head = settings.headTime.wholeNanoseconds
+    idle = settings.idleTime.wholeNanoseconds
+    paceCheck = settings.paceCheck.wholeNanoseconds
+  }
 }
 
 /// What the connections of one listener on one loop share.
 package class ServerLoop {
   package final let loop: EventLoop
   package final let settings: ServerSettings
+  final let times: ServerTimes
   /// No new requests after the ones that are going on.
-  package final internal(set) var isDraining = false
+  final var isDraining = false
   final var listeners: [Listener] = []
   /// Connections of this listener that are open.
-  package final internal(set) var connections = 0
+  final var connections = 0
 
   /// For heads: filled and sent within one call.
   final var scratch: [UInt8] = []
-  private final var spareReader: HeadReader?
+  /// One head serves all connections of a loop: it is taken while a request is dealt with, and its table is used again.
+  private final var spareHead: RequestHead?
   private final var dateLine: [UInt8] = []
   private final var dateUntil: MonotonicInstant
 
@@ -32,21 +51,13 @@ package class ServerLoop {
   init(loop: EventLoop, settings: ServerSettings) {
     self.loop = loop
     self.settings = settings
+    times = ServerTimes(settings)
     dateUntil = loop.now
     scratch.reserveCapacity(8192)
   }
 
-  final func takeReader() -> HeadReader {
-    guard let reader = spareReader else { return HeadReader(limits: settings.headLimits) }
-    spareReader = nil
-    return reader
-  }
-
-  final func giveBack(_ reader: HeadReader) {
-    guard spareReader == nil else { return }
-    reader.parser.reset()
-    spareReader = reader
-  }
+  final func takeHead() -> RequestHead { spareHead.take() ?? RequestHead() }
+  final func giveBack(_ head: consuming RequestHead) { spareHead = head }
 
   /// `Date: …` with its CRLF (RFC 9110 §6.6.1).
   package final var currentDateLine: [UInt8] {

@@ -9,7 +9,7 @@ enum CookieRewrite {
   private static let lineEnd: HeadPiece = "\r\n"
 
   /// One Cookie line with those that this upstream may see, or none at all.
-  static func write(_ request: CanonicalRequest, _ bytes: borrowing Span<UInt8>, _ route: ForwardRoute, _ out: inout HeadBuffer) {
+  static func write(_ request: borrowing CanonicalRequest, _ bytes: borrowing Span<UInt8>, _ route: ForwardRoute, _ out: inout HeadBuffer) {
     let prefix: [UInt8]
     switch route.cookies {
     case .isolate: prefix = route.cookiePrefix

@@ -4,7 +4,9 @@ import HTTPMessage
 /// own path is held to: policy allowed this route, so nothing may be written through it elsewhere.
 enum Destination {
   /// The URL for the upstream, or why there is none.
-  static func map(_ request: CanonicalRequest, _ bytes: borrowing Span<UInt8>, _ route: ForwardRoute) -> Result<[UInt8], ForwardRefusal> {
+  static func map(
+    _ request: borrowing CanonicalRequest, _ bytes: borrowing Span<UInt8>, _ route: ForwardRoute
+  ) -> Result<[UInt8], ForwardRefusal> {
     let value = request.destination.bytes(in: bytes)
     if value.first == UInt8(ascii: "/"), !value.dropFirst().starts(with: [UInt8(ascii: "/")]) { return check(value, route) }
     return pathOfURL(value, request, bytes, route).flatMap { check($0, route) }
@@ -23,7 +25,7 @@ enum Destination {
 
   /// The path of an absolute URL of ours. The scheme is not compared: behind a proxy that ends TLS it is the client's, not ours.
   private static func pathOfURL(
-    _ value: [UInt8], _ request: CanonicalRequest, _ bytes: borrowing Span<UInt8>, _ route: ForwardRoute
+    _ value: [UInt8], _ request: borrowing CanonicalRequest, _ bytes: borrowing Span<UInt8>, _ route: ForwardRoute
   ) -> Result<[UInt8], ForwardRefusal> {
     guard let colon = value.firstIndex(of: UInt8(ascii: ":")), ["http", "https"].contains(lowercased(value[..<colon])),
       value.dropFirst(colon + 1).starts(with: "//".utf8)

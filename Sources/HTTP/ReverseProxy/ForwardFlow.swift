@@ -10,6 +10,7 @@ final class ForwardFlow: ExchangeSink {
   let plan: ForwardPlan
   /// Nil when the exchange is over.
   private(set) var exchange: Exchange?
+  var answerLines: [UInt8] { plan.response.added.bytes }
   private let forwarder: Forwarder
   private let group: UpstreamGroup
   /// The endpoint of the latest attempt.
@@ -20,7 +21,7 @@ final class ForwardFlow: ExchangeSink {
   private var upstream: UpstreamConnection?
 
   /// The rewritten head, kept while it may have to be sent (again).
-  private var pendingHead: [UInt8] = []
+  private var pendingHead: HeadBuffer?
   private var addresses: [IPAddress] = []
   private var nextAddress = 0
   private var connectUntil = MonotonicInstant(nanoseconds: .max)
@@ -30,7 +31,7 @@ final class ForwardFlow: ExchangeSink {
   private var lookUps: UInt32 = 0
   private var hasRetried = false
 
-  init(forwarder: Forwarder, plan: ForwardPlan, group: UpstreamGroup, exchange: Exchange) {
+  init(forwarder: Forwarder, plan: consuming ForwardPlan, group: UpstreamGroup, exchange: Exchange) {
     self.forwarder = forwarder
     self.plan = plan
     self.group = group
@@ -91,7 +92,8 @@ final class ForwardFlow: ExchangeSink {
 
   /// The answer has begun.
   func answered() {
-    host?.answered(now: now)
+    forgetHead()
+    if let host, host.mindsAnswers { host.answered(now: now) }
     isProbe = false
   }
 
@@ -109,19 +111,26 @@ final class ForwardFlow: ExchangeSink {
 
   // MARK: the way there
 
-  /// Uses a connection that is open. `retryHead` is what a new connection would have to send, empty when the request must not be sent twice.
-  func attach(_ connection: UpstreamConnection, retryHead: [UInt8]) {
-    pendingHead = retryHead
+  /// Uses a connection that is open; the caller sends the head and then says so (`wasSent`).
+  func attach(_ connection: UpstreamConnection) {
     upstream = connection
     connection.begin(self)
   }
 
+  /// The head was sent, perhaps with the whole body. It is kept if a new connection may have to send it again.
+  func wasSent(head: consuming HeadBuffer, isLast: Bool) {
+    if plan.mayRetry { pendingHead = head } else { forwarder.giveBack(head) }
+    bodyWasSent(isLast: isLast)
+  }
+
   /// Opens a connection. The body waits until it is there.
-  func begin(head: [UInt8]) {
+  func begin(head: consuming HeadBuffer) {
     pendingHead = head
     exchange?.pauseBody()
     open()
   }
+
+  private func forgetHead() { if let head = pendingHead.take() { forwarder.giveBack(head) } }
 
   private func open() {
     guard let host, !host.isFull else { return refuse(Self.busy, retryAfter: .seconds(1)) }
@@ -219,20 +228,21 @@ final class ForwardFlow: ExchangeSink {
     guard let exchange else { return connection.close() }
     upstream = connection
     connection.begin(self)
-    let head = pendingHead
-    if !mayRetry { pendingHead = [] }
-    connection.send(head.span)
+    if let head = pendingHead.take() {
+      connection.send(head.storage.span.extracting(first: head.count))
+      if mayRetry { pendingHead = head } else { forwarder.giveBack(head) }
+    }
     bodyWasSent(isLast: exchange.isBodyDone)
     exchange.resumeBody()
   }
 
   /// The connection ended before any byte of an answer. True when the request is sent once more, on a new connection.
   func retries(_ connection: UpstreamConnection) -> Bool {
-    guard connection.isReused, plan.mayRetry, !hasRetried, !pendingHead.isEmpty, exchange != nil else { return false }
+    guard connection.isReused, plan.mayRetry, !hasRetried, exchange != nil, let head = pendingHead.take() else { return false }
     hasRetried = true
     upstream = nil
     host?.retried()
-    begin(head: pendingHead)
+    begin(head: head)
     return true
   }
 
@@ -255,11 +265,9 @@ final class ForwardFlow: ExchangeSink {
   func exchangeEnded() {
     exchange = nil
     lookUp = 0
-    pendingHead = []
+    forgetHead()
     endProbe()
-    let connection = upstream
-    upstream = nil
-    connection?.abandon()
+    if let connection = upstream.take() { connection.abandon() }
   }
 
   // MARK: the upstream's side

@@ -76,6 +76,11 @@ package final class ForwardRoute: Sendable {
   /// Names that only Intercom sets: those of all routes together, so that no route's upstream gets a forged one (S6).
   package let guarded: FieldNameSet
   package let timeouts: UpstreamTimeouts
+  /// `timeouts` in nanoseconds, for what every request sets.
+  let headTime: Int64
+  let idleTime: Int64
+  /// The endpoints are reached without TLS.
+  let isPlain: Bool
   /// The URL under which browsers reach Intercom; `Forwarded` and `Secure` follow it, never the request.
   package let baseURL: HTTPURL
   let isSecure: Bool
@@ -112,6 +117,9 @@ package final class ForwardRoute: Sendable {
     self.ownCookies = ownCookies
     self.guarded = guarded
     self.timeouts = timeouts
+    headTime = timeouts.head.wholeNanoseconds
+    idleTime = timeouts.idle.wholeNanoseconds
+    isPlain = upstream.scheme == .http
     hostLine = HeadPiece(Array(" HTTP/1.1\r\nHost: ".utf8) + upstream.authority + [13, 10])
     var lines = "X-Forwarded-Proto: \(baseURL.scheme.rawValue)\r\n"
     if stripsPrefix, !path.bytes.isEmpty { lines += "X-Forwarded-Prefix: \(path)\r\n" }

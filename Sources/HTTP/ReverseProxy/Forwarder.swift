@@ -4,25 +4,23 @@ import HTTPMessage
 import HTTPServer
 import IntercomCore
 
-/// A parser of answers and its head: one serves all upstream connections of a loop, one whose head comes in pieces keeps it until it is whole.
-final class AnswerReader {
-  var parser: ResponseHeadParser
-  var head = ResponseHead()
-  init(limits: HeadLimits) { parser = ResponseHeadParser(limits: limits) }
-}
-
 /// Sends permitted requests to their upstreams and the answers back; one per loop.
 package final class Forwarder {
   package let loop: EventLoop
-  /// Told of each final answer's status before it goes to the client: a 401 means that the credential is no longer good.
-  package var onUpstreamAnswer: ((Exchange, Int) -> Void)?
+  /// Told before an upstream's 401 goes to the client: the credential that it got is no longer good.
+  package var onCredentialRefused: ((Exchange) -> Void)?
 
   let resolver: NameResolver
   let settings: ForwardSettings
   let pool: UpstreamPool
-  /// For heads: written and sent within one call.
-  var buffer = HeadBuffer()
-  private var spareReader: AnswerReader?
+  /// Where heads are written; each is taken out, filled, sent, and given back.
+  private var spareBuffers: [HeadBuffer] = []
+  /// One head serves all upstream connections: it is taken while an answer's is dealt with, and its table is used again.
+  private var spareHead: ResponseHead?
+
+  private static let mostSpareBuffers = 64
+  /// Buffers that a head of unusual size has made larger are not kept.
+  private static let spareBufferSize = 8192
 
   package init(
     loop: EventLoop, resolver: NameResolver, settings: ForwardSettings = ForwardSettings(),
@@ -37,40 +35,62 @@ package final class Forwarder {
   /// Forwards the request that `exchange`'s handler is being asked about. Whatever happens, the exchange gets its answer: the upstream's, or a
   /// problem (502, 503, 504, or the refusal of a request that cannot be written for its upstream), with the plan's CORS lines.
   package func forward(
-    _ plan: ForwardPlan, _ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ exchange: Exchange
+    _ plan: consuming ForwardPlan, _ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ exchange: Exchange
   ) {
-    exchange.answerLines = plan.response.added.bytes
     // The last recipient answers (RFC 9110 §7.6.2).
-    if case .some(.none) = MaxForwards.read(head, bytes) { return exchange.answer(204) }
-    buffer.removeAll()
-    if let refusal = RequestHeadWriter.write(copy head, bytes, plan: plan, peer: exchange.peerText, into: &buffer) {
-      return exchange.answer(refusal.problem)
+    if case .some(.none) = MaxForwards.read(head, bytes) {
+      exchange.answerLines = plan.response.added.bytes
+      return exchange.answer(204)
     }
-    guard plan.upstream.scheme == .http else {
-      return exchange.answer(
-        Problem(502, "upstream_scheme", "This upstream asks for TLS, which Intercom does not offer towards upstreams yet."))
+    var written = takeBuffer()
+    if let problem = write(plan, head, bytes, exchange, &written) {
+      giveBack(written)
+      exchange.answerLines = plan.response.added.bytes
+      return exchange.answer(problem)
     }
-    let flow = ForwardFlow(forwarder: self, plan: plan, group: pool.group(of: plan.route), exchange: exchange)
+    let group = pool.group(of: plan.route)
+    let flow = ForwardFlow(forwarder: self, plan: plan, group: group, exchange: exchange)
     exchange.forward(to: flow)
-    guard flow.select() else { return }
-    guard let connection = flow.takeIdle() else { return flow.begin(head: buffer.bytes) }
-    flow.attach(connection, retryHead: plan.mayRetry ? buffer.bytes : [])
+    guard flow.select() else { return giveBack(written) }
+    guard let connection = flow.takeIdle() else { return flow.begin(head: written) }
+    flow.attach(connection)
     let count = exchange.takeBody(behind: head, in: bytes)
     let headLength = head.request.headLength
-    let written = buffer.storage
-    connection.send(written.span.extracting(first: buffer.count), bytes.extracting(headLength..<headLength &+ count))
-    flow.bodyWasSent(isLast: exchange.isBodyDone)
+    connection.send(written.storage.span.extracting(first: written.count), bytes.extracting(headLength..<headLength &+ count))
+    flow.wasSent(head: written, isLast: exchange.isBodyDone)
   }
 
-  func takeReader() -> AnswerReader {
-    guard let reader = spareReader else { return AnswerReader(limits: settings.answerLimits) }
-    spareReader = nil
-    return reader
+  /// Writes the head for the upstream, or says why it cannot be.
+  private func write(
+    _ plan: borrowing ForwardPlan, _ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ exchange: Exchange,
+    _ out: inout HeadBuffer
+  ) -> Problem? {
+    if let refusal = RequestHeadWriter.write(head, bytes, plan: plan, peer: exchange.peerText, into: &out) { return refusal.problem }
+    if plan.route.isPlain { return nil }
+    return Problem(502, "upstream_scheme", "This upstream asks for TLS, which Intercom does not offer towards upstreams yet.")
   }
 
-  func giveBack(_ reader: AnswerReader) {
-    guard spareReader == nil else { return }
-    reader.parser.reset()
-    spareReader = reader
+  // MARK: things that are used again
+
+  /// An empty buffer for a head.
+  func takeBuffer() -> HeadBuffer {
+    // Out of the property and back, so that no access to it is open while the array is changed.
+    var spares = spareBuffers
+    spareBuffers = []
+    let buffer = spares.popLast()
+    spareBuffers = spares
+    return buffer ?? HeadBuffer()
   }
+
+  func giveBack(_ buffer: consuming HeadBuffer) {
+    guard buffer.storage.count <= Self.spareBufferSize else { return }
+    buffer.removeAll()
+    var spares = spareBuffers
+    spareBuffers = []
+    if spares.count < Self.mostSpareBuffers { spares.append(buffer) }
+    spareBuffers = spares
+  }
+
+  func takeHead() -> ResponseHead { spareHead.take() ?? ResponseHead() }
+  func giveBack(_ head: consuming ResponseHead) { spareHead = head }
 }

@@ -16,13 +16,12 @@ package enum RequestHeadWriter {
   ///
   /// Framing is kept: a stated length stays, chunked stays chunked. An HTTP/1.0 request becomes HTTP/1.1.
   package static func write(
-    _ head: RequestHead, _ bytes: borrowing Span<UInt8>, plan: borrowing ForwardPlan, peer: [UInt8], into out: inout HeadBuffer
+    _ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, plan: borrowing ForwardPlan, peer: [UInt8], into out: inout HeadBuffer
   ) -> ForwardRefusal? {
-    let request = head.request
     let route = plan.route
-    out.append(bytes, request.methodRange)
+    out.append(bytes, head.request.methodRange)
     out.append(UInt8(ascii: " "))
-    if let refusal = writeTarget(request, bytes, route, &out) { return refusal }
+    if let refusal = writeTarget(head.request, bytes, route, &out) { return refusal }
     out.append(route.hostLine)
     copyFields(head, bytes, plan, &out)
     switch MaxForwards.read(head, bytes) {
@@ -33,12 +32,12 @@ package enum RequestHeadWriter {
       out.append(Text.lineEnd)
     case .some(.none), .malformed: return .badMaxForwards
     }
-    if case .chunked = request.framing { out.append(Text.chunked) }
-    if request.cookieCount > 0, head.fields.first(.cookie)?.isNamedByConnection == false {
-      CookieRewrite.write(request, bytes, route, &out)
+    if case .chunked = head.request.framing { out.append(Text.chunked) }
+    if head.request.cookieCount > 0, head.fields.first(.cookie)?.isNamedByConnection == false {
+      CookieRewrite.write(head.request, bytes, route, &out)
     }
-    if request.hasDestination {
-      switch Destination.map(request, bytes, route) {
+    if head.request.hasDestination {
+      switch Destination.map(head.request, bytes, route) {
       case .success(let mapped):
         out.append(Text.destination)
         out.append(mapped)
@@ -46,8 +45,8 @@ package enum RequestHeadWriter {
       case .failure(let refusal): return refusal
       }
     }
-    out.append(request.isHTTP10 ? route.fixedLinesHTTP10 : route.fixedLines)
-    writeForwarded(request, bytes, route, peer, &out)
+    out.append(head.request.isHTTP10 ? route.fixedLinesHTTP10 : route.fixedLines)
+    writeForwarded(head.request.authority, bytes, route, peer, &out)
     out.append(plan.request.added.piece)
     out.append(Text.lineEnd)
     return nil
@@ -55,7 +54,7 @@ package enum RequestHeadWriter {
 
   /// The upstream's base path, what follows the route's path (or the whole path), the query. Bytes that were sent stay as they are.
   private static func writeTarget(
-    _ request: CanonicalRequest, _ bytes: borrowing Span<UInt8>, _ route: ForwardRoute, _ out: inout HeadBuffer
+    _ request: borrowing CanonicalRequest, _ bytes: borrowing Span<UInt8>, _ route: ForwardRoute, _ out: inout HeadBuffer
   ) -> ForwardRefusal? {
     guard case .matched(let rest) = route.path.match(request, in: bytes) else { return .pathOutsideRoute }
     guard !request.pathHasEncodedSlash || route.passesEncodedSlashes else { return .encodedSlash }
@@ -65,6 +64,11 @@ package enum RequestHeadWriter {
       if kept.isEmpty { out.append(UInt8(ascii: "/")) }
     } else {
       out.append(route.upstream.basePath)
+    }
+    if request.hasQuery, request.query.lower == kept.upper &+ 1 {
+      // The query stands behind the path and its `?`.
+      out.append(bytes, kept.lower, request.query.upper)
+      return nil
     }
     out.append(bytes, kept)
     if request.hasQuery {
@@ -76,7 +80,7 @@ package enum RequestHeadWriter {
 
   /// Copies the lines that stay; neighbours go in one piece.
   private static func copyFields(
-    _ head: RequestHead, _ bytes: borrowing Span<UInt8>, _ plan: borrowing ForwardPlan, _ out: inout HeadBuffer
+    _ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ plan: borrowing ForwardPlan, _ out: inout HeadBuffer
   ) {
     var drops = dropped
     if plan.request.dropsAuthorization { drops.insert(.authorization) }
@@ -87,12 +91,15 @@ package enum RequestHeadWriter {
     var to = 0
     for index in 0..<head.fields.count {
       let field = head.fields[index]
-      // Content-Length is the framing, which nobody may take away.
-      var drop = drops.contains(field.id) || (field.isNamedByConnection && field.id != .contentLength)
-      if field.id == .other, !drop {
-        drop = guarded.contains(bytes, field.name) || (field.isUnusual && isTwin(bytes, field, guarded))
+      // By `case`: `==` of another module's enumeration is a call through a witness.
+      switch field.id {
+      case .other:
+        if field.isNamedByConnection || guarded.contains(bytes, field.name) { continue }
+        if field.isUnusual, isTwin(bytes, field, guarded) { continue }
+      // The framing, which nobody may take away.
+      case .contentLength: break
+      default: if field.isNamedByConnection || drops.contains(field.id) { continue }
       }
-      if drop { continue }
       if Int(field.start) != to {
         out.append(bytes, from, to)
         from = Int(field.start)
@@ -111,16 +118,16 @@ package enum RequestHeadWriter {
   /// `X-Forwarded-For`, `X-Forwarded-Host` and `Forwarded` ([RFC 7239](https://www.rfc-editor.org/rfc/rfc7239)). What the client sent under
   /// these names is gone: no hop in front of us is trusted.
   private static func writeForwarded(
-    _ request: CanonicalRequest, _ bytes: borrowing Span<UInt8>, _ route: ForwardRoute, _ peer: [UInt8], _ out: inout HeadBuffer
+    _ authority: ByteRange, _ bytes: borrowing Span<UInt8>, _ route: ForwardRoute, _ peer: [UInt8], _ out: inout HeadBuffer
   ) {
     out.append(peer)
     out.append(Text.forwardedHost)
-    out.append(bytes, request.authority)
+    out.append(bytes, authority)
     let isIPv6 = peer.contains(UInt8(ascii: ":"))
     out.append(isIPv6 ? Text.forwardedOpen6 : Text.forwardedOpen)
     out.append(peer)
     out.append(isIPv6 ? Text.forwardedMiddle6 : Text.forwardedMiddle)
-    out.append(bytes, request.authority)
+    out.append(bytes, authority)
     out.append(route.forwardedEnd)
   }
 

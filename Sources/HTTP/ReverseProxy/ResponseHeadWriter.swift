@@ -11,6 +11,13 @@ package enum ClientFraming: Sendable, Hashable {
   case decodedUntilClose
   /// As it comes, up to the end of both connections.
   case untilClose
+
+  var endsWithConnection: Bool {
+    switch self {
+    case .untilClose, .decodedUntilClose: true
+    case .none, .length, .chunked: false
+    }
+  }
 }
 
 /// Writes an answer's head for the client from slices of the upstream's: the connection's fields and the upstream's CORS fields go, cookies
@@ -21,22 +28,21 @@ package enum ResponseHeadWriter {
     .setCookie, .accessControlOther, .accessControlRequestMethod, .accessControlRequestHeaders, .location, .clearSiteData, .altSvc,
   ])
 
-  /// Appends the head to `out`. `keepAlive`: the client's connection shall live on; it cannot where the body ends with it, which the
-  /// returned framing says. `date`: a `Date` line with its CRLF for an answer that has none (RFC 9110 §6.6.1).
+  /// Appends the head to `out`. `isOldClient`: the client speaks HTTP/1.0. `keepAlive`: its connection shall live on; it cannot where the body
+  /// ends with it, which the returned framing says. `date`: a `Date` line with its CRLF for an answer that has none (RFC 9110 §6.6.1).
   package static func write(
-    _ head: ResponseHead, _ bytes: borrowing Span<UInt8>, plan: borrowing ForwardPlan, client: CanonicalRequest, keepAlive: Bool,
+    _ head: borrowing ResponseHead, _ bytes: borrowing Span<UInt8>, plan: borrowing ForwardPlan, isOldClient: Bool, keepAlive: Bool,
     date: @autoclosure () -> [UInt8], into out: inout HeadBuffer
   ) -> ClientFraming {
     writeStatusLine(head, bytes, &out)
     copyFields(head, bytes, plan.route, &out)
     if !head.fields.present.contains(.date) { out.append(date()) }
     if plan.route.isPrivate { writeCaching(head, bytes, &out) }
-    let framing = writeFraming(head, client, &out)
+    let framing = writeFraming(head.framing, isOldClient, &out)
     out.append(plan.response.added.piece)
-    let endsWithConnection = framing == .untilClose || framing == .decodedUntilClose
-    if !keepAlive || endsWithConnection {
+    if !keepAlive || framing.endsWithConnection {
       out.append(Text.close)
-    } else if client.isHTTP10 {
+    } else if isOldClient {
       out.append(Text.keepAlive)
     }
     out.append(Text.lineEnd)
@@ -45,18 +51,19 @@ package enum ResponseHeadWriter {
 
   /// Appends an interim answer (100, 102, 103; RFC 9110 §15.2). Not for HTTP/1.0 clients, which do not know them.
   package static func writeInterim(
-    _ head: ResponseHead, _ bytes: borrowing Span<UInt8>, plan: borrowing ForwardPlan, into out: inout HeadBuffer
+    _ head: borrowing ResponseHead, _ bytes: borrowing Span<UInt8>, plan: borrowing ForwardPlan, into out: inout HeadBuffer
   ) {
     writeStatusLine(head, bytes, &out)
     for index in 0..<head.fields.count {
       let field = head.fields[index]
+      if case .contentLength = field.id { continue }
       // Links are what 103 is for; cookies and the rest wait for the final answer.
-      if !dropped.contains(field.id), field.id != .contentLength, !field.isNamedByConnection { out.append(bytes, field.line) }
+      if !dropped.contains(field.id), !field.isNamedByConnection { out.append(bytes, field.line) }
     }
     out.append(Text.lineEnd)
   }
 
-  private static func writeStatusLine(_ head: ResponseHead, _ bytes: borrowing Span<UInt8>, _ out: inout HeadBuffer) {
+  private static func writeStatusLine(_ head: borrowing ResponseHead, _ bytes: borrowing Span<UInt8>, _ out: inout HeadBuffer) {
     out.append(Text.version)
     if !head.reason.isEmpty {
       // Code, reason and line end stand behind `HTTP/1.x `.
@@ -67,7 +74,9 @@ package enum ResponseHeadWriter {
     out.append(Text.emptyReason)
   }
 
-  private static func copyFields(_ head: ResponseHead, _ bytes: borrowing Span<UInt8>, _ route: ForwardRoute, _ out: inout HeadBuffer) {
+  private static func copyFields(
+    _ head: borrowing ResponseHead, _ bytes: borrowing Span<UInt8>, _ route: ForwardRoute, _ out: inout HeadBuffer
+  ) {
     let drops = dropped
     // HEAD and 304 tell the length that a GET would have; 1xx and 204 must not (RFC 9110 §8.6).
     let keepsLength = head.status >= 200 && head.status != 204
@@ -75,10 +84,11 @@ package enum ResponseHeadWriter {
     var to = 0
     for index in 0..<head.fields.count {
       let field = head.fields[index]
-      if field.id == .contentLength {
-        if !keepsLength { continue }
-      } else if drops.contains(field.id) || field.isNamedByConnection {
-        continue
+      // By `case`: `==` of another module's enumeration is a call through a witness.
+      switch field.id {
+      case .contentLength: if !keepsLength { continue }
+      case .other: if field.isNamedByConnection { continue }
+      default: if field.isNamedByConnection || drops.contains(field.id) { continue }
       }
       if Int(field.start) != to {
         out.append(bytes, from, to)
@@ -91,7 +101,9 @@ package enum ResponseHeadWriter {
     if head.fields.present.bits & rare.bits != 0 { writeRare(head, bytes, route, &out) }
   }
 
-  private static func writeRare(_ head: ResponseHead, _ bytes: borrowing Span<UInt8>, _ route: ForwardRoute, _ out: inout HeadBuffer) {
+  private static func writeRare(
+    _ head: borrowing ResponseHead, _ bytes: borrowing Span<UInt8>, _ route: ForwardRoute, _ out: inout HeadBuffer
+  ) {
     for index in 0..<head.fields.count {
       let field = head.fields[index]
       if field.isNamedByConnection { continue }
@@ -115,12 +127,12 @@ package enum ResponseHeadWriter {
   /// of the upstream a browser shows an answer again for as long as it guesses
   /// ([§4.2.2](https://www.rfc-editor.org/rfc/rfc9111#section-4.2.2)), after a sign-out and to the next person too. What the upstream says
   /// of its own accord stands, except that it has not spoken of shared caches unless it names them.
-  private static func writeCaching(_ head: ResponseHead, _ bytes: borrowing Span<UInt8>, _ out: inout HeadBuffer) {
+  private static func writeCaching(_ head: borrowing ResponseHead, _ bytes: borrowing Span<UInt8>, _ out: inout HeadBuffer) {
     var speaks = false
     if head.fields.present.contains(.cacheControl) {
       for index in 0..<head.fields.count {
         let field = head.fields[index]
-        guard field.id == .cacheControl, !field.isNamedByConnection else { continue }
+        guard case .cacheControl = field.id, !field.isNamedByConnection else { continue }
         if namesSharedCaches(bytes, field.value) { return }
         speaks = true
       }
@@ -145,21 +157,32 @@ package enum ResponseHeadWriter {
   }
 
   private static func isSharedDirective(_ bytes: borrowing Span<UInt8>, _ name: ByteRange) -> Bool {
-    candidates: for directive in sharedDirectives where directive.count == name.count {
-      for offset in 0..<name.count where bytes[name.lower &+ offset] | 0x20 != directive[offset] { continue candidates }
-      return true
+    switch name.count {
+    case 6: isWord(bytes, name, "public")
+    case 7: isWord(bytes, name, "private")
+    case 8: isWord(bytes, name, "no-store") || isWord(bytes, name, "s-maxage")
+    default: false
     }
-    return false
   }
 
-  private static let sharedDirectives = ["private", "no-store", "public", "s-maxage"].map { Array($0.utf8) }
+  /// Whether `name` is this lower-case word of the same length. Folding makes a hyphen of a carriage return too, which no value holds.
+  @inline(__always) private static func isWord(_ bytes: borrowing Span<UInt8>, _ name: ByteRange, _ word: StaticString) -> Bool {
+    var at = name.lower
+    return word.withUTF8Buffer { letters in
+      for letter in letters {
+        if bytes[at] | 0x20 != letter { return false }
+        at &+= 1
+      }
+      return true
+    }
+  }
 
-  private static func writeFraming(_ head: ResponseHead, _ client: CanonicalRequest, _ out: inout HeadBuffer) -> ClientFraming {
-    switch head.framing {
+  private static func writeFraming(_ framing: ResponseFraming, _ isOldClient: Bool, _ out: inout HeadBuffer) -> ClientFraming {
+    switch framing {
     case .none: return .none
     case .length(let length): return .length(length)
     case .chunked:
-      if client.isHTTP10 { return .decodedUntilClose }
+      if isOldClient { return .decodedUntilClose }
       out.append(Text.chunked)
       return .chunked
     case .untilClose: return .untilClose

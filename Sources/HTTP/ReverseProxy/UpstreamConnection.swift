@@ -4,6 +4,17 @@ import HTTPMessage
 import HTTPServer
 import IntercomCore
 
+/// What a connection keeps whose answer's head comes in pieces, until it is whole.
+private final class PartialAnswer {
+  var parser: ResponseHeadParser
+  var head: ResponseHead
+
+  init(parser: consuming ResponseHeadParser, head: consuming ResponseHead) {
+    self.parser = parser
+    self.head = head
+  }
+}
+
 /// A connection to an upstream: idle, or at work for one flow.
 ///
 /// `package`, because Swift 6.3.1 makes an endlessly recursive stub of the inherited initialiser for an internal class here.
@@ -14,13 +25,15 @@ package final class UpstreamConnection: TCPConnection {
   /// It has carried an answer before: the upstream may close it at any moment.
   private(set) var isReused = false
 
-  private var partial: AnswerReader?
+  private var partial: PartialAnswer?
   private var buffered: [UInt8] = []
   private var hasAnswered = false
   private var isHeadDone = false
   private var isRequestDone = false
   private var mayBeReused = false
   private var body = AnswerBody(.none)
+  /// While a chunked body comes.
+  private var chunks: ChunkedScanner?
   private var decodes = false
   private var interims = 0
   private var sentAtCheck = 0
@@ -57,13 +70,13 @@ package final class UpstreamConnection: TCPConnection {
     decodes = false
     interims = 0
     sentAtCheck = sentBytes
-    setDeadline(after: flow.plan.timeouts.head)
+    setDeadline(afterNanoseconds: flow.plan.route.headTime)
   }
 
   /// The whole request was given: from now on the upstream alone is waited for.
   func requestIsComplete() {
     isRequestDone = true
-    if !isHeadDone, let flow { setDeadline(after: flow.plan.timeouts.head) }
+    if !isHeadDone, let flow { setDeadline(afterNanoseconds: flow.plan.route.headTime) }
   }
 
   /// The flow is over before the answer's end.
@@ -85,9 +98,9 @@ package final class UpstreamConnection: TCPConnection {
     guard let flow else { return close() }
     hasAnswered = true
     if buffered.isEmpty { return readAnswer(bytes, flow) }
-    buffered.append(copying: bytes)
-    let all = buffered
+    var all = buffered
     buffered = []
+    all.append(copying: bytes)
     readAnswer(all.span, flow)
   }
 
@@ -104,8 +117,8 @@ package final class UpstreamConnection: TCPConnection {
 
   package override func onClosed() {
     host.closed(self)
-    if let reader = partial { forwarder.giveBack(reader) }
     partial = nil
+    chunks = nil
     buffered = []
     guard let flow else { return }
     self.flow = nil
@@ -137,68 +150,98 @@ package final class UpstreamConnection: TCPConnection {
     if isHeadDone { return deliver(bytes, flow) }
     var at = 0
     while at < bytes.count {
-      let reader = partial ?? forwarder.takeReader()
       let rest = bytes.extracting(at...)
-      switch reader.parser.parse(rest, method: flow.plan.permit.method, into: &reader.head) {
-      case .incomplete:
-        partial = reader
-        buffered = [UInt8](copying: rest)
-        return
-      case .refused:
-        partial = nil
-        forwarder.giveBack(reader)
-        return end(flow, Self.badAnswer)
-      case .complete:
-        partial = nil
-        let isFinal = !reader.head.isInterim
-        at &+= reader.head.headLength
-        if reader.head.isUnaskedSwitch || interims > Self.mostInterims {
-          forwarder.giveBack(reader)
-          return end(flow, Self.badAnswer)
-        }
-        if isFinal { answer(reader.head, rest, flow) } else { interim(reader.head, rest, flow) }
-        forwarder.giveBack(reader)
-        if isFinal || self.flow == nil { return }
-      }
+      let used = if let partial { readMore(of: partial, rest, flow) } else { readHead(rest, flow) }
+      guard let used else { return }
+      at &+= used
     }
+  }
+
+  /// The length of the interim head that stood at the beginning; nil when nothing more is to be read here.
+  private func readHead(_ bytes: borrowing Span<UInt8>, _ flow: ForwardFlow) -> Int? {
+    var parser = ResponseHeadParser(limits: forwarder.settings.answerLimits)
+    var head = forwarder.takeHead()
+    switch parser.parse(bytes, method: flow.plan.permit.method, into: &head) {
+    case .incomplete:
+      partial = PartialAnswer(parser: parser, head: head)
+      buffered = [UInt8](copying: bytes)
+      return nil
+    case .refused:
+      forwarder.giveBack(head)
+      end(flow, Self.badAnswer)
+      return nil
+    case .complete:
+      let used = headCame(head, bytes, flow)
+      forwarder.giveBack(head)
+      return used
+    }
+  }
+
+  private func readMore(of partial: PartialAnswer, _ bytes: borrowing Span<UInt8>, _ flow: ForwardFlow) -> Int? {
+    switch partial.parser.parse(bytes, method: flow.plan.permit.method, into: &partial.head) {
+    case .incomplete:
+      buffered = [UInt8](copying: bytes)
+      return nil
+    case .refused:
+      self.partial = nil
+      end(flow, Self.badAnswer)
+      return nil
+    case .complete:
+      self.partial = nil
+      return headCame(partial.head, bytes, flow)
+    }
+  }
+
+  private func headCame(_ head: borrowing ResponseHead, _ bytes: borrowing Span<UInt8>, _ flow: ForwardFlow) -> Int? {
+    if head.isUnaskedSwitch || interims > Self.mostInterims {
+      end(flow, Self.badAnswer)
+      return nil
+    }
+    guard head.isInterim else {
+      answer(head, bytes, flow)
+      return nil
+    }
+    interim(head, bytes, flow)
+    return self.flow == nil ? nil : head.headLength
   }
 
   private static let badAnswer = Problem(502, "upstream_bad_answer", "The upstream's answer is not valid HTTP.")
 
-  private func interim(_ head: ResponseHead, _ bytes: borrowing Span<UInt8>, _ flow: ForwardFlow) {
+  private func interim(_ head: borrowing ResponseHead, _ bytes: borrowing Span<UInt8>, _ flow: ForwardFlow) {
     interims += 1
-    setDeadline(after: flow.plan.timeouts.head)
-    forwarder.buffer.removeAll()
-    ResponseHeadWriter.writeInterim(head, bytes, plan: flow.plan, into: &forwarder.buffer)
-    let written = forwarder.buffer.storage
-    flow.exchange?.sendInterim(written.span.extracting(first: forwarder.buffer.count))
+    setDeadline(afterNanoseconds: flow.plan.route.headTime)
+    var written = forwarder.takeBuffer()
+    ResponseHeadWriter.writeInterim(head, bytes, plan: flow.plan, into: &written)
+    flow.exchange?.sendInterim(written.storage.span.extracting(first: written.count))
+    forwarder.giveBack(written)
   }
 
   /// The final head is there, and perhaps the beginning of the body behind it.
-  private func answer(_ head: ResponseHead, _ bytes: borrowing Span<UInt8>, _ flow: ForwardFlow) {
+  private func answer(_ head: borrowing ResponseHead, _ bytes: borrowing Span<UInt8>, _ flow: ForwardFlow) {
     guard let exchange = flow.exchange else { return }
     isHeadDone = true
     flow.answered()
-    mayBeReused = head.keepAlive && head.framing != .untilClose
-    body = AnswerBody(head.framing, guarded: ConnectionOptions.named(by: head.fields, in: bytes))
-    forwarder.onUpstreamAnswer?(exchange, head.status)
-    var client = CanonicalRequest()
-    client.isHTTP10 = exchange.isHTTP10
-    forwarder.buffer.removeAll()
+    body = AnswerBody(head.framing)
+    if body.isChunked { chunks = ChunkedScanner(guarded: ConnectionOptions.named(by: head.fields, in: bytes)) }
+    mayBeReused = head.keepAlive && !body.endsByClosing
+    if head.status == 401 { forwarder.onCredentialRefused?(exchange) }
+    var written = forwarder.takeBuffer()
     let framing = ResponseHeadWriter.write(
-      head, bytes, plan: flow.plan, client: client, keepAlive: exchange.decidesKeepAlive(),
-      date: exchange.server.currentDateLine, into: &forwarder.buffer)
-    decodes = framing == .decodedUntilClose
-    let written = forwarder.buffer.storage
-    let headBytes = written.span.extracting(first: forwarder.buffer.count)
+      head, bytes, plan: flow.plan, isOldClient: exchange.isOldClient, keepAlive: exchange.decidesKeepAlive(),
+      date: exchange.server.currentDateLine, into: &written)
     let rest = bytes.extracting(head.headLength...)
-    let endsByClosing = decodes || framing == .untilClose
-    if decodes {
-      exchange.sendAnswer(head.status, head: headBytes, body: rest.extracting(first: 0), endsByClosing: true)
+    if case .decodedUntilClose = framing {
+      decodes = true
+      exchange.sendAnswer(
+        head.status, head: written.storage.span.extracting(first: written.count), body: rest.extracting(first: 0), endsByClosing: true)
+      forwarder.giveBack(written)
       return deliver(rest, flow)
     }
-    let count = body.scan(rest)
-    exchange.sendAnswer(head.status, head: headBytes, body: rest.extracting(first: count), endsByClosing: endsByClosing)
+    let count = scan(rest)
+    exchange.sendAnswer(
+      head.status, head: written.storage.span.extracting(first: written.count), body: rest.extracting(first: count),
+      endsByClosing: body.endsByClosing)
+    forwarder.giveBack(written)
     afterBody(surplus: rest.count &- count, flow, exchange)
   }
 
@@ -207,19 +250,38 @@ package final class UpstreamConnection: TCPConnection {
     let count: Int
     if decodes {
       var payload: [UInt8] = []
-      count = body.decode(bytes, into: &payload)
+      count = decode(bytes, into: &payload)
       exchange.sendAnswerBody(payload.span)
     } else {
-      count = body.scan(bytes)
+      count = scan(bytes)
       exchange.sendAnswerBody(bytes.extracting(first: count))
     }
     afterBody(surplus: bytes.count &- count, flow, exchange)
   }
 
+  /// How many of these bytes belong to the body.
+  private func scan(_ bytes: borrowing Span<UInt8>) -> Int {
+    guard body.isChunked else { return body.take(bytes.count) }
+    guard var scanner = chunks.take() else { return 0 }
+    let count = scanner.scan(bytes)
+    body.scanned(by: scanner)
+    if !body.isDone { chunks = scanner }
+    return count
+  }
+
+  /// Like `scan` for a chunked body, and appends the payload to `out`: for clients that do not know chunks.
+  private func decode(_ bytes: borrowing Span<UInt8>, into out: inout [UInt8]) -> Int {
+    guard var scanner = chunks.take() else { return 0 }
+    let count = scanner.decode(bytes) { out.append(copying: $0) }
+    body.scanned(by: scanner)
+    if !body.isDone { chunks = scanner }
+    return count
+  }
+
   private func afterBody(surplus: Int, _ flow: ForwardFlow, _ exchange: Exchange) {
     if body.isBroken { return end(flow, Self.badAnswer) }
     guard body.isDone else {
-      setDeadline(after: flow.plan.timeouts.idle)
+      setDeadline(afterNanoseconds: flow.plan.route.idleTime)
       if exchange.isOutputFull { pauseReading() }
       return
     }

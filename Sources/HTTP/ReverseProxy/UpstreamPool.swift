@@ -13,11 +13,17 @@ final class UpstreamHost {
   /// Its position in the metrics.
   let place: Int?
   private let settings: ForwardSettings
+  private let pooledTime: Int64
   private let telemetry: UpstreamTelemetry
+  /// Taken out of the property while it is changed, so that no access to it is open for long.
   private var idle: [UpstreamConnection] = []
+  private var idleCount = 0
   /// Open or being opened, idle ones included.
   private(set) var open = 0
-  private(set) var health = EndpointHealth()
+  private var health = EndpointHealth()
+  /// What `health` says, for every request.
+  private(set) var isInService = true
+  private(set) var mindsAnswers = false
   var addressOrder = AddressOrder()
 
   init(_ endpoint: UpstreamEndpoint, settings: ForwardSettings, telemetry: UpstreamTelemetry) {
@@ -27,14 +33,15 @@ final class UpstreamHost {
     label = endpoint.label
     place = telemetry.place(of: endpoint)
     self.settings = settings
+    pooledTime = settings.pooledTime.wholeNanoseconds
     self.telemetry = telemetry
   }
 
   /// Requests under way.
-  var load: Int { open - idle.count }
+  var load: Int { open - idleCount }
   var isFull: Bool { open >= settings.connections }
   var candidate: EndpointSelector.Candidate {
-    EndpointSelector.Candidate(state: health.state, load: load, hasRoom: !isFull || !idle.isEmpty)
+    EndpointSelector.Candidate(state: health.state, load: load, hasRoom: !isFull || idleCount > 0)
   }
 
   func opened() {
@@ -44,35 +51,57 @@ final class UpstreamHost {
 
   /// The idle connection that was used last: the one least likely to be closed by the upstream.
   func takeIdle() -> UpstreamConnection? {
-    while let connection = idle.popLast() {
-      if !connection.isClosed, !connection.peerHasEnded { return connection }
+    guard idleCount > 0 else { return nil }
+    var connections = idle
+    idle = []
+    var found: UpstreamConnection?
+    while let connection = connections.popLast() {
+      if connection.isClosed || connection.peerHasEnded { continue }
+      found = connection
+      break
     }
-    return nil
+    idleCount = connections.count
+    idle = connections
+    return found
   }
 
   /// Keeps a connection for the next request, or closes it when enough are kept.
   func giveBack(_ connection: UpstreamConnection) {
     guard !connection.isClosed else { return }
-    guard idle.count < settings.idleConnections else { return connection.close() }
-    idle.append(connection)
-    connection.setDeadline(after: settings.pooledTime)
+    guard idleCount < settings.idleConnections else { return connection.close() }
+    var connections = idle
+    idle = []
+    connections.append(connection)
+    idleCount = connections.count
+    idle = connections
+    connection.setDeadline(afterNanoseconds: pooledTime)
   }
 
   func closed(_ connection: UpstreamConnection) {
     open -= 1
     telemetry.connections(self, -1)
-    if let index = idle.firstIndex(where: { $0 === connection }) { idle.remove(at: index) }
+    var connections = idle
+    idle = []
+    if let index = connections.firstIndex(where: { $0 === connection }) { connections.remove(at: index) }
+    idleCount = connections.count
+    idle = connections
   }
 
   // MARK: health
 
-  func beginProbe() { health.beginProbe() }
-  func endProbe(now: MonotonicInstant) { health.endProbe(now: now) }
+  func beginProbe() {
+    health.beginProbe()
+    noteHealth()
+  }
+  func endProbe(now: MonotonicInstant) {
+    health.endProbe(now: now)
+    noteHealth()
+  }
 
   func connected(now: MonotonicInstant) { tell(health.connected(), now) }
 
-  /// The head of an answer is there.
-  func answered(now: MonotonicInstant) { if health.mindsAnswers { tell(health.answered(), now) } }
+  /// The head of an answer is there; to be told when `mindsAnswers`.
+  func answered(now: MonotonicInstant) { tell(health.answered(), now) }
 
   func connectFailed(isProbe: Bool, now: MonotonicInstant) {
     telemetry.failed(self, .unreachable)
@@ -86,7 +115,13 @@ final class UpstreamHost {
 
   func retried() { telemetry.retried(self) }
 
+  private func noteHealth() {
+    isInService = health.isInService
+    mindsAnswers = health.mindsAnswers
+  }
+
   private func tell(_ change: EndpointHealth.Change?, _ now: MonotonicInstant) {
+    noteHealth()
     if let change { telemetry.changed(self, change, now: now) }
   }
 }
@@ -110,7 +145,7 @@ final class UpstreamGroup {
 
   /// The endpoint when there is one only and nothing speaks against it: the usual case, which costs a comparison.
   var usual: UpstreamHost? {
-    guard let only, only.health.isInService else { return nil }
+    guard let only, only.isInService else { return nil }
     return only
   }
 
@@ -142,8 +177,11 @@ final class UpstreamPool {
   private func makeGroup(_ route: ForwardRoute) -> UpstreamGroup {
     let hosts = route.endpoints.map { UpstreamHost($0, settings: settings, telemetry: telemetry) }
     let group = UpstreamGroup(route, hosts: hosts, start: Int(settings.jitter()))
-    while groups.count <= route.index { groups.append(nil) }
-    groups[route.index] = group
+    var all = groups
+    groups = []
+    while all.count <= route.index { all.append(nil) }
+    all[route.index] = group
+    groups = all
     return group
   }
 }

@@ -19,7 +19,9 @@ open class EventSource {
   package final let loop: EventLoop
   fileprivate final var generation: UInt32 = 0
   fileprivate final var deadline: Int64 = .max
+  /// The tick in which the wheel looks at this source, 0 for none, and when that is.
   fileprivate final var armedTick: Int64 = 0
+  fileprivate final var armedTime: Int64 = .max
   fileprivate final var isQueued = false
 
   package init(descriptor: Int32, loop: EventLoop) {
@@ -38,7 +40,12 @@ open class EventSource {
 
   /// Calls `onDeadline` once, no earlier than `instant` and up to two ticks later. Setting it anew replaces it; a later one costs a store.
   package final func setDeadline(_ instant: MonotonicInstant) { loop.arm(self, instant.nanoseconds) }
-  package final func setDeadline(after duration: Duration) { loop.arm(self, loop.now.advanced(by: duration).nanoseconds) }
+  package final func setDeadline(after duration: Duration) { setDeadline(afterNanoseconds: duration.wholeNanoseconds) }
+  /// The same for the hot path: `Duration` counts in 128 bits, and dividing those costs more than all else here.
+  package final func setDeadline(afterNanoseconds nanoseconds: Int64) {
+    let (instant, overflow) = loop.now.nanoseconds.addingReportingOverflow(nanoseconds)
+    loop.arm(self, overflow ? .max : instant)
+  }
   package final func clearDeadline() { deadline = .max }
 
   /// The loop ends: the source must close its descriptor.
@@ -57,7 +64,9 @@ package final class EventLoop {
   package let executor: LoopExecutor
   package let configuration: LoopConfiguration
   /// The time as of this turn.
-  package private(set) var now: MonotonicInstant
+  package var now: MonotonicInstant { turnTime }
+  // Properties that other modules can reach by name cost an exclusivity check per access; these are read through functions instead.
+  private var turnTime: MonotonicInstant
   package let received: ReceiveBuffer
   /// How many connections live here, those to upstreams included.
   package internal(set) var connections = 0
@@ -81,9 +90,9 @@ package final class EventLoop {
   init(executor: LoopExecutor, configuration: LoopConfiguration) throws(EventLoopError) {
     self.executor = executor
     self.configuration = configuration
-    now = configuration.time.monotonicNow()
+    turnTime = configuration.time.monotonicNow()
     received = ReceiveBuffer(bytes: configuration.receiveBuffer)
-    wheel = TimerWheel(tick: configuration.tick.wholeNanoseconds, start: now.nanoseconds)
+    wheel = TimerWheel(tick: configuration.tick.wholeNanoseconds, start: turnTime.nanoseconds)
     do { poller = try Poller() } catch { throw .system(error) }
     let waker = Waker(descriptor: executor.wakeup.descriptor, loop: self)
     try register(waker, [.readable, .edgeTriggered])
@@ -130,12 +139,17 @@ package final class EventLoop {
   // MARK: time
 
   func arm(_ source: EventSource, _ deadline: Int64) {
-    let later = deadline >= source.deadline
     source.deadline = deadline
-    if later, source.armedTick != 0 { return }
+    // The wheel looks at it before, and then puts it in again.
+    if deadline >= source.armedTime { return }
+    insert(source, deadline)
+  }
+
+  private func insert(_ source: EventSource, _ deadline: Int64) {
     let tick = wheel.tick(for: deadline)
     guard source.armedTick == 0 || tick < source.armedTick else { return }
     source.armedTick = tick
+    source.armedTime = wheel.time(of: tick)
     wheel.insert(source.id.rawValue, at: tick)
   }
 
@@ -144,6 +158,7 @@ package final class EventLoop {
       for raw in wheel.take(tick) {
         guard let source = source(SourceID(rawValue: raw)), source.armedTick == tick else { continue }
         source.armedTick = 0
+        source.armedTime = .max
         if source.deadline <= now.nanoseconds {
           source.deadline = .max
           source.onDeadline()
@@ -191,7 +206,7 @@ package final class EventLoop {
 
   func run(actor: LoopActor) {
     attached = actor
-    now = configuration.time.monotonicNow()
+    turnTime = configuration.time.monotonicNow()
     while !stopping { runTurn(longestWait: -1) }
     forEachSource { $0.onLoopEnd() }
     let end = now.advanced(by: Self.lastWait)
@@ -215,7 +230,7 @@ package final class EventLoop {
     let wait: Int32
     if !turn.isEmpty || executor.isWaiting { wait = 0 } else { wait = timerWait(longestWait) }
     let count = poller.wait(milliseconds: wait)
-    now = configuration.time.monotonicNow()
+    turnTime = configuration.time.monotonicNow()
     for index in 0..<count {
       let (raw, events) = poller.event(index)
       // An event of an earlier owner of this descriptor is stale.

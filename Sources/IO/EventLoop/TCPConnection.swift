@@ -4,16 +4,16 @@ import Linux
 /// A TCP connection of a loop: a subclass says what happens with the bytes. Edge-triggered; reading resumes through the loop's next turn,
 /// never recursively; what the kernel does not take is kept here and the subclass looks at `pendingBytes` before it takes more.
 open class TCPConnection: EventSource {
-  package final private(set) var isClosed = false
+  package final var isClosed: Bool { closed }
   /// The peer has ended its direction; ours may go on.
-  package final private(set) var peerHasEnded = false
+  package final var peerHasEnded: Bool { peerEnded }
   /// Bytes the kernel has taken, and how often everything that waited was taken.
-  package final private(set) var sentBytes = 0
-  package final private(set) var drains: UInt32 = 0
+  package final var sentBytes: Int { sent }
+  package final var drains: UInt32 { drained }
 
   /// Bytes the peer has acknowledged: a system call. The kernel takes much at once and gives it away little by little, so `sentBytes` says
   /// little about how fast a slow peer reads.
-  package final var acknowledgedBytes: Int { sentBytes &- Socket.unacknowledged(descriptor) }
+  package final var acknowledgedBytes: Int { sent &- Socket.unacknowledged(descriptor) }
 
   private enum Phase: UInt8 {
     case connecting
@@ -23,13 +23,20 @@ open class TCPConnection: EventSource {
     /// Our direction is ended; what still comes is thrown away, so that no RST destroys the last answer on its way.
     case lingering
   }
+  // All private, and none is held while other code runs: so the compiler proves each access exclusive instead of asking the runtime.
   private final var phase: Phase
+  private final var closed = false
+  private final var peerEnded = false
+  private final var sent = 0
+  private final var drained: UInt32 = 0
   private final var isPaused = false
   private final var hasMore = false
   private final var isBroken = false
   private final var lingers = false
+  /// What waits for the peer: `waiting` bytes of `pending`, from `pendingStart` on.
   private final var pending: [UInt8] = []
   private final var pendingStart = 0
+  private final var waiting = 0
 
   /// How long a closed connection still swallows what its client sends.
   private static let lingerTime = Duration.seconds(2)
@@ -45,7 +52,7 @@ open class TCPConnection: EventSource {
   /// Puts the connection into its loop; closes the descriptor when that fails.
   package final func start() throws(EventLoopError) {
     do { try loop.register(self, [.readable, .writable, .peerEnded, .edgeTriggered]) } catch {
-      isClosed = true
+      closed = true
       Socket.close(descriptor)
       throw error
     }
@@ -67,11 +74,16 @@ open class TCPConnection: EventSource {
   package final private(set) var connectError: SystemCallError?
 
   /// Bytes that wait for the peer.
-  package final var pendingBytes: Int { pending.count &- pendingStart }
+  package final var pendingBytes: Int { waiting }
   package final var isReadingPaused: Bool { isPaused }
   package final var isConnecting: Bool { phase == .connecting }
   /// On the way to being closed: nothing more is read for the subclass.
-  package final var isClosing: Bool { isClosed || phase == .flushing || phase == .lingering }
+  package final var isClosing: Bool {
+    switch phase {
+    case .connecting, .open: closed
+    case .flushing, .lingering: true
+    }
+  }
 
   package final func pauseReading() { isPaused = true }
 
@@ -82,8 +94,8 @@ open class TCPConnection: EventSource {
   }
 
   package final func send(_ bytes: borrowing Span<UInt8>) {
-    guard !isClosed, !isBroken, bytes.count > 0 else { return }
-    guard pendingBytes == 0, phase != .connecting else { return keep(bytes) }
+    guard !closed, !isBroken, bytes.count > 0 else { return }
+    guard waiting == 0, phase != .connecting else { return keep(bytes) }
     let count = taken(Socket.send(descriptor, bytes))
     if count < bytes.count { keep(bytes.extracting(count...)) }
   }
@@ -92,8 +104,8 @@ open class TCPConnection: EventSource {
   package final func send(_ first: borrowing Span<UInt8>, _ second: borrowing Span<UInt8>) {
     guard second.count > 0 else { return send(first) }
     guard first.count > 0 else { return send(second) }
-    guard !isClosed, !isBroken else { return }
-    guard pendingBytes == 0, phase != .connecting else {
+    guard !closed, !isBroken else { return }
+    guard waiting == 0, phase != .connecting else {
       keep(first)
       return keep(second)
     }
@@ -108,19 +120,18 @@ open class TCPConnection: EventSource {
 
   /// Closes now; what waits is lost.
   package final func close() {
-    guard !isClosed else { return }
-    isClosed = true
+    guard !closed else { return }
+    closed = true
     loop.connections -= 1
     loop.unregister(self)
     Socket.close(descriptor)
-    pending = []
-    pendingStart = 0
+    forgetPending()
     onClosed()
   }
 
   /// Closes now and lets the peer notice that the transfer is broken (RST).
   package final func abort() {
-    guard !isClosed else { return }
+    guard !closed else { return }
     Socket.setResetOnClose(descriptor)
     close()
   }
@@ -129,41 +140,42 @@ open class TCPConnection: EventSource {
   /// seconds to end its own.
   package final func closeWhenSent(lingering: Bool) {
     guard !isClosing else { return }
-    lingers = lingering && !peerHasEnded
+    lingers = lingering && !peerEnded
     phase = .flushing
     isPaused = true
-    if pendingBytes == 0 { endAfterFlush() }
+    if waiting == 0 { endAfterFlush() }
   }
 
   // MARK: the machine
 
   final override func onEvent(_ events: PollEvents) {
+    let events = events.rawValue
     if phase == .connecting {
       connectionAttemptEnded()
-      if isClosed { return }
+      if closed { return }
     }
-    if events.contains(.writable), pendingBytes > 0 {
+    if waiting > 0, events & PollEvents.writable.rawValue != 0 {
       flush()
-      if isClosed { return }
+      if closed { return }
     }
-    guard !events.isSubset(of: .writable) else { return }
+    guard events & ~PollEvents.writable.rawValue != 0 else { return }
     // Both directions are over: what came before is read, and then the connection closes.
-    if !events.isDisjoint(with: .broken) { isBroken = true }
+    if events & PollEvents.broken.rawValue != 0 { isBroken = true }
     if isPaused, phase != .lingering {
       // While paused the peer's end is seen when reading resumes, a broken connection at once.
       if isBroken { close() } else { hasMore = true }
     } else {
-      read(mayHaveEnded: isBroken || events.contains(.peerEnded))
+      read(mayHaveEnded: isBroken || events & PollEvents.peerEnded.rawValue != 0)
     }
   }
 
   final override func onTurn() {
-    guard !isClosed else { return }
+    guard !closed else { return }
     // What came before the connection broke is read: perhaps the answer that says why.
     if isBroken { return isPaused ? close() : read(mayHaveEnded: true) }
-    if phase == .flushing, pendingBytes == 0 { return endAfterFlush() }
+    if phase == .flushing, waiting == 0 { return endAfterFlush() }
     if isPaused, phase != .lingering { hasMore = true } else if hasMore { read(mayHaveEnded: true) }
-    if !isClosed { afterTurn() }
+    if !closed { afterTurn() }
   }
 
   /// Asks for `afterTurn` in the next turn: work that must not be done within the caller's frames.
@@ -172,7 +184,7 @@ open class TCPConnection: EventSource {
   open func afterTurn() {}
 
   final override func onDeadline() {
-    guard !isClosed else { return }
+    guard !closed else { return }
     switch phase {
     case .connecting:
       connectError = .timedOut
@@ -188,7 +200,7 @@ open class TCPConnection: EventSource {
 
   final override func onLoopEnd() { close() }
 
-  private func connectionAttemptEnded() {
+  private final func connectionAttemptEnded() {
     clearDeadline()
     if let error = Socket.pendingError(descriptor) {
       connectError = error
@@ -196,21 +208,20 @@ open class TCPConnection: EventSource {
       return onConnected()
     }
     phase = .open
-    if pendingBytes > 0 { flush() }
-    if !isClosed { onConnected() }
+    if waiting > 0 { flush() }
+    if !closed { onConnected() }
   }
 
-  private func read(mayHaveEnded: Bool) {
+  private final func read(mayHaveEnded: Bool) {
     hasMore = false
+    let buffer = loop.received
     for _ in 0..<Self.readsPerTurn {
-      let count = loop.received.receive(descriptor)
-      if count == Socket.wouldBlock { return isBroken ? close() : () }
-      if count == Socket.broken { return close() }
-      if count == 0 { return ended() }
-      if phase != .lingering { loop.received.withBytes(count) { onData($0) } }
-      if isClosed { return }
+      let count = buffer.receive(descriptor)
+      if count <= 0 { return nothingRead(count) }
+      if phase != .lingering { buffer.withBytes(count) { onData($0) } }
+      if closed { return }
       // A short read has emptied the socket, unless the end of the stream is behind it.
-      if count < loop.received.capacity, !mayHaveEnded { return }
+      if count < buffer.capacity, !mayHaveEnded { return }
       if isPaused, phase != .lingering {
         if isBroken { return close() }
         hasMore = true
@@ -221,8 +232,13 @@ open class TCPConnection: EventSource {
     runSoon()
   }
 
-  private func ended() {
-    peerHasEnded = true
+  private final func nothingRead(_ result: Int) {
+    if result == 0 { return ended() }
+    if result == Socket.broken || isBroken { close() }
+  }
+
+  private final func ended() {
+    peerEnded = true
     if phase == .lingering || isBroken && phase != .open { return close() }
     if phase == .flushing {
       lingers = false
@@ -233,23 +249,29 @@ open class TCPConnection: EventSource {
     }
   }
 
-  private func flush() {
+  private final func flush() {
     let count = taken(Socket.send(descriptor, pending.span.extracting(pendingStart...)))
     pendingStart &+= count
-    guard pendingBytes == 0 else {
+    waiting &-= count
+    guard waiting == 0 else {
       if pendingStart > 65_536, pendingStart > pending.count / 2 {
         pending.removeFirst(pendingStart)
         pendingStart = 0
       }
       return
     }
-    pending = []
-    pendingStart = 0
-    drains &+= 1
+    forgetPending()
+    drained &+= 1
     if phase == .flushing { endAfterFlush() } else { onDrained() }
   }
 
-  private func endAfterFlush() {
+  private final func forgetPending() {
+    pending = []
+    pendingStart = 0
+    waiting = 0
+  }
+
+  private final func endAfterFlush() {
     guard lingers else { return close() }
     phase = .lingering
     Socket.shutdownWriting(descriptor)
@@ -259,15 +281,16 @@ open class TCPConnection: EventSource {
     runSoon()
   }
 
-  private func keep(_ bytes: borrowing Span<UInt8>) {
+  private final func keep(_ bytes: borrowing Span<UInt8>) {
     guard !isBroken else { return }
     pending.append(copying: bytes)
+    waiting &+= bytes.count
   }
 
   /// Counts what the kernel took; a broken connection is closed in the next turn, not within the caller's frames.
-  private func taken(_ result: Int) -> Int {
+  private final func taken(_ result: Int) -> Int {
     if result >= 0 {
-      sentBytes &+= result
+      sent &+= result
       return result
     }
     if result == Socket.broken {

@@ -53,6 +53,9 @@ struct TimerWheel {
     return due
   }
 
+  /// When a tick comes, on the clock of `start`.
+  func time(of tick: Int64) -> Int64 { start &+ tick &* length }
+
   /// When the first entry comes, on the clock of `start`; nil when there is none.
-  var nextDueTime: Int64? { nextDue == .max ? nil : start &+ nextDue &* length }
+  var nextDueTime: Int64? { nextDue == .max ? nil : time(of: nextDue) }
 }
