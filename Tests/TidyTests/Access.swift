@@ -12,6 +12,7 @@ let publicFiles: Set<String> = [
   "Sources/Wire/HTTP1/FieldID.swift",
   "Sources/Wire/HTTP1/FieldNameSet.swift",
   "Sources/Wire/HTTP1/FieldTable.swift",
+  "Sources/Wire/HTTP1/HeadBuffer.swift",
   "Sources/Wire/HTTP1/RequestHead.swift",
 ]
 

@@ -77,8 +77,8 @@ struct Forwarding {
     let plan = try #require(try plan(parsed.head.request))
     var out = HeadBuffer(capacity: 64)
     let framing = ResponseHeadWriter.write(
-      head.head, response.span, plan: plan, isOldClient: parsed.head.request.isHTTP10, keepAlive: keepAlive, date: latin1(date),
-      into: &out)
+      head.head, response.span, route: plan.route, rewrite: plan.response, isOldClient: parsed.head.request.isHTTP10, keepAlive: keepAlive,
+      date: latin1(date), into: &out)
     return (Self.split(String(decoding: out.bytes, as: UTF8.self)), framing)
   }
 

@@ -170,15 +170,15 @@ package class Exchange: TCPConnection {
     var head = server.takeHead()
     switch parser.parse(bytes, into: &head) {
     case .incomplete:
-      partial = PartialHead(parser: parser, head: head)
+      partial = PartialHead(parser: consume parser, head: consume head)
       setDeadline(afterNanoseconds: server.times.head)
       return 0
     case .refused(let refusal):
-      server.giveBack(head)
+      server.giveBack(consume head)
       return refuseHead(refusal)
     case .complete:
       let used = begin(head, bytes)
-      server.giveBack(head)
+      server.giveBack(consume head)
       return used
     }
   }
@@ -216,8 +216,8 @@ package class Exchange: TCPConnection {
     method = .other
     isHTTP10 = false
     wantsKeepAlive = false
+    if body.isChunked { chunks = nil }
     body = RequestBodyState(.none)
-    if chunks != nil { chunks = nil }
     pace = Pace()
     renewContext()
     setDeadline(afterNanoseconds: server.times.paceCheck)
@@ -268,8 +268,7 @@ package class Exchange: TCPConnection {
     guard body.isChunked else { return body.take(bytes.count) }
     guard var scanner = chunks.take() else { return 0 }
     let count = scanner.scan(bytes)
-    body.scanned(count, by: scanner)
-    if !body.isDone { chunks = scanner }
+    keep(scanner, count)
     return count
   }
 
@@ -282,9 +281,14 @@ package class Exchange: TCPConnection {
     }
     guard var scanner = chunks.take() else { return 0 }
     let count = scanner.decode(bytes) { out.append(copying: $0) }
-    body.scanned(count, by: scanner)
-    if !body.isDone { chunks = scanner }
+    keep(scanner, count)
     return count
+  }
+
+  private final func keep(_ scanner: consuming ChunkedScanner, _ count: Int) {
+    let (isDone, isBroken) = (scanner.isDone, scanner.failure != nil)
+    body.scanned(count, isDone: isDone, isBroken: isBroken)
+    if !isDone { chunks = scanner }
   }
 
   private final func takeBody(_ bytes: borrowing Span<UInt8>) -> Int {
@@ -442,9 +446,11 @@ package class Exchange: TCPConnection {
       return refuse(Problem(408, "request_timeout", "The request's head took too long."), .timedOut)
     }
     let waitsForBody = !body.isDone && !isBodyPaused && (phase == .running || phase == .forwarding || phase == .swallowing)
+    var pace = self.pace
     let isSlow = pace.isTooSlow(
       now: loop.now, settings: server.settings, output: pendingBytes > 0 ? (acknowledgedBytes, drains) : nil,
       input: waitsForBody ? (body.received, bodyPauses) : nil)
+    self.pace = pace
     guard !isSlow else {
       if phase != .idle, phase != .closing {
         finish(.timedOut)

@@ -32,10 +32,10 @@ struct RequestBodyState {
     return taken
   }
 
-  /// The scanner found this many bytes of the body.
-  mutating func scanned(_ count: Int, by scanner: borrowing ChunkedScanner) {
+  /// The scanner of a chunked body found this many bytes of it, and its end or a fault.
+  mutating func scanned(_ count: Int, isDone: Bool, isBroken: Bool) {
     received &+= count
-    isBroken = scanner.failure != nil
-    if scanner.isDone { left = 0 }
+    self.isBroken = isBroken
+    if isDone { left = 0 }
   }
 }

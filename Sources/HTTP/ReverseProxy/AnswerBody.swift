@@ -29,9 +29,9 @@ struct AnswerBody {
     return taken
   }
 
-  /// The scanner has seen all bytes that came. Those of a broken body up to the fault may be sent on.
-  mutating func scanned(by scanner: borrowing ChunkedScanner) {
-    isBroken = scanner.failure != nil
-    if scanner.isDone { left = 0 }
+  /// The scanner has seen all bytes that came, perhaps the end or a fault. Those of a broken body up to the fault may be sent on.
+  mutating func scanned(isDone: Bool, isBroken: Bool) {
+    self.isBroken = isBroken
+    if isDone { left = 0 }
   }
 }

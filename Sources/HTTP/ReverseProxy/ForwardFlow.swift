@@ -5,12 +5,16 @@ import HTTPServer
 import IntercomCore
 import Linux
 
-/// One request on its way: takes the client's body to the upstream and says what the upstream's connection does to the client.
+/// One request on its way: takes the client's body to the upstream and says what the upstream's connection does to the client. An idle
+/// connection keeps that of its last request for the next one.
 final class ForwardFlow: ExchangeSink {
-  let plan: ForwardPlan
+  let route: ForwardRoute
+  private(set) var method: Method
+  private(set) var response: ResponseRewrite
+  private var mayRetry: Bool
   /// Nil when the exchange is over.
   private(set) var exchange: Exchange?
-  var answerLines: [UInt8] { plan.response.added.bytes }
+  var answerLines: [UInt8] { response.added.bytes }
   private let forwarder: Forwarder
   private let group: UpstreamGroup
   /// The endpoint of the latest attempt.
@@ -31,11 +35,26 @@ final class ForwardFlow: ExchangeSink {
   private var lookUps: UInt32 = 0
   private var hasRetried = false
 
-  init(forwarder: Forwarder, plan: consuming ForwardPlan, group: UpstreamGroup, exchange: Exchange) {
+  init(forwarder: Forwarder, plan: borrowing ForwardPlan, group: UpstreamGroup, exchange: Exchange) {
     self.forwarder = forwarder
-    self.plan = plan
     self.group = group
+    route = plan.route
+    method = plan.permit.method
+    response = plan.response
+    mayRetry = plan.mayRetry
     self.exchange = exchange
+  }
+
+  /// The next request, after one that went well over a connection to the usual endpoint of the same route.
+  func renew(_ plan: borrowing ForwardPlan, _ exchange: Exchange) {
+    method = plan.permit.method
+    response = plan.response
+    mayRetry = plan.mayRetry
+    self.exchange = exchange
+    tried = EndpointSet()
+    isProbe = false
+    hasRetried = false
+    if lastConnectError != nil { lastConnectError = nil }
   }
 
   private var now: MonotonicInstant { forwarder.loop.now }
@@ -62,9 +81,6 @@ final class ForwardFlow: ExchangeSink {
     return false
   }
 
-  /// An idle connection to the endpoint.
-  func takeIdle() -> UpstreamConnection? { host?.takeIdle() }
-
   private static let busy = Problem(503, "upstream_busy", "Too many requests wait for this upstream. Try again in a moment.")
 
   private func take(_ index: Int, _ isProbe: Bool) {
@@ -87,12 +103,11 @@ final class ForwardFlow: ExchangeSink {
       case .use(let index, let isProbe) = group.choose(tried: tried, now: now)
     else { return fail(problem) }
     take(index, isProbe)
-    if let idle = takeIdle() { send(on: idle, mayRetry: plan.mayRetry) } else { open() }
+    if let idle = host?.takeIdle() { send(on: idle, mayRetry: mayRetry) } else { open() }
   }
 
   /// The answer has begun.
   func answered() {
-    forgetHead()
     if let host, host.mindsAnswers { host.answered(now: now) }
     isProbe = false
   }
@@ -111,30 +126,39 @@ final class ForwardFlow: ExchangeSink {
 
   // MARK: the way there
 
-  /// Uses a connection that is open; the caller sends the head and then says so (`wasSent`).
+  /// Uses an idle connection to the usual endpoint; the caller sends the head and then says so (`wasSent`).
   func attach(_ connection: UpstreamConnection) {
+    host = connection.host
+    tried.insert(0)
     upstream = connection
     connection.begin(self)
   }
 
   /// The head was sent, perhaps with the whole body. It is kept if a new connection may have to send it again.
   func wasSent(head: consuming HeadBuffer, isLast: Bool) {
-    if plan.mayRetry { pendingHead = head } else { forwarder.giveBack(head) }
+    if mayRetry { pendingHead = head } else { forwarder.giveBack(head) }
     bodyWasSent(isLast: isLast)
   }
 
-  /// Opens a connection. The body waits until it is there.
+  /// Sends the request to the endpoint that was chosen. The body waits until there is a connection.
   func begin(head: consuming HeadBuffer) {
     pendingHead = head
     exchange?.pauseBody()
-    open()
+    if let idle = host?.takeIdle() { send(on: idle, mayRetry: mayRetry) } else { open() }
+  }
+
+  /// A buffer for the answer's head, which the request's is no longer needed for.
+  func takeHeadBuffer() -> HeadBuffer {
+    guard var buffer = pendingHead.take() else { return forwarder.takeBuffer() }
+    buffer.removeAll()
+    return buffer
   }
 
   private func forgetHead() { if let head = pendingHead.take() { forwarder.giveBack(head) } }
 
   private func open() {
     guard let host, !host.isFull else { return refuse(Self.busy, retryAfter: .seconds(1)) }
-    connectUntil = now.advanced(by: plan.timeouts.connect)
+    connectUntil = now.advanced(by: route.timeouts.connect)
     lastConnectError = nil
     if let known = forwarder.resolver.known(host.name) { connect(to: known) } else { resolve(host.name) }
   }
@@ -145,7 +169,7 @@ final class ForwardFlow: ExchangeSink {
     lookUp = lookUps
     let (id, resolver, number) = (exchange.exchangeID, forwarder.resolver, lookUp)
     // Whoever has older addresses keeps half of the time to use them.
-    let limit = resolver.lastGood(name) == nil ? plan.timeouts.connect : plan.timeouts.connect / 2
+    let limit = resolver.lastGood(name) == nil ? route.timeouts.connect : route.timeouts.connect / 2
     forwarder.loop.spawn { actor in
       let result: Result<[IPAddress], NameResolutionError>
       do throws(NameResolutionError) { result = .success(try await resolver.resolve(name)) } catch { result = .failure(error) }
@@ -238,11 +262,13 @@ final class ForwardFlow: ExchangeSink {
 
   /// The connection ended before any byte of an answer. True when the request is sent once more, on a new connection.
   func retries(_ connection: UpstreamConnection) -> Bool {
-    guard connection.isReused, plan.mayRetry, !hasRetried, exchange != nil, let head = pendingHead.take() else { return false }
+    guard connection.isReused, mayRetry, !hasRetried, exchange != nil, let head = pendingHead.take() else { return false }
     hasRetried = true
     upstream = nil
     host?.retried()
-    begin(head: head)
+    pendingHead = head
+    exchange?.pauseBody()
+    open()
     return true
   }
 

@@ -35,7 +35,7 @@ package final class Forwarder {
   /// Forwards the request that `exchange`'s handler is being asked about. Whatever happens, the exchange gets its answer: the upstream's, or a
   /// problem (502, 503, 504, or the refusal of a request that cannot be written for its upstream), with the plan's CORS lines.
   package func forward(
-    _ plan: consuming ForwardPlan, _ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ exchange: Exchange
+    _ plan: borrowing ForwardPlan, _ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ exchange: Exchange
   ) {
     // The last recipient answers (RFC 9110 §7.6.2).
     if case .some(.none) = MaxForwards.read(head, bytes) {
@@ -49,15 +49,27 @@ package final class Forwarder {
       return exchange.answer(problem)
     }
     let group = pool.group(of: plan.route)
-    let flow = ForwardFlow(forwarder: self, plan: plan, group: group, exchange: exchange)
+    guard let connection = group.usual?.takeIdle() else { return begin(plan, group, exchange, head: written) }
+    let flow: ForwardFlow
+    if let resting = connection.takeFlow() {
+      flow = resting
+      flow.renew(plan, exchange)
+    } else {
+      flow = ForwardFlow(forwarder: self, plan: plan, group: group, exchange: exchange)
+    }
     exchange.forward(to: flow)
-    guard flow.select() else { return giveBack(written) }
-    guard let connection = flow.takeIdle() else { return flow.begin(head: written) }
     flow.attach(connection)
     let count = exchange.takeBody(behind: head, in: bytes)
     let headLength = head.request.headLength
     connection.send(written.storage.span.extracting(first: written.count), bytes.extracting(headLength..<headLength &+ count))
     flow.wasSent(head: written, isLast: exchange.isBodyDone)
+  }
+
+  /// Without an idle connection to the usual endpoint: another one, or a new connection. The body waits until the way is clear.
+  private func begin(_ plan: borrowing ForwardPlan, _ group: UpstreamGroup, _ exchange: Exchange, head: consuming HeadBuffer) {
+    let flow = ForwardFlow(forwarder: self, plan: plan, group: group, exchange: exchange)
+    exchange.forward(to: flow)
+    if flow.select() { flow.begin(head: head) } else { giveBack(head) }
   }
 
   /// Writes the head for the upstream, or says why it cannot be.

@@ -31,15 +31,15 @@ package enum ResponseHeadWriter {
   /// Appends the head to `out`. `isOldClient`: the client speaks HTTP/1.0. `keepAlive`: its connection shall live on; it cannot where the body
   /// ends with it, which the returned framing says. `date`: a `Date` line with its CRLF for an answer that has none (RFC 9110 §6.6.1).
   package static func write(
-    _ head: borrowing ResponseHead, _ bytes: borrowing Span<UInt8>, plan: borrowing ForwardPlan, isOldClient: Bool, keepAlive: Bool,
-    date: @autoclosure () -> [UInt8], into out: inout HeadBuffer
+    _ head: borrowing ResponseHead, _ bytes: borrowing Span<UInt8>, route: ForwardRoute, rewrite: ResponseRewrite, isOldClient: Bool,
+    keepAlive: Bool, date: @autoclosure () -> [UInt8], into out: inout HeadBuffer
   ) -> ClientFraming {
     writeStatusLine(head, bytes, &out)
-    copyFields(head, bytes, plan.route, &out)
+    copyFields(head, bytes, route, &out)
     if !head.fields.present.contains(.date) { out.append(date()) }
-    if plan.route.isPrivate { writeCaching(head, bytes, &out) }
+    if route.isPrivate { writeCaching(head, bytes, &out) }
     let framing = writeFraming(head.framing, isOldClient, &out)
-    out.append(plan.response.added.piece)
+    out.append(rewrite.added.piece)
     if !keepAlive || framing.endsWithConnection {
       out.append(Text.close)
     } else if isOldClient {
@@ -51,7 +51,7 @@ package enum ResponseHeadWriter {
 
   /// Appends an interim answer (100, 102, 103; RFC 9110 §15.2). Not for HTTP/1.0 clients, which do not know them.
   package static func writeInterim(
-    _ head: borrowing ResponseHead, _ bytes: borrowing Span<UInt8>, plan: borrowing ForwardPlan, into out: inout HeadBuffer
+    _ head: borrowing ResponseHead, _ bytes: borrowing Span<UInt8>, into out: inout HeadBuffer
   ) {
     writeStatusLine(head, bytes, &out)
     for index in 0..<head.fields.count {

@@ -19,9 +19,11 @@ private final class PartialAnswer {
 ///
 /// `package`, because Swift 6.3.1 makes an endlessly recursive stub of the inherited initialiser for an internal class here.
 package final class UpstreamConnection: TCPConnection {
-  private let host: UpstreamHost
+  let host: UpstreamHost
   private let forwarder: Forwarder
   private var flow: ForwardFlow?
+  /// That of the last request, to be used again for the next one.
+  private var restingFlow: ForwardFlow?
   /// It has carried an answer before: the upstream may close it at any moment.
   private(set) var isReused = false
 
@@ -49,6 +51,9 @@ package final class UpstreamConnection: TCPConnection {
 
   // MARK: for the flow
 
+  /// A flow that is at work for nobody.
+  func takeFlow() -> ForwardFlow? { restingFlow.take() }
+
   /// Waits for the connection that was started. A failure is told in the next turn at the earliest.
   func dial(for flow: ForwardFlow, timeOut: Duration) {
     self.flow = flow
@@ -70,13 +75,13 @@ package final class UpstreamConnection: TCPConnection {
     decodes = false
     interims = 0
     sentAtCheck = sentBytes
-    setDeadline(afterNanoseconds: flow.plan.route.headTime)
+    setDeadline(afterNanoseconds: flow.route.headTime)
   }
 
   /// The whole request was given: from now on the upstream alone is waited for.
   func requestIsComplete() {
     isRequestDone = true
-    if !isHeadDone, let flow { setDeadline(afterNanoseconds: flow.plan.route.headTime) }
+    if !isHeadDone, let flow { setDeadline(afterNanoseconds: flow.route.headTime) }
   }
 
   /// The flow is over before the answer's end.
@@ -119,6 +124,7 @@ package final class UpstreamConnection: TCPConnection {
     host.closed(self)
     partial = nil
     chunks = nil
+    restingFlow = nil
     buffered = []
     guard let flow else { return }
     self.flow = nil
@@ -132,7 +138,7 @@ package final class UpstreamConnection: TCPConnection {
     let waitsForClient = isHeadDone ? isReadingPaused : !isRequestDone && (pendingBytes == 0 || sentBytes != sentAtCheck)
     if waitsForClient {
       sentAtCheck = sentBytes
-      return setDeadline(after: isHeadDone ? flow.plan.timeouts.idle : flow.plan.timeouts.head)
+      return setDeadline(after: isHeadDone ? flow.route.timeouts.idle : flow.route.timeouts.head)
     }
     if !isHeadDone { flow.headTimedOut() }
     end(flow, Problem(504, "upstream_timeout", "The upstream did not answer in time. Try again later."))
@@ -161,24 +167,24 @@ package final class UpstreamConnection: TCPConnection {
   private func readHead(_ bytes: borrowing Span<UInt8>, _ flow: ForwardFlow) -> Int? {
     var parser = ResponseHeadParser(limits: forwarder.settings.answerLimits)
     var head = forwarder.takeHead()
-    switch parser.parse(bytes, method: flow.plan.permit.method, into: &head) {
+    switch parser.parse(bytes, method: flow.method, into: &head) {
     case .incomplete:
-      partial = PartialAnswer(parser: parser, head: head)
+      partial = PartialAnswer(parser: consume parser, head: consume head)
       buffered = [UInt8](copying: bytes)
       return nil
     case .refused:
-      forwarder.giveBack(head)
+      forwarder.giveBack(consume head)
       end(flow, Self.badAnswer)
       return nil
     case .complete:
       let used = headCame(head, bytes, flow)
-      forwarder.giveBack(head)
+      forwarder.giveBack(consume head)
       return used
     }
   }
 
   private func readMore(of partial: PartialAnswer, _ bytes: borrowing Span<UInt8>, _ flow: ForwardFlow) -> Int? {
-    switch partial.parser.parse(bytes, method: flow.plan.permit.method, into: &partial.head) {
+    switch partial.parser.parse(bytes, method: flow.method, into: &partial.head) {
     case .incomplete:
       buffered = [UInt8](copying: bytes)
       return nil
@@ -209,11 +215,11 @@ package final class UpstreamConnection: TCPConnection {
 
   private func interim(_ head: borrowing ResponseHead, _ bytes: borrowing Span<UInt8>, _ flow: ForwardFlow) {
     interims += 1
-    setDeadline(afterNanoseconds: flow.plan.route.headTime)
+    setDeadline(afterNanoseconds: flow.route.headTime)
     var written = forwarder.takeBuffer()
-    ResponseHeadWriter.writeInterim(head, bytes, plan: flow.plan, into: &written)
+    ResponseHeadWriter.writeInterim(head, bytes, into: &written)
     flow.exchange?.sendInterim(written.storage.span.extracting(first: written.count))
-    forwarder.giveBack(written)
+    forwarder.giveBack(consume written)
   }
 
   /// The final head is there, and perhaps the beginning of the body behind it.
@@ -225,23 +231,23 @@ package final class UpstreamConnection: TCPConnection {
     if body.isChunked { chunks = ChunkedScanner(guarded: ConnectionOptions.named(by: head.fields, in: bytes)) }
     mayBeReused = head.keepAlive && !body.endsByClosing
     if head.status == 401 { forwarder.onCredentialRefused?(exchange) }
-    var written = forwarder.takeBuffer()
+    var written = flow.takeHeadBuffer()
     let framing = ResponseHeadWriter.write(
-      head, bytes, plan: flow.plan, isOldClient: exchange.isOldClient, keepAlive: exchange.decidesKeepAlive(),
+      head, bytes, route: flow.route, rewrite: flow.response, isOldClient: exchange.isOldClient, keepAlive: exchange.decidesKeepAlive(),
       date: exchange.server.currentDateLine, into: &written)
     let rest = bytes.extracting(head.headLength...)
     if case .decodedUntilClose = framing {
       decodes = true
       exchange.sendAnswer(
         head.status, head: written.storage.span.extracting(first: written.count), body: rest.extracting(first: 0), endsByClosing: true)
-      forwarder.giveBack(written)
+      forwarder.giveBack(consume written)
       return deliver(rest, flow)
     }
     let count = scan(rest)
     exchange.sendAnswer(
       head.status, head: written.storage.span.extracting(first: written.count), body: rest.extracting(first: count),
       endsByClosing: body.endsByClosing)
-    forwarder.giveBack(written)
+    forwarder.giveBack(consume written)
     afterBody(surplus: rest.count &- count, flow, exchange)
   }
 
@@ -264,8 +270,7 @@ package final class UpstreamConnection: TCPConnection {
     guard body.isChunked else { return body.take(bytes.count) }
     guard var scanner = chunks.take() else { return 0 }
     let count = scanner.scan(bytes)
-    body.scanned(by: scanner)
-    if !body.isDone { chunks = scanner }
+    keep(scanner)
     return count
   }
 
@@ -273,15 +278,20 @@ package final class UpstreamConnection: TCPConnection {
   private func decode(_ bytes: borrowing Span<UInt8>, into out: inout [UInt8]) -> Int {
     guard var scanner = chunks.take() else { return 0 }
     let count = scanner.decode(bytes) { out.append(copying: $0) }
-    body.scanned(by: scanner)
-    if !body.isDone { chunks = scanner }
+    keep(scanner)
     return count
+  }
+
+  private func keep(_ scanner: consuming ChunkedScanner) {
+    let (isDone, isBroken) = (scanner.isDone, scanner.failure != nil)
+    body.scanned(isDone: isDone, isBroken: isBroken)
+    if !isDone { chunks = scanner }
   }
 
   private func afterBody(surplus: Int, _ flow: ForwardFlow, _ exchange: Exchange) {
     if body.isBroken { return end(flow, Self.badAnswer) }
     guard body.isDone else {
-      setDeadline(afterNanoseconds: flow.plan.route.idleTime)
+      setDeadline(afterNanoseconds: flow.route.idleTime)
       if exchange.isOutputFull { pauseReading() }
       return
     }
@@ -291,6 +301,7 @@ package final class UpstreamConnection: TCPConnection {
     if mayBeReused, surplus == 0, isRequestDone, pendingBytes == 0, !peerHasEnded, !isClosing {
       resumeReading()
       host.giveBack(self)
+      restingFlow = flow
     } else {
       close()
     }

@@ -1,30 +1,31 @@
 import HTTPMessage
 
 /// Bytes that are written into many heads: stored with room behind them, so that copying them needs no care at the end.
-package struct HeadPiece: Sendable, ExpressibleByStringLiteral {
-  fileprivate let padded: [UInt8]
-  package let count: Int
+public struct HeadPiece: Sendable, ExpressibleByStringLiteral {
+  @usableFromInline let padded: [UInt8]
+  public let count: Int
 
-  package init(_ bytes: some Collection<UInt8>) {
+  @usableFromInline package init(_ bytes: some Collection<UInt8>) {
     padded = Array(bytes) + [UInt8](repeating: 0, count: HeadBuffer.slack)
     count = bytes.count
   }
-  package init(stringLiteral text: String) { self.init(text.utf8) }
+  @inlinable public init(stringLiteral text: String) { self.init(text.utf8) }
 }
 
-/// Where a head is written: bytes that grow as needed and are used again for the next head, one per loop.
+/// Where a head is written: bytes that grow as needed and are used again for the next head.
 ///
-/// Copies go by pieces of up to 32 bytes, every access bounds-checked. What has been written is `storage.span.extracting(first: count)`.
-package struct HeadBuffer: Sendable {
-  package private(set) var storage: [UInt8]
-  /// Bytes behind the end that may be written without counting.
-  fileprivate static let slack = 32
-  package private(set) var count = 0
+/// Copies go by pieces of up to 64 bytes, every access bounds-checked. What has been written is `storage.span.extracting(first: count)`.
+public struct HeadBuffer: Sendable {
+  /// Changed by appending alone.
+  public var storage: [UInt8]
+  public var count = 0
+  /// Bytes behind the end that may be written without counting, and those that stand behind a piece.
+  @usableFromInline static var slack: Int { 64 }
 
   /// `capacity` bytes are enough for most heads; more come by doubling.
-  package init(capacity: Int = 4096) { storage = [UInt8](repeating: 0, count: max(64, capacity)) }
+  package init(capacity: Int = 4096) { storage = [UInt8](repeating: 0, count: max(2 &* Self.slack, capacity)) }
 
-  package mutating func removeAll() { count = 0 }
+  @inlinable public mutating func removeAll() { count = 0 }
 
   /// A copy of what has been written.
   package var bytes: [UInt8] { Array(storage[..<count]) }
@@ -33,14 +34,14 @@ package struct HeadBuffer: Sendable {
   package mutating func removeLast(_ size: Int) { count = max(0, count &- max(0, size)) }
 
   /// Appends one byte.
-  package mutating func append(_ byte: UInt8) {
+  @inlinable public mutating func append(_ byte: UInt8) {
     reserve(1)
     storage[count] = byte
     count &+= 1
   }
 
   /// Appends text that was prepared once.
-  package mutating func append(_ piece: HeadPiece) {
+  @inlinable public mutating func append(_ piece: HeadPiece) {
     let size = piece.count
     reserve(size)
     let end = count
@@ -48,21 +49,22 @@ package struct HeadBuffer: Sendable {
     let source = piece.padded.span
     var span = storage.mutableSpan
     var target = span.mutableBytes
+    if size <= 32 { return Self.copy(source, 0, &target, end, SIMD32<UInt8>.self) }
     var done = 0
-    while done < size {
-      Self.copy(source, done, &target, end &+ done, SIMD32<UInt8>.self)
-      done &+= 32
-    }
+    repeat {
+      Self.copy(source, done, &target, end &+ done, SIMD64<UInt8>.self)
+      done &+= 64
+    } while done < size
   }
 
   /// Appends all of these bytes.
   package mutating func append(_ bytes: [UInt8]) { append(bytes.span, 0, bytes.count) }
 
   /// Appends the bytes of a range.
-  package mutating func append(_ bytes: borrowing Span<UInt8>, _ range: ByteRange) { append(bytes, range.lower, range.upper) }
+  @inlinable public mutating func append(_ bytes: borrowing Span<UInt8>, _ range: ByteRange) { append(bytes, range.lower, range.upper) }
 
   /// Appends `bytes[from ..< to]`; nothing when that does not lie in `bytes`.
-  package mutating func append(_ bytes: borrowing Span<UInt8>, _ from: Int, _ to: Int) {
+  @inlinable public mutating func append(_ bytes: borrowing Span<UInt8>, _ from: Int, _ to: Int) {
     guard from >= 0, from < to, to <= bytes.count else { return }
     let size = to &- from
     reserve(size)
@@ -71,25 +73,28 @@ package struct HeadBuffer: Sendable {
     var span = storage.mutableSpan
     var target = span.mutableBytes
     var done = 0
-    while done &+ 32 <= size {
-      Self.copy(bytes, from &+ done, &target, end &+ done, SIMD32<UInt8>.self)
-      done &+= 32
+    while done &+ 64 <= size {
+      Self.copy(bytes, from &+ done, &target, end &+ done, SIMD64<UInt8>.self)
+      done &+= 64
     }
     if done == size { return }
-    if from &+ done &+ 32 <= bytes.count {
+    if from &+ done &+ 64 <= bytes.count {
       // `reserve` left room behind the end, so bytes that do not count may be stored too.
-      Self.copy(bytes, from &+ done, &target, end &+ done, SIMD32<UInt8>.self)
+      Self.copy(bytes, from &+ done, &target, end &+ done, SIMD64<UInt8>.self)
     } else {
       Self.copyTail(bytes, from &+ done, to, &target, end &+ done)
     }
   }
 
-  /// At most 31 bytes at the end of their source, by two pieces that may overlap.
-  private static func copyTail(
+  /// At most 63 bytes at the end of their source, by pieces that may overlap.
+  @usableFromInline static func copyTail(
     _ bytes: borrowing Span<UInt8>, _ from: Int, _ to: Int, _ target: inout MutableRawSpan, _ at: Int
   ) {
     let size = to &- from
-    if size >= 16 {
+    if size >= 32 {
+      copy(bytes, from, &target, at, SIMD32<UInt8>.self)
+      copy(bytes, to &- 32, &target, at &+ size &- 32, SIMD32<UInt8>.self)
+    } else if size >= 16 {
       copy(bytes, from, &target, at, SIMD16<UInt8>.self)
       copy(bytes, to &- 16, &target, at &+ size &- 16, SIMD16<UInt8>.self)
     } else if size >= 8 {
@@ -103,7 +108,7 @@ package struct HeadBuffer: Sendable {
     }
   }
 
-  @inline(__always) private static func copy<Piece: BitwiseCopyable>(
+  @inlinable @inline(__always) static func copy<Piece: BitwiseCopyable>(
     _ bytes: borrowing Span<UInt8>, _ from: Int, _ target: inout MutableRawSpan, _ at: Int, _ piece: Piece.Type
   ) {
     target.storeBytes(of: bytes.bytes.unsafeLoadUnaligned(fromByteOffset: from, as: piece), toByteOffset: at, as: piece)
@@ -117,11 +122,11 @@ package struct HeadBuffer: Sendable {
   }
 
   /// Room for `size` bytes and a whole piece behind them.
-  @inline(__always) private mutating func reserve(_ size: Int) {
+  @inlinable @inline(__always) mutating func reserve(_ size: Int) {
     if count &+ size &+ Self.slack > storage.count { grow(size) }
   }
 
-  private mutating func grow(_ size: Int) {
+  @usableFromInline mutating func grow(_ size: Int) {
     let wanted = max(storage.count &* 2, count &+ size &+ Self.slack)
     storage.append(contentsOf: repeatElement(0, count: wanted &- storage.count))
   }
