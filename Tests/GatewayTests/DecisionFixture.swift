@@ -95,14 +95,13 @@ struct DecisionFixture: Sendable {
     var instant = now
     func insert(_ credentialLife: Int64?) {
       guard let id = SessionID(cookieValue: Array(Self.sessionValue.utf8)) else { return }
-      let view = SessionView(
-        id: id, session: session, identity: Identity(issuer: session.issuer, subject: session.subject), idle: .seconds(3600), now: now)
+      guard let view = SessionView(id: id, session: session, settings: SessionSettings(idle: .seconds(3600)), now: now) else { return }
       if let credentialLife {
-        for route in gateway.table.routes.indices {
+        for route in gateway.table.entries.indices {
           view.setCredential(CredentialView(lines: FieldLines(), freshUntil: now.advanced(by: .seconds(credentialLife))), route: route)
         }
       }
-      _ = table.cache.insert(view, id: id, key: SessionKey(id), ticket: table.cache.ticket())
+      _ = table.insert(view, ticket: table.ticket())
     }
     switch knowledge {
     case .nothing: break
@@ -132,7 +131,7 @@ struct DecisionFixture: Sendable {
 
   static func summary(_ verdict: Verdict, _ gateway: Gateway) -> String {
     switch verdict {
-    case .forward(let order): "forward \(gateway.table.routes[order.route].name)"
+    case .forward(let order): "forward \(order.entry.route.name)"
     case .answer(let answer): "\(answer.status.code) \(answer.reason)"
     case .own(let call):
       "own \(call.endpoint.name)" + (call.returnTo.map { " " + String(decoding: $0, as: UTF8.self) } ?? "")

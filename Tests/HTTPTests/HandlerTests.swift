@@ -7,9 +7,10 @@ import IntercomTesting
 import Synchronization
 import Testing
 
-private struct Count: ExchangeContext {
+private final class Count: ExchangeContext {
   var rounds = 0
   init() {}
+  func reset() { rounds = 0 }
 }
 
 /// Holds each request twice before it answers, and answers nothing at all for one path.

@@ -39,11 +39,15 @@ package final class LoopMetrics: Sendable {
   }
 
   /// Counts a duration in its bucket; negative ones count as zero.
-  package func observe(_ histogram: Histogram, _ duration: Duration) {
-    let nanoseconds = max(0, duration.wholeNanoseconds)
-    let bucket = histogram.bounds.firstIndex { nanoseconds <= $0 } ?? histogram.bounds.count
-    add(1, at: histogram.cell + bucket)
-    add(Int(clamping: nanoseconds), at: histogram.cell + histogram.bounds.count + 1)
+  package func observe(_ histogram: Histogram, _ duration: Duration) { observe(histogram, nanoseconds: duration.wholeNanoseconds) }
+
+  /// The same for whoever has the number already: `Duration` counts in 128 bits.
+  package func observe(_ histogram: Histogram, nanoseconds: Int64) {
+    let nanoseconds = max(0, nanoseconds)
+    var bucket = 0
+    while bucket < histogram.bounds.count, nanoseconds > histogram.bounds[bucket] { bucket &+= 1 }
+    add(1, at: histogram.cell &+ bucket)
+    add(Int(clamping: nanoseconds), at: histogram.cell &+ histogram.bounds.count &+ 1)
   }
 
   func value(at cell: Int) -> Int {

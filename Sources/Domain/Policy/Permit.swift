@@ -10,8 +10,8 @@ package struct Permit: Sendable, Hashable {
   package enum Grounds: Sendable, Hashable {
     /// The route is public by an explicit rule.
     case publicRoute
-    /// This subject met the route's rule.
-    case identity(issuer: Identifier, subject: Identifier)
+    /// This one met the route's rule.
+    case identity(Identity)
   }
 
   /// The route's position in the route table.

@@ -1,6 +1,7 @@
 import HTTP1
 import HTTPMessage
 import IntercomCore
+import ReverseProxy
 
 /// The allowed origins of a route and the fields that answer them (behaviour: "Origin and CORS",
 /// [Fetch §3.2](https://fetch.spec.whatwg.org/#http-cors-protocol)).
@@ -9,8 +10,10 @@ import IntercomCore
 package struct CORSPolicy: Sendable {
   /// Every origin that counts as allowed, the base URL's own and the route's host's included.
   package let origins: [Origin]
-  /// The field lines for each origin, in the same order: ready to be copied into an answer.
-  private let rendered: [FieldLines]
+  /// What each origin's answers get, in the same order: ready to be sent.
+  private let rendered: [ResponseRewrite]
+  /// What answers to requests without an allowed Origin get.
+  private let varying = ResponseRewrite(added: CORSPolicy.vary)
 
   /// What scripts may read of an answer besides the safelisted fields.
   package static let exposed =
@@ -27,10 +30,11 @@ package struct CORSPolicy: Sendable {
     var seen: Set<Origin> = []
     self.origins = origins.filter { seen.insert($0).inserted }
     rendered = self.origins.map { origin in
-      FieldLines(trusted: [
-        "Vary": "Origin", "Access-Control-Allow-Origin": origin.description, "Access-Control-Allow-Credentials": "true",
-        "Access-Control-Expose-Headers": Self.exposed,
-      ])
+      ResponseRewrite(
+        added: FieldLines(trusted: [
+          "Vary": "Origin", "Access-Control-Allow-Origin": origin.description, "Access-Control-Allow-Credentials": "true",
+          "Access-Control-Expose-Headers": Self.exposed,
+        ]))
     }
   }
 
@@ -43,15 +47,37 @@ package struct CORSPolicy: Sendable {
     case refused
   }
 
+  /// The verdict on a request's Origin; only bytes count.
   package func match(_ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>) -> Match {
     guard request.hasOrigin else { return .absent }
-    for index in origins.indices where origins[index].matches(request.origin, in: head) { return .allowed(index) }
+    var index = 0
+    while index < origins.count {
+      if Self.equals(origins[index].bytes, request.origin, head) { return .allowed(index) }
+      index &+= 1
+    }
     return .refused
   }
 
+  /// Byte for byte the same? By words, the last of which overlaps the one before it.
+  @inline(__always) private static func equals(_ origin: [UInt8], _ range: ByteRange, _ head: borrowing Span<UInt8>) -> Bool {
+    let count = origin.count
+    // The shortest origin is longer than a word: `http://a`.
+    guard range.count == count, count >= 8, range.upper <= head.count else { return false }
+    let bytes = origin.span
+    var at = 0
+    while at &+ 8 <= count {
+      if load8(bytes, at) != load8(head, range.lower &+ at) { return false }
+      at &+= 8
+    }
+    return load8(bytes, count &- 8) == load8(head, range.upper &- 8)
+  }
+
   /// The field lines that every answer carries, `\r\n` behind each.
-  package func lines(for match: Match) -> FieldLines {
-    guard case .allowed(let index) = match, rendered.indices.contains(index) else { return Self.vary }
+  package func lines(for match: Match) -> FieldLines { rewrite(for: match).added }
+
+  /// The same for the answer of an upstream.
+  @inline(__always) func rewrite(for match: Match) -> ResponseRewrite {
+    guard case .allowed(let index) = match, index < rendered.count else { return varying }
     return rendered[index]
   }
 

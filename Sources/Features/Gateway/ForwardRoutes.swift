@@ -19,10 +19,11 @@ package struct ForwardRoutes: Sendable {
         return headers.map { FieldName($0.field) }
       })
     self.guarded = guarded
-    routes = table.routes.indices.map { index -> ForwardRoute? in
-      let route = table.routes[index]
+    let all = table.routes
+    routes = all.indices.map { index -> ForwardRoute? in
+      let route = all[index]
       guard case .proxy(let upstream) = route.kind else { return nil }
-      let nested: [Route] = table.routes.filter { other -> Bool in
+      let nested: [Route] = all.filter { other -> Bool in
         other.host == route.host && other.path.bytes.count > route.path.bytes.count
           && (route.path.bytes.isEmpty || other.path.bytes.starts(with: route.path.bytes + [UInt8(ascii: "/")]))
       }
@@ -35,10 +36,9 @@ package struct ForwardRoutes: Sendable {
   }
 
   /// The plan of an order; nil when the route is none that is forwarded, or the permit is not this request's.
-  func plan(_ order: ForwardOrder, _ request: CanonicalRequest) -> ForwardPlan? {
-    guard routes.indices.contains(order.route), let route = routes[order.route] else { return nil }
-    return ForwardPlan(
-      permit: order.permit, route: route, for: request, request: RequestRewrite(added: order.credential),
-      response: ResponseRewrite(added: order.cors))
+  @inline(__always) func plan(_ order: borrowing ForwardOrder, _ request: borrowing CanonicalRequest) -> ForwardPlan? {
+    let index = order.entry.index
+    guard index < routes.count, let route = routes[index] else { return nil }
+    return ForwardPlan(permit: order.permit, route: route, for: request, request: order.credential.request, response: order.response)
   }
 }

@@ -3,6 +3,7 @@ import HTTP1
 import HTTPMessage
 import IntercomCore
 import Policy
+import ReverseProxy
 import Sessions
 
 /// The gateway's rules: plain values, made once from the configuration, shared by all loops.
@@ -32,43 +33,24 @@ package struct Gateway: Sendable {
   /// One pure function says what may happen to a request, from what is known: the same bytes and the same knowledge always give the same
   /// verdict. The order of the steps is that of `behaviour`: route → Origin and CORS → session → CSRF proof → policy → credential.
   package func decide(_ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>, _ known: borrowing Known) -> Verdict {
-    let routed: Routed
-    switch route(request, head) {
-    case .failure(let answer): return .answer(answer)
-    case .success(let found): routed = found
-    }
-    let screened: Screened
-    switch screen(routed, request, head) {
-    case .failure(let answer): return .answer(answer)
-    case .success(let passed): screened = passed
-    }
-    if case .own(let endpoint) = table.routes[routed.index].kind {
-      return .own(
-        OwnCall(
-          endpoint: endpoint, route: routed.index, presentedSession: cookies.session(request, head), intent: screened.intent,
-          hasAllowedOrigin: screened.hasAllowedOrigin, cors: screened.cors))
-    }
-    if table.routes[routed.index].isPublic { return permitPublic(screened, request, head) }
-    switch identify(screened, request, head, known) {
-    case .failure(let stop): return stop.verdict
-    case .success(let identified):
+    do throws(Stop) {
+      let screened = try screen(try route(request, head), request, head)
+      if let endpoint = screened.entry.own { return .own(own(endpoint, screened, request, head)) }
+      if screened.entry.route.isPublic { return .forward(try permitPublic(screened, request, head, known)) }
+      let identified = try identify(screened, request, head, known)
       guard proves(identified, request, head) else { return .answer(Self.proofMissing(screened.cors)) }
-      return permitAndEquip(identified, request, head, known)
-    }
+      return .forward(try permitAndEquip(identified, request, head, known))
+    } catch { return error.verdict }
   }
-}
-
-/// A request whose route is known.
-struct Routed {
-  let index: Int
 }
 
 /// A request whose Origin, method and path the route accepts.
 struct Screened {
-  let index: Int
-  let intent: RequestIntent
+  let entry: RouteEntry
   let hasAllowedOrigin: Bool
-  let cors: FieldLines
+  let response: ResponseRewrite
+
+  var cors: FieldLines { response.added }
 }
 
 /// A request with a live session.
@@ -77,37 +59,33 @@ struct Identified {
   let session: SessionView
 }
 
-/// A verdict as the failure of a step.
-struct Stop: Error {
-  let verdict: Verdict
-}
-
-extension GatewayAnswer: Error {}
-
 extension Gateway {
   // MARK: route
 
-  private func route(_ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>) -> Result<Routed, GatewayAnswer> {
+  private func route(_ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>) throws(Stop) -> RouteEntry {
+    let lookup = table.lookup(request, head)
+    if case .found(let index) = lookup { return table.entries[index] }
+    throw .answer(notRouted(lookup, request, head))
+  }
+
+  private func notRouted(
+    _ lookup: RouteTable.Lookup, _ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>
+  ) -> GatewayAnswer {
     let method = request.method
-    switch table.lookup(request, head) {
-    case .found(let index): return .success(Routed(index: index))
+    return switch lookup {
     // CONNECT names no path, and TRACE would show its own fields: 405 wherever they go, and no method would do there.
     case .notFound where method == .connect || method == .trace:
-      return .failure(
-        unrouted(request, head, Problem(405, "method_refused", "Intercom does not carry TRACE or CONNECT."), extra: ["Allow": ""]))
-    case .notFound:
-      return .failure(
-        unrouted(
-          request, head,
-          Problem(404, "no_route", "No route of Intercom has this path. Check the address, or the routes in its configuration.")))
+      unrouted(request, head, Problem(405, "method_refused", "Intercom does not carry TRACE or CONNECT."), extra: ["Allow": ""])
+    case .found, .notFound:
+      unrouted(
+        request, head,
+        Problem(404, "no_route", "No route of Intercom has this path. Check the address, or the routes in its configuration."))
     case .misdirected:
-      return .failure(
-        unrouted(
-          request, head,
-          Problem(421, "unknown_host", "Intercom does not serve this host. Check the address, or the hosts in its configuration.")))
+      unrouted(
+        request, head,
+        Problem(421, "unknown_host", "Intercom does not serve this host. Check the address, or the hosts in its configuration."))
     case .escapedPrefix:
-      return .failure(
-        unrouted(request, head, Problem(400, "escaped_route", "The beginning of the path must be written without percent escapes.")))
+      unrouted(request, head, Problem(400, "escaped_route", "The beginning of the path must be written without percent escapes."))
     }
   }
 
@@ -128,32 +106,28 @@ extension Gateway {
 
   // MARK: origin, preflight, method, path
 
-  private func screen(_ routed: Routed, _ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>)
-    -> Result<Screened, GatewayAnswer>
-  {
-    let route = table.routes[routed.index]
-    let match = route.ignoresOrigin ? .absent : route.cors.match(request, head)
-    if case .refused = match { return .failure(Self.originRefused()) }
-    let cors = route.cors.lines(for: match)
+  private func screen(
+    _ entry: RouteEntry, _ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>
+  ) throws(Stop) -> Screened {
+    let match = entry.route.ignoresOrigin ? .absent : entry.route.cors.match(request, head)
+    if case .refused = match { throw .answer(Self.originRefused()) }
     let isAllowed = if case .allowed = match { true } else { false }
-    if request.method == .options, request.hasAccessControlRequestMethod, isAllowed {
-      let lines = route.cors.preflightLines(
-        for: match, methods: route.methods, requestedHeaders: request.accessControlRequestHeaders.bytes(in: head))
-      return .failure(GatewayAnswer(status: 204, lines: lines, reason: "preflight"))
+    let screened = Screened(entry: entry, hasAllowedOrigin: isAllowed, response: entry.route.cors.rewrite(for: match))
+    if isAllowed, request.hasAccessControlRequestMethod, request.method == .options {
+      let lines = entry.route.cors.preflightLines(
+        for: match, methods: entry.route.methods, requestedHeaders: request.accessControlRequestHeaders.bytes(in: head))
+      throw .answer(GatewayAnswer(status: 204, lines: lines, reason: "preflight"))
     }
-    let method = request.method
-    guard route.methods.contains(method), method != .trace, method != .connect else {
-      return .failure(Self.methodRefused(route, cors))
+    guard entry.takenMethods.contains(request.method) else { throw .answer(Self.methodRefused(entry.route, screened.cors)) }
+    if request.pathHasEncodedSlash, !entry.route.passesEncodedSlashes {
+      throw .answer(
+        GatewayAnswer(Problem(400, "encoded_slash", "This route takes no encoded slash (%2F) in its path."), cors: screened.cors))
     }
-    if request.pathHasEncodedSlash, !route.passesEncodedSlashes {
-      return .failure(
-        GatewayAnswer(Problem(400, "encoded_slash", "This route takes no encoded slash (%2F) in its path."), cors: cors))
+    if request.hasUpgrade, entry.own == nil {
+      throw .answer(
+        GatewayAnswer(Problem(501, "upgrade_refused", "This route does not carry protocol upgrades."), cors: screened.cors))
     }
-    if request.hasUpgrade, case .proxy = route.kind {
-      return .failure(GatewayAnswer(Problem(501, "upgrade_refused", "This route does not carry protocol upgrades."), cors: cors))
-    }
-    return .success(
-      Screened(index: routed.index, intent: RequestIntent(request, head), hasAllowedOrigin: isAllowed, cors: cors))
+    return screened
   }
 
   private static func methodRefused(_ route: Route, _ cors: FieldLines) -> GatewayAnswer {
@@ -163,15 +137,32 @@ extension Gateway {
       extra: ["Allow": allowed])
   }
 
+  private func own(
+    _ endpoint: EndpointID, _ screened: Screened, _ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>
+  ) -> OwnCall {
+    OwnCall(
+      endpoint: endpoint, route: screened.entry.index, presentedSession: cookies.session(request, head),
+      intent: RequestIntent(request, head), hasAllowedOrigin: screened.hasAllowedOrigin, cors: screened.cors)
+  }
+
   private func permitPublic(
-    _ screened: Screened, _ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>
-  ) -> Verdict {
-    switch PolicyEnforcementPoint.decide(table.policies[screened.index], method: request.method, identity: nil) {
-    case .permit(let permit):
-      return .forward(
-        ForwardOrder(
-          permit: permit, route: screened.index, session: cookies.session(request, head), credential: FieldLines(), cors: screened.cors))
-    case .deny(let reason): return .answer(Self.policyDenied(reason, screened.cors))
+    _ screened: Screened, _ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>, _ known: borrowing Known
+  ) throws(Stop) -> ForwardOrder {
+    let permit = try permit(screened, request, nil)
+    var session: SessionView?
+    // Nobody asks for the session here, so what this loop knows is all that is noted; what is over stays over.
+    if case .known(let view) = cookies.presented(request, head, known.sessions), view.isLive(at: known.now) { session = view }
+    return ForwardOrder(
+      permit: permit, entry: screened.entry, session: session, credential: screened.entry.bare, response: screened.response)
+  }
+
+  /// Policy's answer to this request.
+  private func permit(
+    _ screened: Screened, _ request: borrowing CanonicalRequest, _ identity: Identity?
+  ) throws(Stop) -> Permit {
+    switch PolicyEnforcementPoint.decide(screened.entry.policy, method: request.method, identity: identity) {
+    case .permit(let permit): return permit
+    case .deny(let reason): throw .answer(Self.policyDenied(reason, screened.cors))
     }
   }
 
@@ -183,25 +174,24 @@ extension Gateway {
 
   private func identify(
     _ screened: Screened, _ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>, _ known: borrowing Known
-  ) -> Result<Identified, Stop> {
-    guard let id = cookies.session(request, head) else { return .failure(sessionMissing(screened, request, head)) }
-    if case .sessionEnded = known.findings.credential { return .failure(sessionMissing(screened, request, head, endedNow: true)) }
+  ) throws(Stop) -> Identified {
+    guard let presented = cookies.presented(request, head, known.sessions) else { throw sessionMissing(screened, request, head) }
+    if case .sessionEnded = known.findings.credential { throw sessionMissing(screened, request, head, endedNow: true) }
     switch known.findings.session {
-    case .none: return .failure(sessionMissing(screened, request, head))
-    case .storeUnavailable: return .failure(Stop(verdict: .answer(Self.unavailable("session_store_unavailable", screened.cors))))
-    case .notAsked, .live:
-      if let view = known.sessions[id], known.now < view.idleDeadline, known.now < view.absoluteDeadline {
-        return .success(Identified(screened: screened, session: view))
-      }
-      return .failure(need(.session(id), screened, known))
+    case .none: throw sessionMissing(screened, request, head)
+    case .storeUnavailable: throw .answer(Self.unavailable("session_store_unavailable", screened.cors))
+    case .notAsked, .live: break
+    }
+    switch presented {
+    case .known(let view):
+      guard view.isLive(at: known.now) else { throw need(.session(view.id), screened, known) }
+      return Identified(screened: screened, session: view)
+    case .unknown(let id): throw need(.session(id), screened, known)
     }
   }
 
   private func need(_ need: Need, _ screened: Screened, _ known: borrowing Known) -> Stop {
-    guard known.findings.rounds < Self.maximumRounds else {
-      return Stop(verdict: .answer(Self.unavailable("too_many_rounds", screened.cors)))
-    }
-    return Stop(verdict: .need(need))
+    known.findings.rounds < Self.maximumRounds ? .need(need) : .answer(Self.unavailable("too_many_rounds", screened.cors))
   }
 
   /// A navigation is sent to the provider and comes back; a script is told that it needs a session.
@@ -211,23 +201,22 @@ extension Gateway {
   ) -> Stop {
     var lines = screened.cors
     if endedNow { lines.append(cookieDeletion) }
-    guard screened.intent.isNavigation else {
-      return Stop(
-        verdict: .answer(
-          GatewayAnswer(
-            Problem(
-              401, "session_required", "No live session: open /silent in a frame, or send the user to /login, then repeat the request."),
-            cors: lines, extra: Self.challenge)))
+    let intent = RequestIntent(request, head)
+    guard intent.isNavigation else {
+      return .answer(
+        GatewayAnswer(
+          Problem(
+            401, "session_required", "No live session: open /silent in a frame, or send the user to /login, then repeat the request."),
+          cors: lines, extra: Self.challenge))
     }
     var target = request.path.bytes(in: head)
     if request.hasQuery { target += [UInt8(ascii: "?")] + request.query.bytes(in: head) }
     if target.count > Self.maximumReturnBytes { target = [UInt8(ascii: "/")] }
-    if let origin = table.routes[screened.index].hostOrigin { target = origin.bytes + target }
-    return Stop(
-      verdict: .own(
-        OwnCall(
-          endpoint: .login, route: screened.index, presentedSession: nil, intent: screened.intent,
-          hasAllowedOrigin: screened.hasAllowedOrigin, cors: lines, returnTo: target)))
+    if let origin = screened.entry.route.hostOrigin { target = origin.bytes + target }
+    return .own(
+      OwnCall(
+        endpoint: .login, route: screened.entry.index, presentedSession: nil, intent: intent,
+        hasAllowedOrigin: screened.hasAllowedOrigin, cors: lines, returnTo: target))
   }
 
   /// RFC 9110 §15.5.2 demands a challenge of every 401. No registered scheme means a cookie, and browsers ask for a password when they know
@@ -244,15 +233,22 @@ extension Gateway {
 
   private func proves(_ identified: Identified, _ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>) -> Bool {
     let screened = identified.screened
-    let mode = table.routes[screened.index].csrf
-    if mode == .anyProof {
+    if case .anyProof = screened.entry.route.csrf {
       if screened.hasAllowedOrigin { return true }
-      let method = request.method
-      let reads = method == .get || method == .head
-      if reads, screened.intent.isSameOriginOrUser || screened.intent.isTopLevel { return true }
+      if Self.reads(request) {
+        let intent = RequestIntent(request, head)
+        if intent.isSameOriginOrUser || intent.isTopLevel { return true }
+      }
     }
     guard !request.csrfToken.isEmpty else { return false }
     return csrf.verify(request.csrfToken.bytes(in: head), for: identified.session.id)
+  }
+
+  private static func reads(_ request: borrowing CanonicalRequest) -> Bool {
+    switch request.method {
+    case .get, .head: true
+    default: false
+    }
   }
 
   static func proofMissing(_ cors: FieldLines) -> GatewayAnswer {
@@ -265,40 +261,48 @@ extension Gateway {
 
   private func permitAndEquip(
     _ identified: Identified, _ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>, _ known: borrowing Known
-  ) -> Verdict {
+  ) throws(Stop) -> ForwardOrder {
     let (screened, session) = (identified.screened, identified.session)
-    let permit: Permit
-    switch PolicyEnforcementPoint.decide(table.policies[screened.index], method: request.method, identity: session.identity) {
-    case .deny(let reason): return .answer(Self.policyDenied(reason, screened.cors))
-    case .permit(let given): permit = given
+    let permit = try permit(screened, request, session.identity)
+    let credential = screened.entry.needsCredential ? try credential(identified, request, head, known) : screened.entry.bare
+    return ForwardOrder(
+      permit: permit, entry: screened.entry, session: session, credential: credential, response: screened.response)
+  }
+
+  @inline(__always) private func credential(
+    _ identified: Identified, _ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>, _ known: borrowing Known
+  ) throws(Stop) -> CredentialView {
+    if case .notAsked = known.findings.credential {
+      if let view = identified.session.credential(route: identified.screened.entry.index, now: known.now) { return view }
     }
-    func order(_ credential: FieldLines) -> Verdict {
-      .forward(
-        ForwardOrder(permit: permit, route: screened.index, session: session.id, credential: credential, cors: screened.cors))
-    }
-    if case .none = table.routes[screened.index].credential { return order(FieldLines()) }
+    return try foundCredential(identified, request, head, known)
+  }
+
+  /// What the resolver found, or that it must be asked.
+  private func foundCredential(
+    _ identified: Identified, _ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>, _ known: borrowing Known
+  ) throws(Stop) -> CredentialView {
+    let screened = identified.screened
     switch known.findings.credential {
-    case .ready(let view): return order(view.lines)
-    case .notAsked:
-      if let view = session.credential(route: screened.index, now: known.now) { return order(view.lines) }
-      return need(.credential(session: session.id, route: screened.index), screened, known).verdict
+    case .ready(let view): return view
+    case .notAsked: throw need(.credential(session: identified.session.id, route: screened.entry.index), screened, known)
     case .refused:
-      return .answer(
+      throw .answer(
         GatewayAnswer(
           Problem(403, "credential_refused", "The identity provider does not give this user access to this service."), cors: screened.cors))
     case .claimMissing:
-      return .answer(
+      throw .answer(
         GatewayAnswer(
           Problem(403, "claim_missing", "The sign-in lacks a claim that this route needs; an operator can add its mapper."),
           cors: screened.cors))
     case .invalidAnswer:
-      return .answer(
+      throw .answer(
         GatewayAnswer(
           Problem(502, "credential_invalid", "The identity provider gave something else than the credential that was asked for."),
           cors: screened.cors))
-    case .sessionEnded: return sessionMissing(screened, request, head, endedNow: true).verdict
-    case .providerUnavailable: return .answer(Self.unavailable("provider_unavailable", screened.cors))
-    case .storeUnavailable: return .answer(Self.unavailable("session_store_unavailable", screened.cors))
+    case .sessionEnded: throw sessionMissing(screened, request, head, endedNow: true)
+    case .providerUnavailable: throw .answer(Self.unavailable("provider_unavailable", screened.cors))
+    case .storeUnavailable: throw .answer(Self.unavailable("session_store_unavailable", screened.cors))
     }
   }
 }

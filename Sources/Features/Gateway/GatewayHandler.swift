@@ -10,15 +10,26 @@ import Synchronization
 import Telemetry
 
 /// What the handler keeps of one exchange.
-package struct GatewayContext: ExchangeContext {
-  var findings = Findings()
-  /// The session whose credential was sent, to which route and which: an upstream's 401 drops it.
-  var forwarded: (session: SessionID?, route: Int, credential: FieldLines)?
+package final class GatewayContext: ExchangeContext {
+  fileprivate(set) var findings = Findings()
+  /// What was forwarded: an upstream's 401 drops its credential.
+  fileprivate(set) var forwarded: ForwardOrder?
   /// For the steps and log lines that tell of this request; nil when nobody listens.
-  var story: RequestStory?
+  fileprivate(set) var story: RequestStory?
   /// Why the gateway refused: the problem's word.
-  var refusal: String?
+  fileprivate(set) var refusal: String?
+  /// There is more to forget than `forwarded`.
+  private var isUnusual: Bool { story != nil || refusal != nil || findings.rounds != 0 }
+
   package init() {}
+
+  package func reset() {
+    if forwarded != nil { forwarded = nil }
+    guard isUnusual else { return }
+    findings = Findings()
+    story = nil
+    refusal = nil
+  }
 }
 
 /// The gateway on one loop: asks `Gateway.decide` and carries the verdict out. Everything here is synchronous; what waits is a task that
@@ -35,6 +46,10 @@ package final class GatewayHandler: RequestHandler {
   private let metrics: GatewayMetrics.Loop
   /// Endpoints of other features: the demo's.
   private let endpoints: [EndpointID: Endpoint]
+  /// Whether anybody hears of single requests, and of those that went well.
+  private let tellsStories: Bool
+  private let tellsSuccess: Bool
+  private var clock: LoopClock
 
   package init(
     services: GatewayServices, loop: EventLoop, loops: GatewayLoops, forwarder: Forwarder, routes: ForwardRoutes,
@@ -48,35 +63,40 @@ package final class GatewayHandler: RequestHandler {
     self.routes = routes
     self.metrics = metrics
     self.endpoints = endpoints
-    sessions = SessionTable(capacity: sessionCapacity)
+    tellsStories = services.tellsStories
+    tellsSuccess = services.log.writes(.trace)
+    clock = LoopClock(services.sessions)
+    sessions = SessionTable(capacity: sessionCapacity, random: services.random)
     forwarder.onCredentialRefused = { [unowned self] exchange in
       if let exchange = exchange as? ServerConnection<GatewayHandler> { self.credentialRefused(exchange) }
     }
   }
 
   package func handle(_ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ exchange: ServerConnection<GatewayHandler>) {
-    if services.tellsStories, exchange.context.story == nil { exchange.context.story = story(head, bytes, exchange) }
-    let now = services.sessions.now()
-    let known = Known(sessions: sessions, findings: exchange.context.findings, now: now)
+    let context = exchange.context
+    if tellsStories, context.story == nil { context.story = story(head, bytes, exchange) }
+    let known = Known(sessions: sessions, findings: context.findings, now: clock.now(loop.now))
     switch services.gateway.decide(head.request, bytes, known) {
+    case .forward(let order): forward(order, head, bytes, exchange, known.now)
     case .answer(let answer): self.answer(answer, exchange)
     case .own(let call): own(call, head, bytes, exchange)
     case .need(let need): fetch(need, exchange)
-    case .forward(let order): forward(order, head, bytes, exchange, now)
     }
   }
 
   package func exchangeEnded(_ summary: ExchangeSummary, _ exchange: ServerConnection<GatewayHandler>) {
-    let route = exchange.context.forwarded?.route
-    metrics.exchangeEnded(summary, route: route)
-    let name = route.map { services.gateway.table.routes[$0].name }
-    services.logExchange(
-      summary, exchange.context, route: name, id: exchange.exchangeID, now: loop.now)
-    guard let route, let story = exchange.context.story else { return }
+    let context = exchange.context
+    let entry = context.forwarded?.entry
+    metrics.exchangeEnded(summary, route: entry?.index)
+    if tellsSuccess || summary.problem != nil || context.refusal != nil {
+      services.logExchange(summary, context, route: entry?.route.name, id: exchange.exchangeID, now: loop.now)
+    }
+    defer { context.reset() }
+    guard let story = context.story, let entry else { return }
     services.step(
       .forwarded, "Passed the request on and the answer back",
       [
-        .init(.route, services.gateway.table.routes[route].name), .init(.method, story.method), .init(.path, story.path),
+        .init(.route, entry.route.name), .init(.method, story.method), .init(.path, story.path),
         .init(.status, summary.status), .init(summary.duration),
       ], subject: story.subjectName, correlation: story.correlation)
   }
@@ -94,8 +114,10 @@ package final class GatewayHandler: RequestHandler {
   private func answer(_ answer: GatewayAnswer, _ exchange: ServerConnection<GatewayHandler>) {
     metrics.refused(answer.status)
     if answer.status.code >= 400 { exchange.context.refusal = answer.reason }
+    // The context forgets when the exchange ends, which may be at once.
+    let story = exchange.context.story
     exchange.answer(answer.status, lines: answer.lines.bytes, body: answer.body)
-    guard answer.status.code >= 400, let story = exchange.context.story else { return }
+    guard answer.status.code >= 400, let story else { return }
     services.step(
       .refused, "Refused a request",
       [.init(.method, story.method), .init(.path, story.path), .init(.reason, answer.reason), .init(.status, answer.status.code)],
@@ -119,13 +141,13 @@ package final class GatewayHandler: RequestHandler {
     _ order: ForwardOrder, _ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ exchange: ServerConnection<GatewayHandler>,
     _ now: WallInstant
   ) {
-    exchange.context.forwarded = (order.session, order.route, order.credential)
-    if let id = order.session, let view = sessions[id] {
-      use(view, now)
-      exchange.context.story?.subjectName = view.session.displayName
+    exchange.context.forwarded = order
+    if let view = order.session {
+      if view.use(at: now) { touch(view, now) }
+      if tellsStories { exchange.context.story?.subjectName = view.session.displayName }
     }
     guard let plan = routes.plan(order, head.request) else {
-      return exchange.answer(Problem(500, "no_plan", "Intercom could not plan this request."), lines: order.cors.bytes)
+      return exchange.answer(Problem(500, "no_plan", "Intercom could not plan this request."), lines: order.response.added.bytes)
     }
     forwarder.forward(plan, head, bytes, exchange)
   }
@@ -133,39 +155,42 @@ package final class GatewayHandler: RequestHandler {
   /// An upstream answered 401: the credential that it got is dropped here, in the coordinator and on the other loops, so that the next request
   /// asks for a new one. This one is not sent twice. A newer credential stays: many requests that were refused together cause one exchange.
   private func credentialRefused(_ exchange: ServerConnection<GatewayHandler>) {
-    guard let (session, route, sent) = exchange.context.forwarded, let session, !sent.isEmpty else { return }
-    dropCredential(session, route, sent)
+    guard let order = exchange.context.forwarded, order.entry.needsCredential, let session = order.session?.id else { return }
+    let (entry, sent) = (order.entry, order.credential)
+    dropCredential(session, entry, sent)
     let (tokens, key, loops) = (services.tokens, SessionKey(session), loops)
-    let rule = services.gateway.table.routes[route].credential
     loop.spawn { _ in
-      if case .exchange(let target) = rule {
-        await tokens.invalidate(key, target) { GatewayServices.bearer($0.accessToken)?.bytes == sent.bytes }
+      if case .exchange(let target) = entry.route.credential {
+        await tokens.invalidate(key, target) { GatewayServices.bearer($0.accessToken)?.bytes == sent.lines.bytes }
       }
-      await loops.onEach { handler in handler.dropCredential(session, route, sent) }
+      await loops.onEach { handler in handler.dropCredential(session, entry, sent) }
     }
   }
 
-  private func dropCredential(_ session: SessionID, _ route: Int, _ sent: FieldLines) {
-    guard let view = sessions[session], let held = view.credential(route: route, now: services.sessions.now()) else { return }
-    if held.lines.bytes == sent.bytes { view.setCredential(nil, route: route) }
+  private func dropCredential(_ session: SessionID, _ entry: RouteEntry, _ sent: CredentialView) {
+    guard let view = sessions[session], let held = view.credential(route: entry.index, now: services.sessions.now()) else { return }
+    if held.lines.bytes == sent.lines.bytes { view.setCredential(nil, route: entry.index) }
   }
 
   // MARK: use
 
-  /// Notes the use; the store learns of it at most once per touch interval.
-  private func use(_ view: SessionView, _ now: WallInstant) {
-    guard now > view.lastUse || services.sessions.needsTouch(view.session, use: now) else { return }
-    view.lastUse = now
-    view.idleDeadline = now.advanced(by: services.sessions.settings.idle)
-    guard services.sessions.needsTouch(view.session, use: now), !view.isTouching else { return }
+  /// Tells the store of the use, at most once per touch interval.
+  private func touch(_ view: SessionView, _ now: WallInstant) {
     view.isTouching = true
     let (manager, loops, session, id) = (services.sessions, loops, view.session, view.id)
     loop.spawn { actor in
-      let touched = try? await manager.touch(session, use: now)
+      // A store that does not answer is asked again at the next use.
+      let touched: Session?
+      let isGone: Bool
+      do throws(SessionStoreError) {
+        touched = try await manager.touch(session, use: now)
+        isGone = touched == nil
+      } catch { (touched, isGone) = (nil, false) }
       await loops.on(actor) { handler in
         guard let view = handler.sessions[id] else { return }
         view.isTouching = false
-        if let newer = touched ?? nil { view.session = newer }
+        if isGone { return handler.sessions.remove(id) }
+        if let touched { view.renew(touched) }
       }
     }
   }
@@ -175,7 +200,7 @@ package final class GatewayHandler: RequestHandler {
   /// Withholds the reading, fetches what is missing, and asks again.
   private func fetch(_ need: Need, _ exchange: ServerConnection<GatewayHandler>) {
     exchange.context.findings.rounds += 1
-    let ticket = sessions.cache.ticket()
+    let ticket = sessions.ticket()
     let correlation = exchange.context.story?.correlation
     switch need {
     case .session(let id):
@@ -186,7 +211,7 @@ package final class GatewayHandler: RequestHandler {
         handler.landSession(id, ticket, resolved, exchange)
       }
     case .credential(let id, let index):
-      let route = services.gateway.table.routes[index]
+      let route = services.gateway.table.entries[index].route
       guard let session = sessions[id]?.session else {
         exchange.context.findings.session = .none
         _ = exchange.hold()
@@ -217,20 +242,18 @@ package final class GatewayHandler: RequestHandler {
   }
 
   private func landSession(
-    _ id: SessionID, _ ticket: SessionCache<SessionView>.Ticket, _ resolved: Resolved, _ exchange: ServerConnection<GatewayHandler>
+    _ id: SessionID, _ ticket: SessionEnds.Ticket, _ resolved: Resolved, _ exchange: ServerConnection<GatewayHandler>
   ) {
     guard case .session(let outcome) = resolved else { return }
     switch outcome {
     case .none:
-      sessions.cache.remove(id)
+      sessions.remove(id)
       exchange.context.findings.session = .none
     case .unavailable: exchange.context.findings.session = .storeUnavailable
     case .live(let session):
-      let view = SessionView(
-        id: id, session: session, identity: Identity(issuer: session.issuer, subject: session.subject),
-        idle: services.sessions.settings.idle, now: services.sessions.now())
+      let view = SessionView(id: id, session: session, settings: services.sessions.settings, now: services.sessions.now())
       // Not kept when it may have ended while it was read: then the next round reads it again.
-      let isKept = sessions.cache.insert(view, id: id, key: session.key, ticket: ticket)
+      let isKept = view.map { sessions.insert($0, ticket: ticket) } ?? false
       exchange.context.findings.session = isKept ? .live : .notAsked
     }
   }
@@ -261,13 +284,13 @@ package final class GatewayLoops: SessionEndObserver {
 
   /// Returns when no loop can use a copy of these sessions any more.
   package func sessionsEnded(_ sessions: [EndedSession]) async {
-    await server.withLock { $0 }?.onEachLoop { handler, _ in handler.sessions.cache.drop(sessions) }
+    await server.withLock { $0 }?.onEachLoop { handler, _ in handler.sessions.drop(sessions) }
   }
 
   /// Group memberships and other claims may be gone with the old tokens: no loop goes on sending them (S27).
   package func sessionRefreshed(_ session: Session) async {
     await onEach { handler in
-      guard let view = handler.sessions.cache[key: session.key] else { return }
+      guard let view = handler.sessions[key: session.key] else { return }
       view.renew(session)
     }
   }

@@ -14,7 +14,7 @@ package struct GatewayMetrics: Sendable {
 
   /// Registers the metrics: before any loop's metrics are made.
   package init(registry: MetricRegistry, table: RouteTable) {
-    let names = table.routes.map { $0.host.map { host in "\(host)" + ":" } ?? "" }.enumerated().map { $1 + table.routes[$0].name } + ["own"]
+    let names = table.entries.map { ($0.route.host.map { host in "\(host):" } ?? "") + $0.route.name } + ["own"]
     own = names.count - 1
     let route = MetricLabel("route", names)
     requests = registry.counter(
@@ -52,10 +52,10 @@ package struct GatewayMetrics: Sendable {
     func exchangeEnded(_ summary: ExchangeSummary, route: Int?) {
       let classes = GatewayMetrics.classes.count
       let index = (route ?? families.own) * classes + min(max(summary.status / 100, 0), classes - 1)
-      if requests.indices.contains(index) { metrics.add(requests[index]) }
+      if index < requests.count { metrics.add(requests[index]) }
       metrics.add(bytesIn, summary.bytesIn)
       metrics.add(bytesOut, summary.bytesOut)
-      if route != nil { metrics.observe(durations, summary.duration) }
+      if route != nil { metrics.observe(durations, nanoseconds: summary.nanoseconds) }
     }
 
     func refused(_ status: Status) {

@@ -2,6 +2,7 @@ import HTTP1
 import HTTPMessage
 import IntercomCore
 import Policy
+import ReverseProxy
 import Sessions
 
 /// What one loop knows of a live session: enough to decide a warm request without asking anybody. Confined to its loop.
@@ -9,31 +10,59 @@ import Sessions
 /// It never outlives the store's own copy: ending a session drops it on every loop before the end is acknowledged.
 package final class SessionView {
   package let id: SessionID
+  let text: SessionText
   /// As last read or written.
-  package var session: Session
+  package private(set) var session: Session
   package let identity: Identity
-  /// From this instant on the store must be read again before the session counts as idle.
-  package var idleDeadline: WallInstant
-  package let absoluteDeadline: WallInstant
+  /// In seconds, like all times here: from this instant on the store must be read again before the session counts as idle.
+  private var idleDeadline: Int64
+  private let absoluteDeadline: Int64
   /// The latest use that this loop saw; written by `touch` once in a while.
-  package var lastUse: WallInstant
+  private var latestUse: Int64
+  /// From here on a use must be written.
+  private var touchDue: Int64
+  private let idle: Int64
+  private let touchInterval: Duration
   /// A touch is on its way to the store.
-  package var isTouching = false
-  /// Ready field lines, by route.
+  var isTouching = false
+  /// Since the table's hand passed last.
+  var isUsed = false
+  /// What is ready to be sent, by route.
   private var credentials: [CredentialView?] = []
 
-  package init(id: SessionID, session: Session, identity: Identity, idle: Duration, now: WallInstant) {
+  /// nil for an id that has no text, which none has.
+  package init?(id: SessionID, session: Session, settings: SessionSettings, now: WallInstant) {
+    guard let text = SessionText(id) else { return nil }
     self.id = id
+    self.text = text
     self.session = session
-    self.identity = identity
-    lastUse = max(session.lastUse, now)
-    idleDeadline = lastUse.advanced(by: idle)
-    absoluteDeadline = session.absoluteExpiry
+    identity = Identity(issuer: session.issuer, subject: session.subject)
+    idle = WallInstant(seconds: 0).advanced(by: settings.idle).seconds
+    touchInterval = settings.touchInterval
+    latestUse = max(session.lastUse, now).seconds
+    idleDeadline = WallInstant(seconds: latestUse).advanced(by: settings.idle).seconds
+    absoluteDeadline = min(session.absoluteExpiry, session.created.advanced(by: settings.absolute)).seconds
+    touchDue = session.lastUse.advanced(by: touchInterval).seconds
+  }
+
+  package var lastUse: WallInstant { WallInstant(seconds: latestUse) }
+
+  /// Not over by what this loop knows.
+  func isLive(at now: WallInstant) -> Bool { now.seconds < idleDeadline && now.seconds < absoluteDeadline }
+
+  /// Notes the use. True: the store must learn of it now, which `isTouching` says until it has.
+  func use(at now: WallInstant) -> Bool {
+    let seconds = now.seconds
+    if seconds > latestUse {
+      latestUse = seconds
+      idleDeadline = seconds.addingReportingOverflow(idle).overflow ? .max : seconds &+ idle
+    }
+    return seconds >= touchDue && !isTouching
   }
 
   /// The credential of this route while it is fresh.
   package func credential(route: Int, now: WallInstant) -> CredentialView? {
-    guard credentials.indices.contains(route), let view = credentials[route], now < view.freshUntil else { return nil }
+    guard route >= 0, route < credentials.count, let view = credentials[route], now.seconds < view.freshUntil.seconds else { return nil }
     return view
   }
 
@@ -42,6 +71,7 @@ package final class SessionView {
     guard newer.version >= session.version else { return }
     if newer.tokens.generation != session.tokens.generation { credentials.removeAll(keepingCapacity: true) }
     session = newer
+    touchDue = newer.lastUse.advanced(by: touchInterval).seconds
   }
 
   /// Keeps (or with nil drops) the credential of a route.
@@ -52,16 +82,19 @@ package final class SessionView {
   }
 }
 
-/// A credential that is ready to be sent.
-package struct CredentialView: Sendable {
-  package let lines: FieldLines
+/// A credential that is ready to be sent: one object for all requests of a session on a route. It is the equipment, not the permission:
+/// policy is asked for each request.
+package final class CredentialView: Sendable {
+  package let request: RequestRewrite
   /// From this instant on it must be asked for again.
   package let freshUntil: WallInstant
 
   package init(lines: FieldLines, freshUntil: WallInstant) {
-    self.lines = lines
+    request = RequestRewrite(added: lines)
     self.freshUntil = freshUntil
   }
+
+  package var lines: FieldLines { request.added }
 }
 
 /// What the resolver found out for this one request, round by round.
@@ -93,13 +126,6 @@ package struct Findings: Sendable {
   package var rounds = 0
 
   package init() {}
-}
-
-/// The loop's copies of live sessions.
-package final class SessionTable {
-  package var cache: SessionCache<SessionView>
-  package init(capacity: Int = 20_000) { cache = SessionCache(capacity: capacity) }
-  package subscript(id: SessionID) -> SessionView? { cache.use(id) }
 }
 
 /// Everything a decision may look at besides the request: a snapshot, no clock, no randomness, nothing that waits.

@@ -17,7 +17,7 @@ package struct OwnCookies: Sendable {
   /// Binds pending logins to this browser.
   package let loginName: [UInt8]
   /// The names under which a session is looked for, the host-prefixed one first.
-  private let readNames: [[UInt8]]
+  private let readNames: [CookieName]
   private let isSecure: Bool
   private let sameSite: SameSite
   /// Seconds that the session cookie outlives the browser; nil for a cookie that ends with it.
@@ -28,7 +28,7 @@ package struct OwnCookies: Sendable {
     let full = isSecure && !isPrefixed && name == "intercom" ? "__Host-" + name : name
     sessionName = Array(full.utf8)
     loginName = Array((full + "-login").utf8)
-    readNames = full.hasPrefix("__Host-") ? [sessionName] : [Array(("__Host-" + full).utf8), sessionName]
+    readNames = (full.hasPrefix("__Host-") ? [full] : ["__Host-" + full, full]).map { CookieName(Array($0.utf8)) }
     self.isSecure = isSecure
     self.sameSite = sameSite
     self.maximumAge = maximumAge
@@ -45,14 +45,35 @@ package struct OwnCookies: Sendable {
 
   /// The session id that the client presents. With two cookies of the name the host-prefixed one wins, then the first that is well formed.
   package func session(_ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>) -> SessionID? {
-    var found: SessionID?
+    first(request, head) { bytes, value in SessionID(cookieValue: bytes.extracting(value.lower..<value.upper)) }
+  }
+
+  /// The same for a loop that may know the session: then nothing is read as an id.
+  func presented(
+    _ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>, _ sessions: SessionTable
+  ) -> PresentedSession? {
+    first(request, head) { bytes, value in
+      if let text = SessionText(bytes, value), let view = sessions.use(text) { return .known(view) }
+      return SessionID(cookieValue: bytes.extracting(value.lower..<value.upper)).map { .unknown($0) }
+    }
+  }
+
+  /// What `read` makes of the cookie that wins; it says nil for a value that is not well formed.
+  @inline(__always) private func first<Value>(
+    _ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>, _ read: (borrowing Span<UInt8>, ByteRange) -> Value?
+  ) -> Value? {
+    var found: Value?
     // Names that would still win over what was found: those before its own.
     var better = readNames.count
-    forEachCookie(request, head) { cookie, bytes in
-      for rank in 0..<better where cookie.name.equals(readNames[rank], in: bytes) {
-        guard let id = SessionID(cookieValue: bytes.extracting(cookie.value.lower..<cookie.value.upper)) else { return }
-        (found, better) = (id, rank)
-        return
+    for index in 0..<min(request.cookieCount, request.cookies.count) {
+      var scanner = CookieScanner(request.cookies[index])
+      while better > 0, let pair = scanner.nextPair(in: head) {
+        for rank in 0..<better {
+          guard let value = readNames[rank].value(of: pair, in: head) else { continue }
+          guard let made = read(head, value) else { break }
+          (found, better) = (made, rank)
+          break
+        }
       }
     }
     return found
@@ -70,5 +91,46 @@ package struct OwnCookies: Sendable {
     if isSecure { out += "; Secure" }
     if let maximumAge { out += "; Max-Age=\(maximumAge)" }
     return out
+  }
+}
+
+/// A live session's copy, or an id that this loop does not know.
+enum PresentedSession {
+  case known(SessionView)
+  case unknown(SessionID)
+}
+
+/// The name of a cookie that is looked for in every request.
+private struct CookieName: Sendable {
+  private let bytes: [UInt8]
+  /// Its first bytes, eight at most, and which those are.
+  private let word: UInt64
+  private let mask: UInt64
+
+  init(_ bytes: [UInt8]) {
+    self.bytes = bytes
+    word = bytes.prefix(8).reversed().reduce(0) { $0 << 8 | UInt64($1) }
+    mask = bytes.count >= 8 ? .max : (1 << UInt64(8 * bytes.count)) - 1
+  }
+
+  /// The value of a cookie of exactly this name.
+  @inline(__always) func value(of pair: ByteRange, in head: borrowing Span<UInt8>) -> ByteRange? {
+    guard pair.count > bytes.count, pair.lower &+ 8 <= head.count, load8(head, pair.lower) & mask == word else { return nil }
+    var at = 8
+    while at < bytes.count {
+      if head[pair.lower &+ at] != bytes[at] { return nil }
+      at &+= 1
+    }
+    if head[pair.lower &+ bytes.count] == UInt8(ascii: "=") { return trimmed(pair, head) }
+    // White space before the `=`, or a longer name.
+    let cookie = CookieScanner.split(head, pair)
+    return cookie.hasEquals && cookie.name.equals(bytes, in: head) ? cookie.value : nil
+  }
+
+  /// What stands behind the `=`; the pair has no white space at its end.
+  @inline(__always) private func trimmed(_ pair: ByteRange, _ head: borrowing Span<UInt8>) -> ByteRange {
+    var start = pair.lower &+ bytes.count &+ 1
+    while start < pair.upper, head[start] == 32 || head[start] == 9 { start &+= 1 }
+    return ByteRange(start, pair.upper)
   }
 }

@@ -1,4 +1,3 @@
-import HTTP1
 import HTTPMessage
 import HTTPServer
 import IntercomCore
@@ -13,17 +12,5 @@ extension Request {
   func queryValue(_ name: String) -> [UInt8] {
     guard let query, let fields = try? FormFields(parsing: query), let value = fields.single(name) else { return [] }
     return Array(value.utf8)
-  }
-}
-
-/// Calls `body` for each cookie of a request's Cookie fields, in order.
-func forEachCookie(
-  _ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>, _ body: (CookiePair, borrowing Span<UInt8>) -> Void
-) {
-  for index in 0..<min(request.cookieCount, 4) {
-    var scanner = CookieScanner(request.cookies[index])
-    while let pair = scanner.next(in: head) {
-      if pair.hasEquals { body(pair, head) }
-    }
   }
 }

@@ -1,36 +1,55 @@
+import HTTP1
 import HTTPMessage
 import IntercomCore
 import Policy
+import ReverseProxy
+
+/// A route in its table, with what each of its requests needs ready. An object: a request refers to it and copies nothing.
+package final class RouteEntry: Sendable {
+  /// Its position in the table.
+  package let index: Int
+  package let route: Route
+  let policy: RoutePolicy
+  /// Its methods without those that no route takes.
+  let takenMethods: MethodSet
+  /// The endpoint that answers; nil for a route that is forwarded.
+  let own: EndpointID?
+  let needsCredential: Bool
+  /// For requests that need no credential, or are public.
+  let bare = CredentialView(lines: FieldLines(), freshUntil: WallInstant(seconds: .max))
+
+  init(_ index: Int, _ route: Route) {
+    self.index = index
+    self.route = route
+    policy = RoutePolicy(route: index, methods: route.methods, rule: route.needsSession ? .identified : .publicRoute)
+    takenMethods = route.methods.subtracting(MethodSet([.trace, .connect]))
+    if case .own(let endpoint) = route.kind { own = endpoint } else { own = nil }
+    if case .none = route.credential { needsCredential = false } else { needsCredential = true }
+  }
+}
 
 /// All routes in the order in which they are tried: the host's own, longest prefix first.
 package struct RouteTable: Sendable {
-  package let routes: [Route]
-  /// The access rule of each route, at the same index.
-  package let policies: [RoutePolicy]
+  /// As configured.
+  package let entries: [RouteEntry]
+  package var routes: [Route] { entries.map(\.route) }
   /// For requests that no route takes: every origin that some route allows may read the refusal.
   package let fallbackCORS: CORSPolicy
-  /// Indices into `routes` per host route's host.
-  private let byHost: [Identifier: [Int]]
-  private let hostless: [Int]
-  private let baseHost: Identifier
+  /// The routes of each host that has its own, and its name.
+  private let hosts: [(name: [UInt8], paths: PathTable)]
+  private let hostless: PathTable
+  private let baseHost: [UInt8]
 
   /// - Parameter baseHost: the base URL's host, lower case; with host routes it is the only other host that is served.
   package init(_ routes: [Route], baseHost: Identifier) {
-    self.routes = routes
-    self.baseHost = baseHost
-    policies = routes.indices.map { index in
-      RoutePolicy(route: index, methods: routes[index].methods, rule: routes[index].needsSession ? .identified : .publicRoute)
-    }
+    let entries = routes.enumerated().map { RouteEntry($0, $1) }
+    self.entries = entries
+    self.baseHost = baseHost.bytes
     fallbackCORS = CORSPolicy(origins: routes.flatMap(\.cors.origins))
-    let order = routes.indices.sorted { left, right in
-      let (a, b) = (routes[left], routes[right])
-      // Exact before prefix of the same length, longer before shorter, then as configured.
-      if a.path.bytes.count != b.path.bytes.count { return a.path.bytes.count > b.path.bytes.count }
-      if a.exact != b.exact { return a.exact }
-      return left < right
-    }
-    hostless = order.filter { routes[$0].host == nil }
-    byHost = Dictionary(grouping: order.filter { routes[$0].host != nil }) { routes[$0].host ?? "" }
+    hostless = PathTable(entries.filter { $0.route.host == nil })
+    var names: [Identifier] = []
+    for host in routes.compactMap(\.host) where !names.contains(host) { names.append(host) }
+    hosts = names.map { name in (name.bytes, PathTable(entries.filter { $0.route.host == name })) }
   }
 
   package enum Lookup: Sendable, Hashable {
@@ -45,27 +64,121 @@ package struct RouteTable: Sendable {
 
   /// The route of this request, by host, then by the longest literal prefix in whole segments.
   package func lookup(_ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>) -> Lookup {
-    let candidates: [Int]
-    if byHost.isEmpty {
-      candidates = hostless
-    } else {
-      let host = Identifier(bytes: lowercased(request.host, head))
-      if let own = byHost[host] { candidates = own } else if host == baseHost { candidates = hostless } else { return .misdirected }
+    guard !hosts.isEmpty else { return hostless.lookup(request, head) }
+    for index in hosts.indices where Self.equals(hosts[index].name, request.host, head) { return hosts[index].paths.lookup(request, head) }
+    return Self.equals(baseHost, request.host, head) ? hostless.lookup(request, head) : .misdirected
+  }
+
+  /// Hosts are compared whatever the case of their letters (RFC 3986 §3.2.2); `name` is lower case.
+  private static func equals(_ name: [UInt8], _ range: ByteRange, _ head: borrowing Span<UInt8>) -> Bool {
+    guard range.count == name.count, range.upper <= head.count else { return false }
+    for offset in 0..<name.count {
+      let byte = head[range.lower &+ offset]
+      if (byte &- 65 < 26 ? byte | 0x20 : byte) != name[offset] { return false }
     }
-    for index in candidates {
-      switch routes[index].path.match(request, in: head) {
+    return true
+  }
+}
+
+/// The routes of one host, found by the first segment of the path.
+struct PathTable: Sendable {
+  /// A route whose path may be the beginning of a request's.
+  private struct Candidate: Sendable {
+    /// Of its first segment, see `segment(of:)`.
+    let segment: UInt64
+    let entry: RouteEntry
+  }
+  /// In the order in which they are tried.
+  private let all: [RouteEntry]
+  /// Those with a path of their own, by bucket and within a bucket in order.
+  private let candidates: [Candidate]
+  /// Where each bucket begins in `candidates`, and the end of the last.
+  private let starts: [Int]
+  private let shift: UInt64
+  /// Those of `/`.
+  private let roots: [RouteEntry]
+
+  init(_ entries: [RouteEntry]) {
+    // Longer before shorter, exact before prefix of the same length, then as configured.
+    all = entries.sorted { left, right in
+      let (a, b) = (left.route, right.route)
+      if a.path.bytes.count != b.path.bytes.count { return a.path.bytes.count > b.path.bytes.count }
+      if a.exact != b.exact { return a.exact }
+      return left.index < right.index
+    }
+    roots = all.filter(\.route.path.bytes.isEmpty)
+    let deep = all.filter { !$0.route.path.bytes.isEmpty }.map { entry in
+      let path = entry.route.path.bytes
+      return Candidate(segment: Self.segment(of: path.span, 0, path.count), entry: entry)
+    }
+    var bits = 3
+    while 1 << bits < deep.count { bits += 1 }
+    let shift = UInt64(64 - bits)
+    self.shift = shift
+    let buckets = (0..<(1 << bits)).map { bucket in deep.filter { Self.bucket(of: $0.segment, shift) == bucket } }
+    candidates = buckets.flatMap { $0 }
+    starts = buckets.reduce(into: [0]) { starts, bucket in starts.append((starts.last ?? 0) + bucket.count) }
+  }
+
+  /// The first eight bytes of the first segment of `bytes[start ..< end]`, which begins with `/`; zeros behind a shorter one.
+  @inline(__always) private static func segment(of bytes: borrowing Span<UInt8>, _ start: Int, _ end: Int) -> UInt64 {
+    var word: UInt64 = 0
+    var at = start &+ 1
+    var shift: UInt64 = 0
+    while at < end, shift < 64, bytes[at] != UInt8(ascii: "/") {
+      word |= UInt64(bytes[at]) &<< shift
+      shift &+= 8
+      at &+= 1
+    }
+    return word
+  }
+
+  @inline(__always) private static func bucket(of segment: UInt64, _ shift: UInt64) -> Int {
+    Int(truncatingIfNeeded: (segment &* 0x9e37_79b9_7f4a_7c15) &>> shift)
+  }
+
+  func lookup(_ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>) -> RouteTable.Lookup {
+    let path = request.path
+    guard path.upper <= head.count, !path.isEmpty else { return .notFound }
+    guard !request.pathHasEscapes, !Self.hasLenientForms(head, path) else { return lookupLeniently(path, head) }
+    // The path reads in one way only, so no route can be disguised in it, and only those with its first segment can match.
+    let segment = Self.segment(of: head, path.lower, path.upper)
+    let bucket = Self.bucket(of: segment, shift)
+    for place in starts[bucket]..<starts[bucket &+ 1] where candidates[place].segment == segment {
+      let entry = candidates[place].entry
+      if case .matched(let rest) = entry.route.path.match(path, in: head), Self.takes(entry, rest) { return .found(entry.index) }
+    }
+    for entry in roots {
+      if case .matched(let rest) = entry.route.path.match(path, in: head), Self.takes(entry, rest) { return .found(entry.index) }
+    }
+    return .notFound
+  }
+
+  /// The same for a path that lenient servers could read in another way: whatever route one of them would see in it must be refused.
+  private func lookupLeniently(_ path: ByteRange, _ head: borrowing Span<UInt8>) -> RouteTable.Lookup {
+    for entry in all {
+      switch entry.route.path.match(path, in: head) {
       case .none: continue
-      // The rest of an exact route is nothing, or the one slash of `/`.
-      case .matched(let rest):
-        guard routes[index].exact, rest.count > (routes[index].path.bytes.isEmpty ? 1 : 0) else { return .found(index) }
-      case .disguised:
-        guard routes[index].path.bytes.isEmpty else { return .escapedPrefix }
+      case .matched(let rest): if Self.takes(entry, rest) { return .found(entry.index) }
+      case .disguised: guard entry.route.path.bytes.isEmpty else { return .escapedPrefix }
       }
     }
     return .notFound
   }
 
-  private func lowercased(_ range: ByteRange, _ head: borrowing Span<UInt8>) -> [UInt8] {
-    range.bytes(in: head).map { $0 &- 65 < 26 ? $0 | 0x20 : $0 }
+  /// The rest of an exact route is nothing, or the one slash of `/`.
+  @inline(__always) private static func takes(_ entry: RouteEntry, _ rest: ByteRange) -> Bool {
+    !entry.route.exact || rest.count <= (entry.route.path.bytes.isEmpty ? 1 : 0)
+  }
+
+  /// Whether the path holds `;` or slashes in a row. (What is escaped is known already.)
+  @inline(__always) private static func hasLenientForms(_ head: borrowing Span<UInt8>, _ path: ByteRange) -> Bool {
+    var before: UInt8 = 0
+    for at in path.lower..<path.upper {
+      let byte = head[at]
+      if byte == UInt8(ascii: ";") || (byte == UInt8(ascii: "/") && before == byte) { return true }
+      before = byte
+    }
+    return false
   }
 }

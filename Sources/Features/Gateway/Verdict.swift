@@ -2,18 +2,34 @@ import HTTP1
 import HTTPMessage
 import IntercomCore
 import Policy
+import ReverseProxy
 import Sessions
 
-/// What `Gateway.decide` says of a request.
-package enum Verdict: Sendable {
+/// What `Gateway.decide` says of a request. Confined to its loop, like the session that an order refers to.
+package enum Verdict {
   /// Send it on. Only a request with a permit gets here.
   case forward(ForwardOrder)
   /// Answer now; nothing reached an upstream.
-  case answer(GatewayAnswer)
+  indirect case answer(GatewayAnswer)
   /// One of Intercom's own endpoints (or the demo's) answers.
-  case own(OwnCall)
+  indirect case own(OwnCall)
   /// Something must be fetched first; then the decision runs again.
+  indirect case need(Need)
+}
+
+/// A verdict that ends the decision before the request may pass: what its steps throw.
+indirect enum Stop: Error {
+  case answer(GatewayAnswer)
+  case own(OwnCall)
   case need(Need)
+
+  var verdict: Verdict {
+    switch self {
+    case .answer(let answer): .answer(answer)
+    case .own(let call): .own(call)
+    case .need(let need): .need(need)
+    }
+  }
 }
 
 /// What must be fetched before the decision can go on.
@@ -24,16 +40,18 @@ package enum Need: Sendable, Hashable {
   case credential(session: SessionID, route: Int)
 }
 
-/// All that the forwarder must know of a request that may pass.
-package struct ForwardOrder: Sendable {
+/// All that the forwarder must know of a request that may pass: references to what was made ready before it came.
+package struct ForwardOrder {
   package let permit: Permit
-  package let route: Int
-  /// The well-formed session id that the client sent, on a public route too.
-  package let session: SessionID?
-  /// The field lines with the route's credential; empty for none.
-  package let credential: FieldLines
+  let entry: RouteEntry
+  /// The live session that the client presented; on a public route it may be one that this loop does not know, and then it is nil.
+  let session: SessionView?
+  /// The route's credential; `RouteEntry.bare` for none.
+  let credential: CredentialView
   /// The CORS and Vary lines for the answer.
-  package let cors: FieldLines
+  let response: ResponseRewrite
+
+  package var route: Int { entry.index }
 }
 
 /// A call of one of Intercom's own endpoints with what the decision found out for it.

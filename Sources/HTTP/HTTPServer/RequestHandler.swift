@@ -3,11 +3,19 @@ import HTTP1
 import HTTPMessage
 import IntercomCore
 
-/// State that a handler keeps for one exchange; made anew for each request.
-package protocol ExchangeContext: SendableMetatype { init() }
+/// State that a handler keeps for one exchange. Each connection has one, used for one request after the other: a class, so that looking at it
+/// needs no check for exclusive access, which a connection's own variable would.
+package protocol ExchangeContext: AnyObject, SendableMetatype {
+  init()
+  /// Forgets the request that is over; called before each one.
+  func reset()
+}
 
 /// No state.
-package struct NoContext: ExchangeContext { package init() {} }
+package final class NoContext: ExchangeContext {
+  package init() {}
+  package func reset() {}
+}
 
 /// What answers the requests of a listener: one object per loop, confined to it. Must be a `final class`; connections are generic over it.
 package protocol RequestHandler: AnyObject, SendableMetatype {

@@ -7,7 +7,7 @@ import Linux
 /// the handler are.
 package final class ServerConnection<Handler: RequestHandler>: Exchange {
   /// The handler's own state for the exchange that is going on.
-  package var context = Handler.Context()
+  package let context = Handler.Context()
   private let handlerLoop: HandlerLoop<Handler>
 
   init(descriptor: Int32, peer: SocketAddress, server: HandlerLoop<Handler>) {
@@ -18,6 +18,6 @@ package final class ServerConnection<Handler: RequestHandler>: Exchange {
   package var handler: Handler { handlerLoop.handler }
 
   override func dispatch(_ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>) { handlerLoop.handler.handle(head, bytes, self) }
-  override func renewContext() { context = Handler.Context() }
+  override func renewContext() { context.reset() }
   override func report(_ summary: ExchangeSummary) { handlerLoop.handler.exchangeEnded(summary, self) }
 }

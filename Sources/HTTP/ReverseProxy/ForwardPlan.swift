@@ -3,13 +3,14 @@ import HTTPMessage
 import IntercomCore
 import Policy
 
-/// What is done to one request's head on its way to the upstream, beyond what its route fixes.
-package struct RequestRewrite: Sendable {
+/// What is done to a request's head on its way to the upstream, beyond what its route fixes. Made once and used by many requests, so that
+/// planning one copies a reference.
+package final class RequestRewrite: Sendable {
   /// The credential and identity fields that Intercom adds. They come after everything of the client's was removed.
-  package var added: FieldLines
+  package let added: FieldLines
   /// The client's own Authorization goes (behaviour: a session cookie alone decides when present). Only a route that asks for no identity
   /// may let it pass.
-  package var dropsAuthorization: Bool
+  package let dropsAuthorization: Bool
 
   package init(added: FieldLines = FieldLines(), dropsAuthorization: Bool = true) {
     self.added = added
@@ -17,10 +18,10 @@ package struct RequestRewrite: Sendable {
   }
 }
 
-/// What is done to the answer's head on its way to the client, beyond what the route fixes.
-package struct ResponseRewrite: Sendable {
+/// What is done to the answer's head on its way to the client, beyond what the route fixes. Made once, like `RequestRewrite`.
+package final class ResponseRewrite: Sendable {
   /// CORS fields and `Vary: Origin`; the upstream's own CORS fields are dropped.
-  package var added: FieldLines
+  package let added: FieldLines
 
   package init(added: FieldLines = FieldLines()) { self.added = added }
 }
@@ -37,9 +38,10 @@ package struct ForwardPlan: Sendable {
 
   /// nil when the permit was given for another route or method than this request's.
   package init?(
-    permit: Permit, route: ForwardRoute, for head: CanonicalRequest, request: RequestRewrite, response: ResponseRewrite = ResponseRewrite()
+    permit: Permit, route: ForwardRoute, for head: borrowing CanonicalRequest, request: RequestRewrite,
+    response: ResponseRewrite = ResponseRewrite()
   ) {
-    guard permit.route == route.index, permit.method == head.method else { return nil }
+    guard permit.route == route.index, permit.method.rawValue == head.method.rawValue else { return nil }
     self.permit = permit
     self.route = route
     self.request = request
@@ -51,7 +53,7 @@ package struct ForwardPlan: Sendable {
   package var timeouts: UpstreamTimeouts { route.timeouts }
 
   /// GET, HEAD, OPTIONS and PROPFIND without a body: twice is the same as once.
-  static func mayRetry(_ head: CanonicalRequest) -> Bool {
+  static func mayRetry(_ head: borrowing CanonicalRequest) -> Bool {
     switch head.method {
     case .get, .head, .options, .propfind: break
     default: return false
