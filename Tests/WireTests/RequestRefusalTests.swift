@@ -53,6 +53,14 @@ struct RequestRefusalTests {
     refused(request("Transfer-Encoding: chunked", line: "POST / HTTP/1.0"), .transferEncodingInHTTP10)
   }
 
+  @Test("a body in HTTP/1.0 that only the connection's end would end (fault 43)", arguments: ["POST", "PUT", "PATCH"])
+  func oldWithoutLength(method: String) {
+    refused(request("Connection: keep-alive", line: "\(method) / HTTP/1.0"), .missingLengthInHTTP10)
+    #expect(ParsedRequest(request("Content-Length: 0", line: "\(method) / HTTP/1.0")).result == .complete)
+    #expect(ParsedRequest(request(line: "\(method) / HTTP/1.1")).result == .complete)
+    #expect(ParsedRequest(request(line: "DELETE / HTTP/1.0")).result == .complete)
+  }
+
   @Test(
     "path tricks: two readers, two paths (S1)",
     arguments: [

@@ -34,7 +34,8 @@ package enum HeadRefusal: UInt8, Error, Sendable, Hashable, CaseIterable {
   // What the fields say
   case missingHost, duplicateHost, badHost, hostMismatch
   case badContentLength, duplicateContentLength, contentTooLarge
-  case lengthWithTransferEncoding, unknownTransferCoding, chunkedNotFinal, duplicateTransferEncoding, transferEncodingInHTTP10
+  case lengthWithTransferEncoding, unknownTransferCoding, chunkedNotFinal, duplicateTransferEncoding
+  case transferEncodingInHTTP10, missingLengthInHTTP10
   case badConnection, unknownExpectation, duplicateField, tooManyCookieFields
 
   /// What a client that sent such a head is told; an upstream that did is a 502.
@@ -88,6 +89,7 @@ package enum HeadRefusal: UInt8, Error, Sendable, Hashable, CaseIterable {
     case .chunkedNotFinal: "chunked_not_final"
     case .duplicateTransferEncoding: "duplicate_transfer_encoding"
     case .transferEncodingInHTTP10: "transfer_encoding_in_http10"
+    case .missingLengthInHTTP10: "missing_length_in_http10"
     case .badConnection: "bad_connection"
     case .unknownExpectation: "unknown_expectation"
     case .duplicateField: "duplicate_field"

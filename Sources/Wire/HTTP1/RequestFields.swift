@@ -92,9 +92,13 @@ enum RequestFields {
     return nil
   }
 
+  private static let withBody = MethodSet([.post, .put, .patch])
+
   /// What needs the whole head; nil when it is good.
   static func finish(_ bytes: borrowing Span<UInt8>, _ head: inout RequestHead, headEnd: Int) -> HeadRefusal? {
     guard head.fields.present.contains(.host) else { return .missingHost }
+    // Whether what follows is its body, up to the connection's end, or a request, two readers may see differently (RFC 1945 §8.3).
+    if head.request.isHTTP10, head.request.framing == .none, withBody.contains(head.request.method) { return .missingLengthInHTTP10 }
     if head.fields.present.contains(.connection) {
       var options = ConnectionOptions()
       guard options.read(bytes, &head.fields) else { return .badConnection }
