@@ -83,6 +83,9 @@ final class ForwardFlow: ExchangeSink {
 
   private static let busy = Problem(503, "upstream_busy", "Too many requests wait for this upstream. Try again in a moment.")
 
+  private static let noDescriptors = Problem(
+    503, "no_descriptors", "Intercom has no connection left for this request. Try again in a moment.")
+
   private func take(_ index: Int, _ isProbe: Bool) {
     host = group[index]
     tried.insert(index)
@@ -158,6 +161,9 @@ final class ForwardFlow: ExchangeSink {
 
   private func open() {
     guard let host, !host.isFull else { return refuse(Self.busy, retryAfter: .seconds(1)) }
+    guard forwarder.loop.connections < forwarder.settings.loopConnections else {
+      return refuse(Self.noDescriptors, retryAfter: .seconds(1))
+    }
     connectUntil = now.advanced(by: route.timeouts.connect)
     lastConnectError = nil
     if let known = forwarder.resolver.known(host.name) { connect(to: known) } else { resolve(host.name) }
@@ -222,9 +228,7 @@ final class ForwardFlow: ExchangeSink {
         return
       } catch { lastConnectError = error }
     }
-    if lastConnectError?.isOwnShortage == true {
-      return fail(Problem(503, "no_descriptors", "Intercom has no connection left for this request. Try again in a moment."))
-    }
+    if lastConnectError?.isOwnShortage == true { return refuse(Self.noDescriptors, retryAfter: .seconds(1)) }
     let timedOut = lastConnectError?.isTimeOut ?? false
     endpointFailed(
       timedOut

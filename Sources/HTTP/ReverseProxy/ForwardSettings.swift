@@ -7,6 +7,8 @@ package struct ForwardSettings: Sendable {
   package var idleConnections = 64
   /// Connections of one loop to one endpoint; a request beyond them is 503, so that one slow upstream cannot take every descriptor.
   package var connections = 1024
+  /// Connections of one loop, those of clients included, beyond which none is opened: the rest of the process's descriptors is for others.
+  package var loopConnections = Int.max
   /// How long an idle connection is kept: less than the keep-alive time of common servers, or the next request meets a closed one.
   package var pooledTime = Duration.seconds(30)
   /// When an endpoint is out of service, and for how long.

@@ -1,5 +1,4 @@
 import DemoWorkplace
-import FoundationEssentials
 import HTTPMessage
 import IntercomCore
 import IntercomTesting
@@ -24,22 +23,6 @@ struct HostileProviderProcessTests {
       fs: {path: /fs, upstream: "http://127.0.0.1:\(backend)", credential: {exchange: {audience: files}}, methods: webdav}
 
     """
-  }
-
-  /// A line of `/proc/…/status`, in KiB.
-  private func memory(_ name: String, _ intercom: IntercomProcess) throws -> Int {
-    let status = try String(contentsOfFile: "/proc/\(intercom.child.identifier)/status", encoding: .utf8)
-    let line = try #require(status.split(separator: "\n").first { $0.hasPrefix(name + ":") })
-    return try #require(line.split(separator: " ").compactMap { Int($0) }.first)
-  }
-
-  /// By how many KiB the process grew at most while `body` ran.
-  private func growth(_ intercom: IntercomProcess, _ body: () async throws -> Void) async throws -> Int {
-    // The high-water mark begins anew (proc(5), clear_refs), where this user may say so; else it goes on from where it is.
-    try? Data("5".utf8).write(to: URL(filePath: "/proc/\(intercom.child.identifier)/clear_refs"))
-    let before = try memory("VmHWM", intercom)
-    try await body()
-    return try memory("VmHWM", intercom) - before
   }
 
   /// Starts a provider that can lie, a backend and the program, which is not yet ready.
@@ -101,7 +84,7 @@ struct HostileProviderProcessTests {
         }
       }
       try await lies(1)
-      let grown = try await growth(intercom) { try await lies(rounds) }
+      let grown = try await intercom.child.growth { try await lies(rounds) }
       #expect(grown <= Self.allowed, "grew by \(grown) KiB")
       #expect(backend.requests.isEmpty && provider.requests.allSatisfy { $0.path != "/elsewhere" })
       #expect(try await visitor.fetch("GET", base + "/fs/x", origin: base).status == 200)
@@ -118,7 +101,7 @@ struct HostileProviderProcessTests {
     try await run(.answer(.discovery, .html)) { intercom, liar, provider, _ in
       let admin = "http://127.0.0.1:\(intercom.adminPort)"
       try await waitUntilTrue("a first attempt", within: .seconds(20)) { !provider.requests.isEmpty }
-      let grown = try await growth(intercom) {
+      let grown = try await intercom.child.growth {
         for (call, lie) in lies {
           let path = call == .keys ? "/jwks" : "/.well-known/openid-configuration"
           liar.tell(.answer(call, lie))

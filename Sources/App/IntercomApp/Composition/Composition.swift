@@ -2,6 +2,7 @@ import Cryptography
 import CurlTransport
 import EventLoop
 import Gateway
+import HTTP1
 import HTTPMessage
 import HTTPServer
 import IntercomCore
@@ -83,8 +84,9 @@ package enum Composition {
     let loopEnds = GatewayLoops()
     services.sessions.add(loopEnds)
 
+    let loopCount = deployment.loops > 0 ? deployment.loops : Threads.processors
     let loops = try EventLoopGroup(
-      count: deployment.loops > 0 ? deployment.loops : Threads.processors,
+      count: loopCount,
       configuration: LoopConfiguration(time: time, incident: { tell($0, log) }))
     // Threads of their own: a name server that does not answer holds nothing else up.
     let endpoints = table.routes.flatMap(\.endpoints)
@@ -94,10 +96,7 @@ package enum Composition {
     let outages = RepeatLimiter()
     let pages = deployment.endpoints
     let forwardRoutes = ForwardRoutes(table, base: deployment.base, cookies: deployment.cookies)
-    let forwarding = deployment.forwarding
-    var settings = deployment.server
-    settings.refusalLines = CORSPolicy.vary.bytes
-    settings.guardedTrailers = forwardRoutes.guarded
+    let (settings, forwarding) = connectionSettings(of: deployment, loops: loopCount, guardedTrailers: forwardRoutes.guarded)
     let server = try await HTTPServer<GatewayHandler>.start(on: deployment.listen, loops: loops.loops, settings: settings) {
       loop in
       let numbers = registry.makeLoopMetrics()
@@ -123,6 +122,25 @@ package enum Composition {
       workers: [workers, names],
       transport: curl, background: background, provider: provider,
       database: storage.database, drain: deployment.drain)
+  }
+
+  /// The settings of the listeners and of the way to the upstreams, within what the limit of open files allows.
+  private static func connectionSettings(
+    of deployment: Deployment, loops: Int, guardedTrailers: FieldNameSet
+  ) -> (ServerSettings, ForwardSettings) {
+    var (server, forwarding) = (deployment.server, deployment.forwarding)
+    server.guardedTrailers = guardedTrailers
+    server.refusalLines = CORSPolicy.vary.bytes
+    let limit = descriptorLimit()
+    let budget = DescriptorBudget(limit: limit, loops: loops)
+    forwarding.loopConnections = budget.connections
+    if budget.clients < server.maximumConnections {
+      deployment.log.info(
+        "descriptor_limit", "The limit of open files (ulimit -n) allows fewer connections of one loop than limits.connections.",
+        ["limit": .integer(Int64(limit)), "connections": .integer(Int64(budget.clients))])
+      server.maximumConnections = budget.clients
+    }
+    return (server, forwarding)
   }
 
   /// What serves requests, without the loops.
@@ -179,7 +197,8 @@ package enum Composition {
       log.error(
         "descriptors_exhausted", "No descriptor was left for a client; accepting pauses. Raise the limit of open files (ulimit -n).")
     case .connectionLimit:
-      log.warning("connection_limit", "As many clients as limits.connections allows are connected; accepting pauses.")
+      log.warning(
+        "connection_limit", "As many clients are connected as limits.connections, or the limit of open files, allows; accepting pauses.")
     case .acceptFailed(let error): log.error("accept_failed", "A client could not be accepted: \(error)")
     }
   }

@@ -17,9 +17,10 @@ package struct IntercomProcess: Sendable {
   /// - Parameters:
   ///   - configuration: YAML without `listen` and `admin`, which are added.
   ///   - port: nil takes a free one.
+  ///   - descriptors: how many descriptors the process may have; nil: as many as the system allows.
   ///   - untilReady: false returns as soon as the process lives: for tests of a provider that is not there.
   package static func serve(
-    _ configuration: String, port: Int? = nil, environment: [String: String?] = [:], untilReady: Bool = true
+    _ configuration: String, port: Int? = nil, environment: [String: String?] = [:], descriptors: Int? = nil, untilReady: Bool = true
   ) async throws -> IntercomProcess {
     let port = try port ?? FreePort.next()
     let adminPort = try FreePort.next()
@@ -30,7 +31,10 @@ package struct IntercomProcess: Sendable {
     guard FileManager.default.createFile(atPath: file, contents: Data(text.utf8), attributes: [.posixPermissions: 0o600]) else {
       throw WaitFailure("cannot write \(file)", within: .zero)
     }
-    let child = try ChildProcess(binary, ["serve", "--config", file], environment: environment, log: "intercom-serve")
+    // The shell becomes the program: pid and signals are its own.
+    let command = descriptors.map { ["/bin/sh", "-c", "ulimit -n \($0) && exec \"$0\" \"$@\""] } ?? []
+    let words = command + [binary, "serve", "--config", file]
+    let child = try ChildProcess(words[0], Array(words.dropFirst()), environment: environment, log: "intercom-serve")
     let process = IntercomProcess(child: child, port: port, adminPort: adminPort)
     if untilReady { try await process.waitUntilReady() }
     return process

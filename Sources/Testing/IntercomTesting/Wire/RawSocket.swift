@@ -1,3 +1,4 @@
+import EventLoop
 import IntercomCore
 import Linux
 import Synchronization
@@ -71,7 +72,7 @@ package final class RawSocket: Sendable {
     if count == Socket.wouldBlock { throw RawSocketError.timedOut }
     guard count >= 0 else { throw RawSocketError.broken }
     var out: [UInt8] = []
-    buffer.withBytes(count) { bytes in for index in 0..<bytes.count { out.append(bytes[index]) } }
+    buffer.withBytes(count) { out = [UInt8](copying: $0) }
     return out
   }
 
