@@ -122,17 +122,22 @@ struct ForwarderTests {
     }
   }
 
-  @Test("fault 44: 50 interim answers pass and the final one is intact; an unasked 101 is a 502")
+  @Test("fault 44: 51 interim answers (100, 102, 103) pass and the final one is intact; an unasked 101 is a 502")
   func interim() async throws {
+    let interims = [
+      "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", "HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 102 Processing\r\n\r\n",
+    ]
     let server = try upstream { head in
       head.contains("/switch")
         ? "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"
-        : String(repeating: "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", count: 50) + okay
+        : String(repeating: interims.joined(), count: 17) + okay
     }
     try await Proxy.run(to: server) { proxy in
       try await proxy.client { client in
         try client.send(get)
-        for _ in 0..<50 { #expect(try client.readResponse().status == 103) }
+        for _ in 0..<17 {
+          for status in [103, 100, 102] { #expect(try client.readResponse().status == status) }
+        }
         #expect(try client.readResponse().text == "ok")
         try client.send("GET /switch HTTP/1.1\r\nHost: intercom.example\r\n\r\n")
         #expect(try client.readResponse().status == 502)

@@ -163,6 +163,42 @@ struct HTTPServerTests {
     }
   }
 
+  enum TooLarge: String, Sendable, CaseIterable {
+    case target, line, fields, cookie
+
+    var head: String {
+      let lines =
+        switch self {
+        case .target: ""
+        case .line: "X: " + String(repeating: "x", count: 65_536) + "\r\n"
+        case .fields: (0..<1000).map { "X-\($0): y\r\n" }.joined()
+        case .cookie: "Cookie: a=" + String(repeating: "x", count: 1 << 20) + "\r\n"
+        }
+      let target = self == .target ? "/" + String(repeating: "x", count: 65_536) : "/hello"
+      return "GET \(target) HTTP/1.1\r\nHost: a\r\n\(lines)\r\n"
+    }
+  }
+
+  @Test(
+    "a target of 64 KiB is 414, a line of 64 KiB, 1,000 fields or a cookie of 1 MB is 431, and the connection closes (fault 39)",
+    arguments: TooLarge.allCases)
+  func largeHead(what: TooLarge) async throws {
+    try await TestServer.run(endpoints()) { server in
+      try await server.client { port in
+        let client = try RawSocket(port: port)
+        try client.send(what.head)
+        let answer = try client.readResponse()
+        #expect(answer.status == (what == .target ? 414 : 431) && answer.field("Connection") == "close")
+        client.shutdownWriting()
+        try client.expectEnd()
+        let next = try RawSocket(port: port)
+        try next.send("GET /hello HTTP/1.1\r\nHost: a\r\n\r\n")
+        #expect(try next.readResponse().status == 200)
+      }
+      #expect(await eventually { await server.server.connections() <= 1 })
+    }
+  }
+
   @Test("what an endpoint throws becomes a plain 500 without its text")
   func failure() async throws {
     try await TestServer.run(endpoints()) { server in
