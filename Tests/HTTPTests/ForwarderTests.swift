@@ -162,6 +162,29 @@ struct ForwarderTests {
     }
   }
 
+  @Test(
+    "a client that has ended its direction behind a whole request is answered, also when its body had to wait for the upstream's connection"
+  )
+  func endedBehindBody() async throws {
+    let server = try RawServer { socket, _ in
+      _ = try socket.receive(until: "\r\n\r\n")
+      let body = try socket.receive(exactly: 5)
+      try socket.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
+      try socket.send(bytes: body)
+    }
+    try await Proxy.run(to: server) { proxy in
+      // The loop is held up: it finds request and end at once.
+      let client = try await proxy.server.group.loops[0].withLoop { [port = proxy.server.port] _ in
+        let client = try RawSocket(port: port)
+        try client.send("PUT /x HTTP/1.1\r\nHost: intercom.example\r\nContent-Length: 5\r\n\r\nhello")
+        client.shutdownWriting()
+        return client
+      }
+      let answer = try await onThread { try client.readResponse() }
+      #expect(answer.text == "hello")
+    }
+  }
+
   @Test("an answer without a length ends with both connections")
   func untilClose() async throws {
     let server = try RawServer { socket, _ in

@@ -132,8 +132,9 @@ package class Exchange: TCPConnection {
     let used = consume(all.span)
     guard !isClosing else { return }
     if used < all.count { buffered = used == 0 ? all : Array(all[used...]) }
-    // What is left is no whole head, and no more will come.
-    if phase == .idle, peerHasEnded { endConnection(nil) }
+    guard peerHasEnded else { return }
+    // What is left is no whole head, or a body breaks off, and no more will come.
+    if phase == .idle { endConnection(nil) } else { closeIfBodyBrokeOff() }
   }
 
   /// How many bytes were taken.
@@ -417,8 +418,13 @@ package class Exchange: TCPConnection {
     case .closing: break
     case .deciding, .held, .running, .forwarding, .swallowing:
       // A client may end its direction and still read; only what it owes of the body is lost.
-      if !body.isDone { close() }
+      closeIfBodyBrokeOff()
     }
+  }
+
+  /// The peer has ended its direction: the body must be done with what has come. Bytes of it that wait here are still taken, in the next turn.
+  private final func closeIfBodyBrokeOff() {
+    if buffered.isEmpty, !body.isDone, phase != .idle, phase != .closing { close() }
   }
 
   package final override func onDrained() {
