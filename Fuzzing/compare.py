@@ -295,7 +295,7 @@ def listed():
 
 def main(program):
     seen, findings, compared = {}, [], 0
-    for target in ("request", "response", "chunked", "path", "host", "cookie"):
+    for target in ("request", "response", "chunked", "path", "host", "cookie", "forwarded"):
         out = subprocess.run([program, "describe", target, HERE / "Corpus" / f"{target}.txt"], check=True, capture_output=True, text=True)
         for line in out.stdout.splitlines():
             item = json.loads(line)

@@ -108,7 +108,7 @@ enum Command: String {
       guard let end = AuthoritySyntax.hostEnd(input.span, ByteRange(0, input.count)) else { return nil }
       let port = end < input.count ? AuthoritySyntax.port(input.span, ByteRange(end + 1, input.count)) : nil
       return "{\"host\":\(hex(Array(input[..<end]))),\"port\":\(port.map(String.init) ?? "null")}"
-    case .cookie: return nil
+    case .cookie, .forwarded: return nil
     }
   }
 

@@ -22,7 +22,8 @@ enum Peer {
     case .chunked: try chunked(bytes)
     case .path: try path(bytes)
     case .host: try host(bytes)
-    case .cookie: []
+    // No parser of other hands at hand.
+    case .cookie, .forwarded: []
     }
   }
 

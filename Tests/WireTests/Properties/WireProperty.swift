@@ -14,7 +14,7 @@ func hold(_ condition: Bool, _ what: @autoclosure () -> String) throws(Broken) {
 
 /// A parser that is fuzzed: its corpus is `Fuzzing/Corpus/<name>.txt`.
 enum WireProperty: String, CaseIterable, Sendable {
-  case request, response, chunked, path, cookie, host
+  case request, response, chunked, path, cookie, host, forwarded
 
   func check(_ bytes: [UInt8]) throws(Broken) {
     switch self {
@@ -24,6 +24,7 @@ enum WireProperty: String, CaseIterable, Sendable {
     case .path: try PathProperty.check(bytes)
     case .cookie: try CookieProperty.check(bytes)
     case .host: try HostProperty.check(bytes)
+    case .forwarded: try ForwardedProperty.check(bytes)
     }
   }
 }
