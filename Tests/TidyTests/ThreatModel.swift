@@ -69,7 +69,7 @@ private func threatSections(of page: SourceFile) -> [ThreatSection] {
   return sections.filter { mentionedClasses(Array($0.flaw.utf8)).contains($0.flaw) }
 }
 
-private func codeSpans(_ line: [UInt8]) -> [String] {
+func codeSpans(_ line: [UInt8]) -> [String] {
   line.split(separator: UInt8(ascii: "`"), omittingEmptySubsequences: false).enumerated()
     .filter { $0.offset % 2 == 1 }.map { String(decoding: $0.element, as: UTF8.self) }
 }
