@@ -67,7 +67,8 @@ struct SecretPrintingTests {
       ("AuthorizationResponse", try AuthorizationResponse.parse(Array("code=\(canary)&state=\(canary)".utf8))), ("OutboundRequest", sent),
       ("OutboundResponse", OutboundResponse(status: 200, fields: ["X": canary], body: bytes)), ("Fields", Fields(["Cookie": canary])),
       ("FormFields", form), ("Request", Request(method: .get, rawPath: [47], query: bytes, fields: ["Cookie": canary])),
-      ("FieldLines", lines), ("CredentialView", CredentialView(lines: lines, freshUntil: now)),
+      ("FieldLines", lines), ("Credential", Credential(lines: lines, freshUntil: now)),
+      ("CredentialView", CredentialView(Credential(lines: lines, freshUntil: now), route: 0, session: nil)),
       ("UnverifiedJWS", try UnverifiedJWS.parse(jws)),
       ("LogValue", LogValue(secret)), ("OwnCookies", OwnCookies(isSecure: true)),
     ]

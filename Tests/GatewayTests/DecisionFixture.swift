@@ -76,7 +76,7 @@ struct DecisionFixture: Sendable {
   }
 
   /// `METHOD target` and field lines, as one word and what it is about.
-  func decide(_ text: String, _ knowledge: Knowledge) throws -> String { try Self.summary(verdict(text, knowledge), gateway) }
+  func decide(_ text: String, _ knowledge: Knowledge) throws -> String { try Self.summary(verdict(text, knowledge)) }
 
   func verdict(_ text: String, _ knowledge: Knowledge) throws -> Verdict {
     var lines = text.split(separator: "\n", omittingEmptySubsequences: true).map(String.init)
@@ -98,7 +98,8 @@ struct DecisionFixture: Sendable {
       guard let view = SessionView(id: id, session: session, settings: SessionSettings(idle: .seconds(3600)), now: now) else { return }
       if let credentialLife {
         for route in gateway.table.entries.indices {
-          view.setCredential(CredentialView(lines: FieldLines(), freshUntil: now.advanced(by: .seconds(credentialLife))), route: route)
+          let credential = Credential(lines: FieldLines(), freshUntil: now.advanced(by: .seconds(credentialLife)))
+          view.setCredential(CredentialView(credential, route: route, session: id), route: route)
         }
       }
       _ = table.insert(view, ticket: table.ticket())
@@ -129,14 +130,14 @@ struct DecisionFixture: Sendable {
     return Known(sessions: table, findings: findings, now: instant)
   }
 
-  static func summary(_ verdict: Verdict, _ gateway: Gateway) -> String {
+  static func summary(_ verdict: consuming Verdict) -> String {
     switch verdict {
     case .forward(let order): "forward \(order.entry.route.name)"
-    case .answer(let answer): "\(answer.status.code) \(answer.reason)"
-    case .own(let call):
+    case .stop(.answer(let answer)): "\(answer.status.code) \(answer.reason)"
+    case .stop(.own(let call)):
       "own \(call.endpoint.name)" + (call.returnTo.map { " " + String(decoding: $0, as: UTF8.self) } ?? "")
-    case .need(.session): "need session"
-    case .need(.credential): "need credential"
+    case .stop(.need(.session)): "need session"
+    case .stop(.need(.credential)): "need credential"
     }
   }
 }

@@ -35,12 +35,12 @@ package struct Gateway: Sendable {
   package func decide(_ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>, _ known: borrowing Known) -> Verdict {
     do throws(Stop) {
       let screened = try screen(try route(request, head), request, head)
-      if let endpoint = screened.entry.own { return .own(own(endpoint, screened, request, head)) }
+      if let endpoint = screened.entry.own { return .stop(.own(own(endpoint, screened, request, head))) }
       if screened.entry.route.isPublic { return .forward(try permitPublic(screened, request, head, known)) }
       let identified = try identify(screened, request, head, known)
-      guard proves(identified, request, head) else { return .answer(Self.proofMissing(screened.cors)) }
+      guard proves(identified, request, head) else { return .stop(.answer(Self.proofMissing(screened.cors))) }
       return .forward(try permitAndEquip(identified, request, head, known))
-    } catch { return error.verdict }
+    } catch { return .stop(error) }
   }
 }
 

@@ -11,21 +11,22 @@ import Telemetry
 
 /// What the handler keeps of one exchange.
 package final class GatewayContext: ExchangeContext {
-  fileprivate(set) var findings = Findings()
-  /// What was forwarded: an upstream's 401 drops its credential.
-  fileprivate(set) var forwarded: ForwardOrder?
+  var findings = Findings()
+  /// What was forwarded, where and whose: an upstream's 401 drops it.
+  var forwarded: CredentialView?
   /// For the steps and log lines that tell of this request; nil when nobody listens.
-  fileprivate(set) var story: RequestStory?
+  var story: RequestStory?
   /// Why the gateway refused: the problem's word.
-  fileprivate(set) var refusal: String?
+  var refusal: String?
   /// There is more to forget than `forwarded`.
-  private var isUnusual: Bool { story != nil || refusal != nil || findings.rounds != 0 }
+  var isUnusual = false
 
   package init() {}
 
   package func reset() {
-    if forwarded != nil { forwarded = nil }
+    forwarded = nil
     guard isUnusual else { return }
+    isUnusual = false
     findings = Findings()
     story = nil
     refusal = nil
@@ -65,7 +66,7 @@ package final class GatewayHandler: RequestHandler {
     self.endpoints = endpoints
     tellsStories = services.tellsStories
     tellsSuccess = services.log.writes(.trace)
-    clock = LoopClock(services.sessions)
+    clock = LoopClock(services.sessions.now(), at: loop.now)
     sessions = SessionTable(capacity: sessionCapacity, random: services.random)
     forwarder.onCredentialRefused = { [unowned self] exchange in
       if let exchange = exchange as? ServerConnection<GatewayHandler> { self.credentialRefused(exchange) }
@@ -74,10 +75,21 @@ package final class GatewayHandler: RequestHandler {
 
   package func handle(_ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ exchange: ServerConnection<GatewayHandler>) {
     let context = exchange.context
-    if tellsStories, context.story == nil { context.story = story(head, bytes, exchange) }
-    let known = Known(sessions: sessions, findings: context.findings, now: clock.now(loop.now))
+    if tellsStories, context.story == nil { tell(head, bytes, exchange) }
+    let turn = loop.now
+    if clock.isDue(turn) { clock = LoopClock(services.sessions.now(), at: turn) }
+    let known = Known(sessions: sessions, findings: context.findings, now: clock.wall)
     switch services.gateway.decide(head.request, bytes, known) {
     case .forward(let order): forward(order, head, bytes, exchange, known.now)
+    case .stop(let stop): self.stop(stop, head, bytes, exchange)
+    }
+  }
+
+  private func stop(
+    _ stop: Stop, _ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ exchange: ServerConnection<GatewayHandler>
+  ) {
+    exchange.context.isUnusual = true
+    switch stop {
     case .answer(let answer): self.answer(answer, exchange)
     case .own(let call): own(call, head, bytes, exchange)
     case .need(let need): fetch(need, exchange)
@@ -86,25 +98,30 @@ package final class GatewayHandler: RequestHandler {
 
   package func exchangeEnded(_ summary: ExchangeSummary, _ exchange: ServerConnection<GatewayHandler>) {
     let context = exchange.context
-    let entry = context.forwarded?.entry
-    metrics.exchangeEnded(summary, route: entry?.index)
-    if tellsSuccess || summary.problem != nil || context.refusal != nil {
-      services.logExchange(summary, context, route: entry?.route.name, id: exchange.exchangeID, now: loop.now)
-    }
-    defer { context.reset() }
-    guard let story = context.story, let entry else { return }
+    let route = context.forwarded?.route
+    metrics.exchangeEnded(summary, route: route)
+    if tellsSuccess || context.isUnusual || summary.problem != nil { tellEnd(summary, route, exchange) }
+  }
+
+  /// What the log and the steps say of an exchange that is over.
+  private func tellEnd(_ summary: ExchangeSummary, _ route: Int?, _ exchange: ServerConnection<GatewayHandler>) {
+    let context = exchange.context
+    let name = route.map { services.gateway.table.entries[$0].route.name }
+    services.logExchange(summary, context, route: name, id: exchange.exchangeID, now: loop.now)
+    guard let name, let story = context.story else { return }
     services.step(
       .forwarded, "Passed the request on and the answer back",
       [
-        .init(.route, entry.route.name), .init(.method, story.method), .init(.path, story.path),
-        .init(.status, summary.status), .init(summary.duration),
+        .init(.route, name), .init(.method, story.method), .init(.path, story.path), .init(.status, summary.status),
+        .init(summary.duration),
       ], subject: story.subjectName, correlation: story.correlation)
   }
 
-  private func story(
+  private func tell(
     _ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ exchange: ServerConnection<GatewayHandler>
-  ) -> RequestStory {
-    RequestStory(
+  ) {
+    exchange.context.isUnusual = true
+    exchange.context.story = RequestStory(
       correlation: RequestStory.correlation(exchange.exchangeID), method: head.request.method.name,
       path: String(decoding: head.request.path.bytes(in: bytes), as: UTF8.self))
   }
@@ -138,10 +155,10 @@ package final class GatewayHandler: RequestHandler {
   }
 
   private func forward(
-    _ order: ForwardOrder, _ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ exchange: ServerConnection<GatewayHandler>,
-    _ now: WallInstant
+    _ order: consuming ForwardOrder, _ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>,
+    _ exchange: ServerConnection<GatewayHandler>, _ now: WallInstant
   ) {
-    exchange.context.forwarded = order
+    exchange.context.forwarded = order.credential
     if let view = order.session {
       if view.use(at: now) { touch(view, now) }
       if tellsStories { exchange.context.story?.subjectName = view.session.displayName }
@@ -155,21 +172,21 @@ package final class GatewayHandler: RequestHandler {
   /// An upstream answered 401: the credential that it got is dropped here, in the coordinator and on the other loops, so that the next request
   /// asks for a new one. This one is not sent twice. A newer credential stays: many requests that were refused together cause one exchange.
   private func credentialRefused(_ exchange: ServerConnection<GatewayHandler>) {
-    guard let order = exchange.context.forwarded, order.entry.needsCredential, let session = order.session?.id else { return }
-    let (entry, sent) = (order.entry, order.credential)
-    dropCredential(session, entry, sent)
+    guard let sent = exchange.context.forwarded, let session = sent.session else { return }
+    drop(sent, of: session)
     let (tokens, key, loops) = (services.tokens, SessionKey(session), loops)
+    let rule = services.gateway.table.entries[sent.route].route.credential
     loop.spawn { _ in
-      if case .exchange(let target) = entry.route.credential {
+      if case .exchange(let target) = rule {
         await tokens.invalidate(key, target) { GatewayServices.bearer($0.accessToken)?.bytes == sent.lines.bytes }
       }
-      await loops.onEach { handler in handler.dropCredential(session, entry, sent) }
+      await loops.onEach { handler in handler.drop(sent, of: session) }
     }
   }
 
-  private func dropCredential(_ session: SessionID, _ entry: RouteEntry, _ sent: CredentialView) {
-    guard let view = sessions[session], let held = view.credential(route: entry.index, now: services.sessions.now()) else { return }
-    if held.lines.bytes == sent.lines.bytes { view.setCredential(nil, route: entry.index) }
+  private func drop(_ sent: CredentialView, of session: SessionID) {
+    guard let view = sessions[session], let held = view.credential(route: sent.route, now: services.sessions.now()) else { return }
+    if held === sent || held.lines.bytes == sent.lines.bytes { view.setCredential(nil, route: sent.route) }
   }
 
   // MARK: use
@@ -262,7 +279,8 @@ package final class GatewayHandler: RequestHandler {
     guard case .credential(let outcome) = resolved else { return }
     switch outcome {
     case .failed(let finding): exchange.context.findings.credential = finding
-    case .ready(let view, let session):
+    case .ready(let credential, let session):
+      let view = CredentialView(credential, route: route, session: id)
       exchange.context.findings.credential = .ready(view)
       // A session that ended meanwhile is not in the table any more, and the next decision asks for it again.
       guard let known = sessions[id] else { return }

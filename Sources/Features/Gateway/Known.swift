@@ -69,7 +69,7 @@ package final class SessionView {
   /// Takes a newer copy of the session. With new tokens come new claims: the credentials that were made of the old ones are dropped.
   package func renew(_ newer: Session) {
     guard newer.version >= session.version else { return }
-    if newer.tokens.generation != session.tokens.generation { credentials.removeAll(keepingCapacity: true) }
+    if newer.tokens.generation != session.tokens.generation { credentials = [] }
     session = newer
     touchDue = newer.lastUse.advanced(by: touchInterval).seconds
   }
@@ -77,24 +77,44 @@ package final class SessionView {
   /// Keeps (or with nil drops) the credential of a route.
   package func setCredential(_ view: CredentialView?, route: Int) {
     guard route >= 0, route < 4096 else { return }
-    while credentials.count <= route { credentials.append(nil) }
-    credentials[route] = view
+    // Out of the property and back: an access within which nothing is called needs no check, when it reads either.
+    var changed = credentials
+    credentials = []
+    while changed.count <= route { changed.append(nil) }
+    changed[route] = view
+    credentials = changed
+  }
+}
+
+/// The field lines that a route's backend wants.
+package struct Credential: Sendable {
+  package let lines: FieldLines
+  /// From this instant on it must be asked for again.
+  package let freshUntil: WallInstant
+
+  package init(lines: FieldLines, freshUntil: WallInstant) {
+    self.lines = lines
+    self.freshUntil = freshUntil
   }
 }
 
 /// A credential that is ready to be sent: one object for all requests of a session on a route. It is the equipment, not the permission:
 /// policy is asked for each request.
 package final class CredentialView: Sendable {
-  package let request: RequestRewrite
-  /// From this instant on it must be asked for again.
-  package let freshUntil: WallInstant
+  /// Whose it is and where it goes; nobody's where a route needs none.
+  let session: SessionID?
+  let route: Int
+  let request: RequestRewrite
+  let freshUntil: WallInstant
 
-  package init(lines: FieldLines, freshUntil: WallInstant) {
-    request = RequestRewrite(added: lines)
-    self.freshUntil = freshUntil
+  package init(_ credential: Credential, route: Int, session: SessionID?) {
+    self.route = route
+    self.session = session
+    request = RequestRewrite(added: credential.lines)
+    freshUntil = credential.freshUntil
   }
 
-  package var lines: FieldLines { request.added }
+  var lines: FieldLines { request.added }
 }
 
 /// What the resolver found out for this one request, round by round.

@@ -66,14 +66,23 @@ package struct OwnCookies: Sendable {
     // Names that would still win over what was found: those before its own.
     var better = readNames.count
     for index in 0..<min(request.cookieCount, request.cookies.count) {
-      var scanner = CookieScanner(request.cookies[index])
-      while better > 0, let pair = scanner.nextPair(in: head) {
+      let line = request.cookies[index]
+      guard line.upper <= head.count else { continue }
+      var at = line.lower
+      while at < line.upper, better > 0 {
+        let byte = head[at]
+        if byte == UInt8(ascii: " ") || byte == UInt8(ascii: ";") || byte == 9 {
+          at &+= 1
+          continue
+        }
+        let end = find(UInt8(ascii: ";"), head, at, line.upper)
         for rank in 0..<better {
-          guard let value = readNames[rank].value(of: pair, in: head) else { continue }
+          guard let value = readNames[rank].value(at, end, head) else { continue }
           guard let made = read(head, value) else { break }
           (found, better) = (made, rank)
           break
         }
+        at = end &+ 1
       }
     }
     return found
@@ -113,24 +122,27 @@ private struct CookieName: Sendable {
     mask = bytes.count >= 8 ? .max : (1 << UInt64(8 * bytes.count)) - 1
   }
 
-  /// The value of a cookie of exactly this name.
-  @inline(__always) func value(of pair: ByteRange, in head: borrowing Span<UInt8>) -> ByteRange? {
-    guard pair.count > bytes.count, pair.lower &+ 8 <= head.count, load8(head, pair.lower) & mask == word else { return nil }
-    var at = 8
-    while at < bytes.count {
-      if head[pair.lower &+ at] != bytes[at] { return nil }
-      at &+= 1
-    }
-    if head[pair.lower &+ bytes.count] == UInt8(ascii: "=") { return trimmed(pair, head) }
-    // White space before the `=`, or a longer name.
-    let cookie = CookieScanner.split(head, pair)
-    return cookie.hasEquals && cookie.name.equals(bytes, in: head) ? cookie.value : nil
+  /// The value of the cookie `head[start ..< end]` when it has exactly this name; white space may stand at its end.
+  @inline(__always) func value(_ start: Int, _ end: Int, _ head: borrowing Span<UInt8>) -> ByteRange? {
+    guard end &- start > bytes.count, start &+ 8 <= head.count, load8(head, start) & mask == word else { return nil }
+    return rest(start, end, head)
   }
 
-  /// What stands behind the `=`; the pair has no white space at its end.
-  @inline(__always) private func trimmed(_ pair: ByteRange, _ head: borrowing Span<UInt8>) -> ByteRange {
-    var start = pair.lower &+ bytes.count &+ 1
-    while start < pair.upper, head[start] == 32 || head[start] == 9 { start &+= 1 }
-    return ByteRange(start, pair.upper)
+  private func rest(_ start: Int, _ end: Int, _ head: borrowing Span<UInt8>) -> ByteRange? {
+    var at = 8
+    while at < bytes.count {
+      if head[start &+ at] != bytes[at] { return nil }
+      at &+= 1
+    }
+    at = start &+ bytes.count
+    while at < end, Self.isBlank(head[at]) { at &+= 1 }
+    guard at < end, head[at] == UInt8(ascii: "=") else { return nil }
+    at &+= 1
+    while at < end, Self.isBlank(head[at]) { at &+= 1 }
+    var end = end
+    while end > at, Self.isBlank(head[end &- 1]) { end &-= 1 }
+    return ByteRange(at, end)
   }
+
+  private static func isBlank(_ byte: UInt8) -> Bool { byte == UInt8(ascii: " ") || byte == 9 }
 }

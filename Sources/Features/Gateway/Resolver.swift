@@ -18,7 +18,7 @@ package enum Resolved: Sendable {
   }
   package enum CredentialOutcome: Sendable {
     /// The session may have newer tokens now.
-    case ready(CredentialView, Session)
+    case ready(Credential, Session)
     case failed(Findings.CredentialFinding)
   }
 }
@@ -45,7 +45,7 @@ extension GatewayServices {
   /// The credential of a route for a session: never the session's own token in place of an exchanged one.
   func resolveCredential(_ session: Session, route: Route, _ correlation: String?) async -> Resolved {
     switch route.credential {
-    case .none: return .credential(.ready(CredentialView(lines: FieldLines(), freshUntil: session.absoluteExpiry), session))
+    case .none: return .credential(.ready(Credential(lines: FieldLines(), freshUntil: session.absoluteExpiry), session))
     case .accessToken: return await ownToken(session, route, correlation)
     case .exchange(let target): return await exchanged(session, target, route, correlation)
     case .basic(let claim, let password): return basic(session, claim, password)
@@ -58,7 +58,7 @@ extension GatewayServices {
       let fresh = try await tokens.session(session)
       let until = Self.freshUntil(fresh.tokens.received, fresh.tokens.accessExpiry ?? fresh.absoluteExpiry)
       guard let lines = Self.bearer(fresh.tokens.accessToken) else { return .credential(.failed(.refused)) }
-      return .credential(.ready(CredentialView(lines: lines, freshUntil: until), fresh))
+      return .credential(.ready(Credential(lines: lines, freshUntil: until), fresh))
     } catch { return failed(error, route, nil, correlation) }
   }
 
@@ -73,7 +73,7 @@ extension GatewayServices {
         .tokenExchanged, "Exchanged the user's token for one that only \(audience) accepts",
         [.init(.route, route.name), .init(.audience, audience), .init(began.duration(to: time.monotonicNow()))],
         subject: session.displayName, correlation: correlation)
-      let view = CredentialView(lines: lines, freshUntil: Self.freshUntil(token.received, token.expiry))
+      let view = Credential(lines: lines, freshUntil: Self.freshUntil(token.received, token.expiry))
       return .credential(.ready(view, exchanged.session))
     } catch { return failed(error, route, target.audience, correlation) }
   }
@@ -105,7 +105,7 @@ extension GatewayServices {
     do throws(FieldLineError) { try lines.append("Authorization", Array("Basic ".utf8) + Base64.encodedBytes(pair)) } catch {
       return .credential(.failed(.claimMissing))
     }
-    return .credential(.ready(CredentialView(lines: lines, freshUntil: session.absoluteExpiry), session))
+    return .credential(.ready(Credential(lines: lines, freshUntil: session.absoluteExpiry), session))
   }
 
   private func claims(_ session: Session, _ headers: [ClaimHeader]) -> Resolved {
@@ -114,7 +114,7 @@ extension GatewayServices {
       guard let value = Self.fieldValue(session.claims[header.claim]) else { return .credential(.failed(.claimMissing)) }
       do throws(FieldLineError) { try lines.append(header.field, value) } catch { return .credential(.failed(.claimMissing)) }
     }
-    return .credential(.ready(CredentialView(lines: lines, freshUntil: session.absoluteExpiry), session))
+    return .credential(.ready(Credential(lines: lines, freshUntil: session.absoluteExpiry), session))
   }
 
   /// A claim as a field value: text and numbers as they are, a list joined by commas; nothing that could end the line.

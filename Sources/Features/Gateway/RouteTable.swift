@@ -16,11 +16,12 @@ package final class RouteEntry: Sendable {
   let own: EndpointID?
   let needsCredential: Bool
   /// For requests that need no credential, or are public.
-  let bare = CredentialView(lines: FieldLines(), freshUntil: WallInstant(seconds: .max))
+  let bare: CredentialView
 
   init(_ index: Int, _ route: Route) {
     self.index = index
     self.route = route
+    bare = CredentialView(Credential(lines: FieldLines(), freshUntil: WallInstant(seconds: .max)), route: index, session: nil)
     policy = RoutePolicy(route: index, methods: route.methods, rule: route.needsSession ? .identified : .publicRoute)
     takenMethods = route.methods.subtracting(MethodSet([.trace, .connect]))
     if case .own(let endpoint) = route.kind { own = endpoint } else { own = nil }
@@ -86,6 +87,8 @@ struct PathTable: Sendable {
   private struct Candidate: Sendable {
     /// Of its first segment, see `segment(of:)`.
     let segment: UInt64
+    /// Its path is this segment, whole in the word, and what follows may be anything: nothing is left to compare.
+    let isWhole: Bool
     let entry: RouteEntry
   }
   /// In the order in which they are tried.
@@ -109,7 +112,8 @@ struct PathTable: Sendable {
     roots = all.filter(\.route.path.bytes.isEmpty)
     let deep = all.filter { !$0.route.path.bytes.isEmpty }.map { entry in
       let path = entry.route.path.bytes
-      return Candidate(segment: Self.segment(of: path.span, 0, path.count), entry: entry)
+      let isWhole = path.count <= 8 && !path.dropFirst().contains(UInt8(ascii: "/")) && !entry.route.exact
+      return Candidate(segment: Self.segment(of: path.span, 0, path.count), isWhole: isWhole, entry: entry)
     }
     var bits = 3
     while 1 << bits < deep.count { bits += 1 }
@@ -122,6 +126,14 @@ struct PathTable: Sendable {
 
   /// The first eight bytes of the first segment of `bytes[start ..< end]`, which begins with `/`; zeros behind a shorter one.
   @inline(__always) private static func segment(of bytes: borrowing Span<UInt8>, _ start: Int, _ end: Int) -> UInt64 {
+    if start &+ 9 <= bytes.count {
+      var word = load8(bytes, start &+ 1)
+      let left = end &- start &- 1
+      if left < 8 { word &= (1 &<< UInt64(left &* 8)) &- 1 }
+      let slashes = zeroBytes(word ^ 0x2f2f_2f2f_2f2f_2f2f)
+      // What stands below the first slash.
+      return slashes == 0 ? word : word & (((slashes & (0 &- slashes)) &>> 7) &- 1)
+    }
     var word: UInt64 = 0
     var at = start &+ 1
     var shift: UInt64 = 0
@@ -146,6 +158,7 @@ struct PathTable: Sendable {
     let bucket = Self.bucket(of: segment, shift)
     for place in starts[bucket]..<starts[bucket &+ 1] where candidates[place].segment == segment {
       let entry = candidates[place].entry
+      if candidates[place].isWhole { return .found(entry.index) }
       if case .matched(let rest) = entry.route.path.match(path, in: head), Self.takes(entry, rest) { return .found(entry.index) }
     }
     for entry in roots {
@@ -171,13 +184,21 @@ struct PathTable: Sendable {
     !entry.route.exact || rest.count <= (entry.route.path.bytes.isEmpty ? 1 : 0)
   }
 
-  /// Whether the path holds `;` or slashes in a row. (What is escaped is known already.)
+  /// Whether the path holds `;` or slashes in a row. (What is escaped is known already.) It may say so of a path without them, which then is
+  /// compared with all routes for nothing.
   @inline(__always) private static func hasLenientForms(_ head: borrowing Span<UInt8>, _ path: ByteRange) -> Bool {
-    var before: UInt8 = 0
-    for at in path.lower..<path.upper {
-      let byte = head[at]
-      if byte == UInt8(ascii: ";") || (byte == UInt8(ascii: "/") && before == byte) { return true }
-      before = byte
+    // A head goes on behind its path: " HTTP/1.1" at least.
+    guard path.upper &+ 8 <= head.count else { return true }
+    var at = path.lower
+    var before: UInt64 = 0
+    while at < path.upper {
+      var word = load8(head, at)
+      let left = path.upper &- at
+      if left < 8 { word &= (1 &<< UInt64(left &* 8)) &- 1 }
+      let slashes = zeroBytes(word ^ 0x2f2f_2f2f_2f2f_2f2f)
+      if (slashes & ((slashes &<< 8) | before)) | zeroBytes(word ^ 0x3b3b_3b3b_3b3b_3b3b) != 0 { return true }
+      before = slashes &>> 56
+      at &+= 8
     }
     return false
   }

@@ -41,6 +41,7 @@ package final class SessionTable {
   /// The copy of the session whose cookie has this text. It counts as used now.
   @inline(__always) func use(_ text: SessionText) -> SessionView? {
     let mark = mark(of: text)
+    let slots = slots
     var place = home(of: mark)
     while slots[place].mark != 0 {
       if slots[place].mark == mark, let view = slots[place].view, view.text.isSame(as: text) {
@@ -82,10 +83,19 @@ package final class SessionTable {
   }
 
   private func put(_ view: SessionView) {
+    var slots = takeSlots()
     let mark = mark(of: view.text)
     var place = home(of: mark)
     while slots[place].mark != 0 { place = (place &+ 1) & (slots.count &- 1) }
     slots[place] = Slot(mark: mark, view: view)
+    self.slots = slots
+  }
+
+  /// Out of the property, to be put back: an access within which nothing is called needs no check, when it reads either.
+  private func takeSlots() -> [Slot] {
+    let taken = slots
+    slots = []
+    return taken
   }
 
   private func grow() {
@@ -113,6 +123,8 @@ package final class SessionTable {
 
   private func vacate(_ view: SessionView) {
     byKey[view.session.key] = nil
+    var slots = takeSlots()
+    defer { self.slots = slots }
     let mask = slots.count &- 1
     var hole = home(of: mark(of: view.text))
     while slots[hole].view !== view {

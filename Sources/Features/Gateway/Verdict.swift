@@ -5,31 +5,21 @@ import Policy
 import ReverseProxy
 import Sessions
 
-/// What `Gateway.decide` says of a request. Confined to its loop, like the session that an order refers to.
-package enum Verdict {
+/// What `Gateway.decide` says of a request. It is handed on, never copied: one decision, one request.
+package enum Verdict: ~Copyable {
   /// Send it on. Only a request with a permit gets here.
   case forward(ForwardOrder)
-  /// Answer now; nothing reached an upstream.
-  indirect case answer(GatewayAnswer)
-  /// One of Intercom's own endpoints (or the demo's) answers.
-  indirect case own(OwnCall)
-  /// Something must be fetched first; then the decision runs again.
-  indirect case need(Need)
+  case stop(Stop)
 }
 
-/// A verdict that ends the decision before the request may pass: what its steps throw.
-indirect enum Stop: Error {
+/// Why a request does not pass now: what the steps of the decision throw.
+package indirect enum Stop: Error {
+  /// Answer now; nothing reached an upstream.
   case answer(GatewayAnswer)
+  /// One of Intercom's own endpoints (or the demo's) answers.
   case own(OwnCall)
+  /// Something must be fetched first; then the decision runs again.
   case need(Need)
-
-  var verdict: Verdict {
-    switch self {
-    case .answer(let answer): .answer(answer)
-    case .own(let call): .own(call)
-    case .need(let need): .need(need)
-    }
-  }
 }
 
 /// What must be fetched before the decision can go on.
@@ -41,7 +31,7 @@ package enum Need: Sendable, Hashable {
 }
 
 /// All that the forwarder must know of a request that may pass: references to what was made ready before it came.
-package struct ForwardOrder {
+package struct ForwardOrder: ~Copyable {
   package let permit: Permit
   let entry: RouteEntry
   /// The live session that the client presented; on a public route it may be one that this loop does not know, and then it is nil.
@@ -50,8 +40,6 @@ package struct ForwardOrder {
   let credential: CredentialView
   /// The CORS and Vary lines for the answer.
   let response: ResponseRewrite
-
-  package var route: Int { entry.index }
 }
 
 /// A call of one of Intercom's own endpoints with what the decision found out for it.

@@ -97,7 +97,6 @@ package class Exchange: TCPConnection {
   // MARK: what the subclass knows
 
   func dispatch(_ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>) {}
-  func renewContext() {}
   func report(_ summary: ExchangeSummary) {}
 
   // MARK: names
@@ -220,7 +219,6 @@ package class Exchange: TCPConnection {
     if body.isChunked { chunks = nil }
     body = RequestBodyState(.none)
     pace = Pace()
-    renewContext()
     setDeadline(afterNanoseconds: server.times.paceCheck)
   }
 

@@ -7,7 +7,7 @@ import IntercomCore
 /// needs no check for exclusive access, which a connection's own variable would.
 package protocol ExchangeContext: AnyObject, SendableMetatype {
   init()
-  /// Forgets the request that is over; called before each one.
+  /// Forgets the request that is over; called behind each `exchangeEnded`.
   func reset()
 }
 

@@ -18,6 +18,8 @@ package final class ServerConnection<Handler: RequestHandler>: Exchange {
   package var handler: Handler { handlerLoop.handler }
 
   override func dispatch(_ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>) { handlerLoop.handler.handle(head, bytes, self) }
-  override func renewContext() { context.reset() }
-  override func report(_ summary: ExchangeSummary) { handlerLoop.handler.exchangeEnded(summary, self) }
+  override func report(_ summary: ExchangeSummary) {
+    handlerLoop.handler.exchangeEnded(summary, self)
+    context.reset()
+  }
 }

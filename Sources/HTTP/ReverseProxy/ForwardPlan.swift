@@ -5,25 +5,36 @@ import Policy
 
 /// What is done to a request's head on its way to the upstream, beyond what its route fixes. Made once and used by many requests, so that
 /// planning one copies a reference.
-package final class RequestRewrite: Sendable {
+package final class RequestRewrite: Sendable, CustomReflectable {
   /// The credential and identity fields that Intercom adds. They come after everything of the client's was removed.
   package let added: FieldLines
+  /// The same, for `HeadBuffer.append`.
+  let piece: HeadPiece
   /// The client's own Authorization goes (behaviour: a session cookie alone decides when present). Only a route that asks for no identity
   /// may let it pass.
   package let dropsAuthorization: Bool
 
   package init(added: FieldLines = FieldLines(), dropsAuthorization: Bool = true) {
     self.added = added
+    piece = added.piece
     self.dropsAuthorization = dropsAuthorization
   }
+
+  /// Nothing of it is shown: the lines are credentials.
+  package var customMirror: Mirror { Mirror(self, children: []) }
 }
 
 /// What is done to the answer's head on its way to the client, beyond what the route fixes. Made once, like `RequestRewrite`.
 package final class ResponseRewrite: Sendable {
   /// CORS fields and `Vary: Origin`; the upstream's own CORS fields are dropped.
   package let added: FieldLines
+  /// The same, for `HeadBuffer.append`.
+  let piece: HeadPiece
 
-  package init(added: FieldLines = FieldLines()) { self.added = added }
+  package init(added: FieldLines = FieldLines()) {
+    self.added = added
+    piece = added.piece
+  }
 }
 
 /// The permission to forward one request, and how. Its only initialiser takes Policy's `Permit`, which only Policy makes: a request that

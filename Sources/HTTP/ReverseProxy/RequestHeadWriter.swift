@@ -47,7 +47,7 @@ package enum RequestHeadWriter {
     }
     out.append(head.request.isHTTP10 ? route.fixedLinesHTTP10 : route.fixedLines)
     writeForwarded(head.request.authority, bytes, route, peer, &out)
-    out.append(plan.request.added.piece)
+    out.append(plan.request.piece)
     out.append(Text.lineEnd)
     return nil
   }

@@ -39,7 +39,7 @@ package enum ResponseHeadWriter {
     if !head.fields.present.contains(.date) { out.append(date()) }
     if route.isPrivate { writeCaching(head, bytes, &out) }
     let framing = writeFraming(head.framing, isOldClient, &out)
-    out.append(rewrite.added.piece)
+    out.append(rewrite.piece)
     if !keepAlive || framing.endsWithConnection {
       out.append(Text.close)
     } else if isOldClient {

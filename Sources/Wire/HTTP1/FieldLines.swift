@@ -10,7 +10,6 @@ package enum FieldLineError: Error, Sendable, Hashable {
 package struct FieldLines: Sendable {
   /// Holds credentials: never printed.
   private var rendered = Rendered()
-  package private(set) var names = FieldNameSet()
 
   package init() {}
 
@@ -18,7 +17,8 @@ package struct FieldLines: Sendable {
     for (name, value) in fields { try append(name, Array(value.utf8)) }
   }
 
-  package var isEmpty: Bool { rendered.bytes.isEmpty }
+  package var isEmpty: Bool { rendered.piece.count == 0 }
+  /// A copy.
   package var bytes: [UInt8] { rendered.bytes }
   /// For `HeadBuffer.append`.
   package var piece: HeadPiece { rendered.piece }
@@ -28,23 +28,18 @@ package struct FieldLines: Sendable {
     guard !name.isEmpty, name.utf8.allSatisfy(isToken) else { throw .badName }
     guard value.allSatisfy({ $0 >= 0x20 && $0 != 0x7f || $0 == ASCII.tab }) else { throw .badValue }
     let trimmed = value.drop(while: isBlank).reversed().drop(while: isBlank).reversed()
-    rendered.bytes += Array(name.utf8) + [ASCII.colon, ASCII.space] + trimmed + [ASCII.cr, ASCII.lf]
-    names.insert(FieldName(name))
+    rendered.append(Array(name.utf8) + [ASCII.colon, ASCII.space] + trimmed + [ASCII.cr, ASCII.lf])
   }
 
   /// Appends the lines of `other`.
-  package mutating func append(_ other: FieldLines) {
-    rendered.bytes += other.rendered.bytes
-    names.formUnion(other.names)
-  }
+  package mutating func append(_ other: FieldLines) { rendered.append(other.rendered.bytes) }
 }
 
 private struct Rendered: Sendable, CustomReflectable, CustomStringConvertible {
-  var bytes: [UInt8] = [] {
-    didSet { piece = HeadPiece(bytes) }
-  }
-  /// Lines are made once and written into many heads.
+  /// Lines are made once and written into many heads; a session keeps some for each of its routes, so they are kept once.
   private(set) var piece: HeadPiece = ""
+  var bytes: [UInt8] { Array(piece.padded.prefix(piece.count)) }
+  mutating func append(_ more: [UInt8]) { piece = HeadPiece(bytes + more) }
   var description: String { "<redacted>" }
   var customMirror: Mirror { Mirror(self, children: []) }
 }
