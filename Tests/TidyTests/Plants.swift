@@ -22,7 +22,7 @@ struct Plant: Sendable, CustomTestStringConvertible {
     self.init(rule, [SourceFile(path, "// A file.\n\(code)\n")])
   }
 
-  static let all: [Plant] = layers + houses + bans + threatModel + conformance + wire
+  static let all: [Plant] = layers + houses + bans + threatModel + conformance + wire + faults
 
   private static func importing(_ module: String, from path: String) -> Plant { Plant("layers", code: "import \(module)", at: path) }
 

@@ -102,5 +102,6 @@ struct TidyRule: Sendable, CustomTestStringConvertible {
       TidyRule(name: "threat model") { threatModelViolations(in: $0) },
       TidyRule(name: "HTTP conformance") { conformanceViolations(in: $0) },
       TidyRule(name: "the wire") { wireViolations(in: $0) },
+      TidyRule(name: "faults") { faultViolations(in: $0) },
     ] + Ban.all.map { ban in TidyRule(name: ban.pattern) { ban.violations(in: $0) } }
 }

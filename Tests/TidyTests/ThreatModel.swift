@@ -6,12 +6,13 @@ let flawClasses: [String] = (1...37).flatMap { $0 == 16 ? ["S16", "S16b"] : ["S\
 private let threatModelPath = "docs/threat-model.md"
 private let notYet = "Not applicable yet"
 
-/// A test as the page names it, and the flaw classes that its display name or its suite's mentions.
+/// A test as a page names it, and the flaw classes and faults that its display name or its suite's mentions.
 struct NamedTest: Sendable, Equatable {
   /// `Type/function`
   let name: String
   let line: Int
   let classes: Set<String>
+  let faults: Set<Int>
 }
 
 /// A section of the page about one class, with the tests that it names.
@@ -69,13 +70,14 @@ private func threatSections(of page: SourceFile) -> [ThreatSection] {
   return sections.filter { mentionedClasses(Array($0.flaw.utf8)).contains($0.flaw) }
 }
 
+/// What stands between backquotes.
 func codeSpans(_ line: [UInt8]) -> [String] {
   line.split(separator: UInt8(ascii: "`"), omittingEmptySubsequences: false).enumerated()
     .filter { $0.offset % 2 == 1 }.map { String(decoding: $0.element, as: UTF8.self) }
 }
 
 /// `SomethingTests/function`
-private func isTestName(_ span: String) -> Bool {
+func isTestName(_ span: String) -> Bool {
   let parts = span.split(separator: "/", omittingEmptySubsequences: false)
   return parts.count == 2 && parts[0].hasSuffix("Tests") && parts.allSatisfy { !$0.isEmpty && $0.utf8.allSatisfy(\.isIdentifierPart) }
 }
@@ -94,17 +96,18 @@ func mentionedClasses(_ text: [UInt8]) -> Set<String> {
 /// The tests of a file, in order.
 func namedTests(in file: SourceFile) -> [NamedTest] {
   let code = file.code
-  var suites: [String: Set<String>] = [:]
+  var suites: [String: [UInt8]] = [:]
   for position in code.positions(of: Array("@Suite".utf8)) {
     guard let name = word(after: "struct ", in: code, from: position) else { continue }
-    suites[name] = mentionedClasses(displayName(in: file, from: position + 6))
+    suites[name] = displayName(in: file, from: position + 6)
   }
   return code.positions(of: Array("@Test".utf8)).compactMap { position in
     guard let function = word(after: "func ", in: code, from: position), let type = enclosingType(of: position, in: code) else {
       return nil
     }
-    let classes = mentionedClasses(displayName(in: file, from: position + 5))
-    return NamedTest(name: type + "/" + function, line: file.line(of: position), classes: classes.union(suites[type] ?? []))
+    let text = displayName(in: file, from: position + 5) + [0x0a] + (suites[type] ?? [])
+    return NamedTest(
+      name: type + "/" + function, line: file.line(of: position), classes: mentionedClasses(text), faults: mentionedFaults(text))
   }
 }
 

@@ -12,7 +12,7 @@ struct TidyTests {
   @Test("the checkout is there: all layers, the manifest and the documents were read")
   func complete() {
     let paths = SourceTree.checkout.files.map(\.path)
-    for prefix in ["Package.swift", "LICENSE", "docs/threat-model.md", "Sources/Core/IntercomCore/", "Tests/TidyTests/"]
+    for prefix in ["Package.swift", "LICENSE", "docs/threat-model.md", "docs/faults.md", "Sources/Core/IntercomCore/", "Tests/TidyTests/"]
       + rows.map({ "Sources/\($0)/" })
     {
       #expect(paths.contains { $0.hasPrefix(prefix) }, "\(prefix) is missing")
