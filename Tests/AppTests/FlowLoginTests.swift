@@ -196,9 +196,7 @@ struct FlowLoginTests {
     try await FlowFixture.run { flow in
       let visitor = Visitor()
       let callback = try await flow.authorize(visitor, flow.begin(visitor))
-      let parts = callback.target.split(separator: "?", maxSplits: 1).map(String.init)
-      var forged = callback
-      forged.target = parts[0] + "?" + forge(parts.count > 1 ? parts[1] : "")
+      let forged = callback.with(query: forge)
       let answer = try await visitor.send("GET", forged, FlowFixture.navigation)
       #expect(answer.status == 400, "\(name)")
       #expect(answer.field("cache-control") == "no-store")
@@ -223,9 +221,7 @@ struct FlowLoginTests {
       // The provider knows the person, Intercom does not: a new browser profile with the provider's cookies.
       let location = try await flow.begin(anonymous, "/silent", fields)
       let callback = try await flow.authorize(visitor, location)
-      let parts = callback.target.split(separator: "?", maxSplits: 1).map(String.init)
-      var forged = callback
-      forged.target = parts[0] + "?" + forge(parts.count > 1 ? parts[1] : "")
+      let forged = callback.with(query: forge)
       let isMarked = forged.target.contains("state=") && !["state twice", "state of nobody", "no state", "nothing"].contains(name)
       let answer = try await anonymous.send("GET", forged, FlowFixture.frame)
       #expect(answer.status == (isMarked ? 200 : 400), "\(name)")
@@ -298,5 +294,15 @@ struct FlowLoginTests {
       #expect(answer.status == status, "\(answer.text)")
       #expect(await visitor.jar["intercom"] == nil)
     }
+  }
+}
+
+extension LoopbackURL {
+  /// The same with another query.
+  fileprivate func with(query change: (String) -> String) -> LoopbackURL {
+    let parts = target.split(separator: "?", maxSplits: 1).map(String.init)
+    var changed = self
+    changed.target = parts[0] + "?" + change(parts.count > 1 ? parts[1] : "")
+    return changed
   }
 }

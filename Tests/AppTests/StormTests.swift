@@ -40,20 +40,26 @@ struct StormTests {
     }
   }
 
+  /// A refresh that is due and waits at the provider until the gate opens, and 200 clients of that session who will need it.
+  private func heldRefresh(_ flow: FlowFixture, _ cookie: String) throws -> (Gate, Volley, [Volley.Shot]) {
+    let gate = Gate()
+    flow.provider.answer { request in
+      if String(decoding: request.body, as: UTF8.self).contains("grant_type=refresh_token") { await gate.pass() }
+      return nil
+    }
+    flow.time.advance(by: .seconds(400))
+    let shot = Volley.Shot("/own/x", ["Origin: \(flow.app)", "Cookie: intercom=\(cookie)"])
+    let volley = try Volley(count: 200, port: flow.port, authority: String(flow.base.dropFirst("http://".count)))
+    return (gate, volley, [Volley.Shot](repeating: shot, count: 200))
+  }
+
   @Test("While 200 requests wait for a refresh, others are served on every loop, and clients that go away cancel nothing (faults 13, 48)")
   func loopsStayFree() async throws {
     try await FlowFixture.run { flow in
       let (waiting, other) = (try await flow.signedIn(), try await flow.signedIn("bob"))
       #expect(try await flow.fetch(other, "GET", "/plain/x").status == 200)
       let cookie = try #require(await waiting.jar["intercom"]?.value)
-      let gate = Gate()
-      flow.provider.answer { request in
-        if String(decoding: request.body, as: UTF8.self).contains("grant_type=refresh_token") { await gate.pass() }
-        return nil
-      }
-      flow.time.advance(by: .seconds(400))
-      let shots = [Volley.Shot](repeating: Volley.Shot("/own/x", ["Origin: \(flow.app)", "Cookie: intercom=\(cookie)"]), count: 200)
-      let volley = try Volley(count: 200, port: flow.port, authority: String(flow.base.dropFirst("http://".count)))
+      let (gate, volley, shots) = try heldRefresh(flow, cookie)
       async let answers = volley.fire(shots)
       // Some more that hang up while they wait.
       for _ in 0..<20 {
@@ -78,14 +84,7 @@ struct StormTests {
       try await FlowFixture.run { flow in
         let visitor = try await flow.signedIn()
         let cookie = try #require(await visitor.jar["intercom"]?.value)
-        let gate = Gate()
-        flow.provider.answer { request in
-          if String(decoding: request.body, as: UTF8.self).contains("grant_type=refresh_token") { await gate.pass() }
-          return nil
-        }
-        flow.time.advance(by: .seconds(400))
-        let shots = [Volley.Shot](repeating: Volley.Shot("/own/x", ["Origin: \(flow.app)", "Cookie: intercom=\(cookie)"]), count: 200)
-        let volley = try Volley(count: 200, port: flow.port, authority: String(flow.base.dropFirst("http://".count)))
+        let (gate, volley, shots) = try heldRefresh(flow, cookie)
         async let answers = volley.fire(shots)
         try await waitUntilTrue("the refresh at the provider") { gate.arrived == 1 }
         #expect(try await flow.send(visitor, "GET", "/logout", FlowFixture.navigation).status == 302)
