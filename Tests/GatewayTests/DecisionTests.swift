@@ -98,6 +98,8 @@ struct DecisionTests {
     DecisionRow("the base URL's own origin is allowed", "GET /fs/a\n\(live)\nOrigin: https://ics.example.org", .warm, gives: "forward fs"),
     DecisionRow(
       "a preflight is answered without a session", "OPTIONS /fs/a\n\(mail)\nAccess-Control-Request-Method: PUT", gives: "204 preflight"),
+    DecisionRow("OPTIONS * asks about all routes together", "OPTIONS *", gives: "204 server_options"),
+    DecisionRow("a foreign origin is refused at OPTIONS *", "OPTIONS *\nOrigin: https://evil.example", gives: "403 origin_refused"),
     DecisionRow("the callback ignores Origin", "GET /callback?code=x\nOrigin: null", gives: "own callback"),
     DecisionRow(
       "the back channel ignores Origin", "POST /backchannel-logout\nOrigin: https://evil.example", gives: "own backchannel-logout"),

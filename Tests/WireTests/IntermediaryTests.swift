@@ -43,6 +43,23 @@ struct IntermediaryTests {
     #expect(lines.count == rounds + 1 && lines.first == "Via: 1.0 first" && lines.last == "Via: 1.1 intercom")
   }
 
+  @Test(
+    "that the client takes trailers is told to the upstream, nothing else of TE (RFC 9110 §10.1.4)",
+    arguments: [
+      (["TE: trailers", "Connection: TE"], true), (["te: gzip;q=0.5 ,\tTrailers ", "Connection: close, te"], true),
+      (["TE: gzip", "TE: trailers", "Connection: te"], true), (["TE: trailers"], false), (["TE: trailers", "Connection: close"], false),
+      (["TE: gzip", "Connection: TE"], false), (["TE: xtrailers", "Connection: TE"], false),
+      (["TE: trailers;q=0", "Connection: TE"], false),
+      (["TE:", "Connection: TE"], false), (["Connection: TE"], false),
+    ])
+  func trailersWanted(lines: [String], expected: Bool) throws {
+    for version in ["1.1", "1.0"] {
+      let head = "GET /fs/a HTTP/\(version)\r\nHost: h\r\n" + lines.map { "\($0)\r\n" }.joined() + "\r\n"
+      let sent = try Forwarding().lines(latin1(head))
+      #expect(sent == (expected && version == "1.1" ? ["TE: trailers", "Connection: TE"] : []), "\(version) \(lines)")
+    }
+  }
+
   @Test("lines of one name keep their order, both ways (RFC 9110 §5.3)")
   func order() throws {
     let sent = (1...20).flatMap { ["X-A: \($0)", "Accept: \($0)"] }

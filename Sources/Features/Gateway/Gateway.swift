@@ -76,6 +76,7 @@ extension Gateway {
     // CONNECT names no path, and TRACE would show its own fields: 405 wherever they go, and no method would do there.
     case .notFound where method == .connect || method == .trace:
       unrouted(request, head, Problem(405, "method_refused", "Intercom does not carry TRACE or CONNECT."), extra: ["Allow": ""])
+    case .notFound where request.targetForm == .asterisk: serverOptions(request, head)
     case .found, .notFound:
       unrouted(
         request, head,
@@ -96,6 +97,16 @@ extension Gateway {
     let match = table.fallbackCORS.match(request, head)
     if case .refused = match { return Self.originRefused() }
     return GatewayAnswer(problem, cors: table.fallbackCORS.lines(for: match), extra: extra)
+  }
+
+  /// `OPTIONS *` asks about Intercom as a whole (RFC 9110 §9.3.7): every method that some route takes.
+  private func serverOptions(_ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>) -> GatewayAnswer {
+    let match = table.fallbackCORS.match(request, head)
+    if case .refused = match { return Self.originRefused() }
+    let methods = table.routes.reduce(MethodSet([])) { $0.union($1.methods) }.methods.map(\.name).joined(separator: ", ")
+    var lines = table.fallbackCORS.lines(for: match)
+    lines.append(FieldLines(trusted: ["Allow": methods]))
+    return GatewayAnswer(status: 204, lines: lines, reason: "server_options")
   }
 
   static func originRefused() -> GatewayAnswer {

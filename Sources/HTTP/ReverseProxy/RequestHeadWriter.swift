@@ -33,6 +33,7 @@ package enum RequestHeadWriter {
     case .some(.none), .malformed: return .badMaxForwards
     }
     if case .chunked = head.request.framing { out.append(Text.chunked) }
+    if wantsTrailers(head, bytes) { out.append(Text.trailers) }
     if head.request.cookieCount > 0, head.fields.first(.cookie)?.isNamedByConnection == false {
       CookieRewrite.write(head.request, bytes, route, &out)
     }
@@ -131,7 +132,21 @@ package enum RequestHeadWriter {
     out.append(route.forwardedEnd)
   }
 
+  /// The client takes trailers (RFC 9110 §10.1.4), and they are passed to it: so the upstream may send them. Without its `Connection` option
+  /// the field comes from somebody in between who did not know it.
+  private static func wantsTrailers(_ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>) -> Bool {
+    guard !head.request.isHTTP10, head.fields.present.contains(.te) else { return false }
+    for index in 0..<head.fields.count where head.fields[index].id == .te && head.fields[index].isNamedByConnection {
+      let codings = String(decoding: head.fields[index].value.bytes(in: bytes), as: UTF8.self).split(separator: ",")
+      if codings.contains(where: { $0.split(whereSeparator: { " \t".contains($0) }).map { $0.lowercased() } == ["trailers"] }) {
+        return true
+      }
+    }
+    return false
+  }
+
   private enum Text {
+    static let trailers: HeadPiece = "TE: trailers\r\nConnection: TE\r\n"
     static let lineEnd: HeadPiece = "\r\n"
     static let maxForwards: HeadPiece = "Max-Forwards: "
     static let chunked: HeadPiece = "Transfer-Encoding: chunked\r\n"
