@@ -6,6 +6,7 @@ let publicFiles: Set<String> = [
   "Sources/Core/IntercomCore/Identifier.swift",
   "Sources/Core/IntercomCore/Secret.swift",
   "Sources/Core/IntercomCore/Time.swift",
+  "Sources/Core/HTTPMessage/ByteWords.swift",
   "Sources/Core/HTTPMessage/CanonicalRequest.swift",
   "Sources/Core/HTTPMessage/FieldName.swift",
   "Sources/Core/HTTPMessage/Method.swift",

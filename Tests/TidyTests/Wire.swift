@@ -7,7 +7,7 @@ private let wireImports: Set<String> = ["IntercomCore", "HTTPMessage"]
 /// Words with `unsafe` or `unchecked` in them, and the files that may have them: each is a debt, with its reason.
 private let wireDebts: [String: Set<String>] = [
   // A bounds-checked load from a RawSpan of a type whose bits may be anything.
-  "Sources/Wire/HTTP1/Bytes.swift": ["unsafeLoadUnaligned"],
+  "Sources/Core/HTTPMessage/ByteWords.swift": ["unsafeLoadUnaligned"],
   "Sources/Wire/HTTP1/HeadBuffer.swift": ["unsafeLoadUnaligned"],
 ]
 

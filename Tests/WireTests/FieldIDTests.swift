@@ -23,7 +23,7 @@ struct FieldIDTests {
   func nearMisses(id: FieldID) {
     let name = latin1(id.name)
     for index in name.indices {
-      for byte in UInt8(0)...255 where isToken(byte) && byte | 0x20 != name[index] | 0x20 {
+      for byte in UInt8(0)...255 where lower(byte) != lower(name[index]) {
         var other = name
         other[index] = byte
         let bytes = other + latin1(": padding")
@@ -55,8 +55,27 @@ struct FieldIDTests {
   @Test("all ids fit one word")
   func fits() { #expect(FieldID.allCases.count <= 64) }
 
-  private func isToken(_ byte: UInt8) -> Bool {
-    byte < 128
-      && (Character(Unicode.Scalar(byte)).isLetter || Character(Unicode.Scalar(byte)).isNumber || "!#$%&'*+-.^_`|~".utf8.contains(byte))
+  @Test("a byte that no name may have is refused wherever it stands in a known name (S23)", arguments: known)
+  func badBytes(id: FieldID) {
+    let name = latin1(id.name)
+    for index in 0...name.count {
+      for byte: UInt8 in [0, 0x0d, 0x20, 0x28, 0x7f, 0x8d, 0xff] {
+        var inserted = name
+        inserted.insert(byte, at: index)
+        expectRefused(inserted)
+        guard index < name.count else { continue }
+        inserted = name
+        inserted[index] = byte
+        expectRefused(inserted)
+      }
+    }
   }
+
+  private func expectRefused(_ name: [UInt8]) {
+    let refusal = ParsedRequest(latin1("GET / HTTP/1.1\r\nHost: h\r\n") + name + latin1(": x\r\nAccept: */*\r\n\r\n")).refusal
+    #expect(
+      [.badFieldName, .spaceBeforeColon, .obsFold, .badLineEnding].contains(refusal), "\(name) \(String(describing: refusal))")
+  }
+
+  private func lower(_ byte: UInt8) -> UInt8 { byte &- 65 < 26 ? byte | 0x20 : byte }
 }

@@ -12,7 +12,7 @@ package enum AuthoritySyntax {
       guard at < range.upper, isIPv6(bytes, ByteRange(start, at)) else { return nil }
       at &+= 1
     } else {
-      while at < range.upper, isName(bytes[at]) { at &+= 1 }
+      at = skipName(bytes, at, range.upper)
       // 253 is the longest name that DNS can ask for, and one final dot.
       guard at > range.lower, at &- range.lower <= 254 else { return nil }
     }
@@ -32,6 +32,29 @@ package enum AuthoritySyntax {
       value = value &* 10 &+ Int(digit)
     }
     return (1...65535).contains(value) ? value : nil
+  }
+
+  /// The first byte in `from ..< end` that no name may have, or `end`.
+  @inline(__always) private static func skipName(_ bytes: borrowing Span<UInt8>, _ from: Int, _ end: Int) -> Int {
+    var at = from
+    while at < end {
+      if hasBytes(bytes, at, 8) {
+        let word = load8(bytes, at)
+        let seven = word & ByteWord.sevens
+        let usual =
+          ByteWord.within(seven | ByteWord.all(0x20), 0x61, 0x7a) | ByteWord.within(seven, 0x30, 0x39) | ByteWord.within(seven, 0x2d, 0x2e)
+        let marks = (~usual | word) & ByteWord.highs
+        guard marks != 0 else {
+          at &+= 8
+          continue
+        }
+        at &+= ByteWord.index(marks)
+        guard at < end else { break }
+      }
+      guard isName(bytes[at]) else { return at }
+      at &+= 1
+    }
+    return end
   }
 
   @inline(__always) private static func isName(_ byte: UInt8) -> Bool {

@@ -26,28 +26,47 @@ package enum PathSyntax {
       return scan
     }
     var at = start
-    while at < end {
+    while true {
+      at = skipUsual(bytes, at, end)
+      guard at < end else { break }
       let byte = bytes[at]
-      if isPlain(byte) {
-        at &+= 1
-        continue
-      }
       switch byte {
-      case UInt8(ascii: "/"):
+      case UInt8(ascii: "."):
+        if bytes[at &- 1] == UInt8(ascii: "/"), isDotSegment(bytes, at, end) { scan.fault = .dotSegment }
         at &+= 1
-        if beginsDotSegment(bytes, at, end) { scan.fault = .dotSegment }
-      case UInt8(ascii: "%"): scan.fault = escape(bytes, &at, end, &scan)
+      case UInt8(ascii: "%"):
+        if bytes[at &- 1] == UInt8(ascii: "/"), isDotSegment(bytes, at, end) {
+          scan.fault = .dotSegment
+        } else {
+          scan.fault = escape(bytes, &at, end, &scan)
+        }
       case UInt8(ascii: "?"):
         scan.end = at
         return scan
       case UInt8(ascii: "\\"): scan.fault = .backslash
       case UInt8(ascii: "#"): scan.fault = .fragment
-      default: scan.fault = .badByte
+      default: if isPlain(byte) { at &+= 1 } else { scan.fault = .badByte }
       }
       if scan.fault != nil { return scan }
     }
     scan.end = end
     return scan
+  }
+
+  /// The first byte in `from ..< end` that needs a look, or `end`: letters, digits, `-`, `/`, `:` and `;` need none.
+  @inline(__always) private static func skipUsual(_ bytes: borrowing Span<UInt8>, _ from: Int, _ end: Int) -> Int {
+    var at = from
+    while at < end, hasBytes(bytes, at, 8) {
+      let word = load8(bytes, at)
+      let seven = word & ByteWord.sevens
+      // `-` to `;` but `.`, which may begin a dot segment.
+      let others = ByteWord.within(seven, 0x2d, 0x3b) & ~ByteWord.within(seven, 0x2e, 0x2e)
+      let usual = ByteWord.within(seven | ByteWord.all(0x20), 0x61, 0x7a) | others
+      let marks = (~usual | word) & ByteWord.highs
+      if marks != 0 { return min(at &+ ByteWord.index(marks), end) }
+      at &+= 8
+    }
+    return min(at, end)
   }
 
   private static func escape(_ bytes: borrowing Span<UInt8>, _ at: inout Int, _ end: Int, _ scan: inout PathScan) -> PathFault? {
@@ -64,9 +83,9 @@ package enum PathSyntax {
     }
   }
 
-  /// pchar of RFC 3986 but `%`, and `[ ] ^ |`, which browsers send bare.
+  /// `/`, pchar of RFC 3986 but `%`, and `[ ] ^ |`, which browsers send bare.
   @inline(__always) private static func isPlain(_ byte: UInt8) -> Bool {
-    let low: UInt64 = 0x2fff_7fd2_0000_0000
+    let low: UInt64 = 0x2fff_ffd2_0000_0000
     let high: UInt64 = 0x57ff_fffe_efff_ffff
     return byte < 128 && ((byte < 64 ? low : high) &>> UInt64(byte & 63)) & 1 == 1
   }
@@ -103,10 +122,24 @@ package enum PathSyntax {
   /// whatever browsers leave bare.
   package static func queryFault(_ bytes: borrowing Span<UInt8>, _ start: Int, _ end: Int) -> PathFault? {
     guard start >= 0, start <= end, end <= bytes.count else { return .badByte }
-    for at in start..<end {
+    var at = start
+    while at < end {
+      if hasBytes(bytes, at, 8) {
+        let word = load8(bytes, at)
+        let seven = word & ByteWord.sevens
+        let good = ByteWord.within(seven, 0x21, 0x7e) & ~ByteWord.within(seven, 0x23, 0x23)
+        let marks = (~good | word) & ByteWord.highs
+        guard marks != 0 else {
+          at &+= 8
+          continue
+        }
+        at &+= ByteWord.index(marks)
+        guard at < end else { break }
+      }
       let byte = bytes[at]
       if byte &- 0x21 > 0x5d { return .badByte }
       if byte == UInt8(ascii: "#") { return .fragment }
+      at &+= 1
     }
     return nil
   }

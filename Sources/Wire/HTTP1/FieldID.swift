@@ -82,6 +82,7 @@ public struct FieldIDSet: Sendable, Hashable, ExpressibleByArrayLiteral {
   public var bits: UInt64 = 0
 
   @inlinable public init() {}
+  @inlinable public init(bits: UInt64) { self.bits = bits }
   @inlinable public init(arrayLiteral ids: FieldID...) { for id in ids { insert(id) } }
 
   @inlinable public func contains(_ id: FieldID) -> Bool { (bits &>> UInt64(id.rawValue)) & 1 == 1 }

@@ -120,36 +120,3 @@ package enum HeadResult: Sendable, Hashable {
   case complete
   case refused(HeadRefusal)
 }
-
-/// How far a head that arrives in pieces has been read. A line is judged when its LF is there, and no byte is searched twice for it, so
-/// byte by byte costs no more than a whole head, and answers the same.
-struct HeadProgress: Sendable {
-  /// The first line that is not judged yet.
-  var lineStart = 0
-  /// There is no LF in `lineStart ..< searched`.
-  var searched = 0
-  var firstLineDone = false
-
-  /// Whether a line that was incomplete has its LF now.
-  mutating func resumes(_ bytes: borrowing Span<UInt8>) -> Bool {
-    guard searched > lineStart else { return true }
-    guard searched <= bytes.count else {
-      self = HeadProgress()
-      return true
-    }
-    let found = find(ASCII.lf, bytes, searched, bytes.count)
-    if found < bytes.count {
-      searched = lineStart
-      return true
-    }
-    searched = found
-    return false
-  }
-
-  /// The limit that a line which began at `lineStart` breaks when it ends at or behind `end`. The one that is met first counts.
-  static func excess(_ start: Int, _ end: Int, line: Int, head: Int, _ reason: HeadRefusal) -> HeadRefusal? {
-    let lineEnd = start &+ line
-    if end <= min(lineEnd, head) { return nil }
-    return lineEnd <= head ? reason : .headTooLarge
-  }
-}

@@ -1,18 +1,20 @@
 import HTTPMessage
 
+extension CanonicalRequest: HeadFacts {
+  @inline(__always)
+  mutating func take(_ bytes: borrowing Span<UInt8>, _ field: HeadField, _ present: FieldIDSet) -> HeadRefusal? {
+    if FieldIDSet(bits: FieldIDSet.singular.bits & present.bits).contains(field.id) { return HeadRefusal.duplicate(field.id) }
+    return RequestFields.read(bytes, field, &self)
+  }
+}
+
 /// What the known fields of a request say. Each line is taken as it is read; what needs all of them is judged at the end of the head.
 enum RequestFields {
   /// Longest list of connection options that is taken: each is compared with every field of the head.
   static let mostConnectionOptions = 32
 
-  /// Takes one line before it is added to the table; nil when it is good.
   @inline(__always)
-  static func take(_ bytes: borrowing Span<UInt8>, _ field: HeadField, _ head: inout RequestHead) -> HeadRefusal? {
-    if FieldIDSet.singular.contains(field.id), head.fields.present.contains(field.id) { return HeadRefusal.duplicate(field.id) }
-    return read(bytes, field, &head.request)
-  }
-
-  private static func read(_ bytes: borrowing Span<UInt8>, _ field: HeadField, _ request: inout CanonicalRequest) -> HeadRefusal? {
+  static func read(_ bytes: borrowing Span<UInt8>, _ field: HeadField, _ request: inout CanonicalRequest) -> HeadRefusal? {
     switch field.id {
     case .host: return host(bytes, field.value, &request)
     case .cookie:
@@ -99,11 +101,8 @@ enum RequestFields {
     guard head.fields.present.contains(.host) else { return .missingHost }
     // Whether what follows is its body, up to the connection's end, or a request, two readers may see differently (RFC 1945 §8.3).
     if head.request.isHTTP10, head.request.framing == .none, withBody.contains(head.request.method) { return .missingLengthInHTTP10 }
-    if head.fields.present.contains(.connection) {
-      var options = ConnectionOptions()
-      guard options.read(bytes, &head.fields) else { return .badConnection }
-      if options.close { head.request.keepAlive = false } else if options.keepAlive { head.request.keepAlive = true }
-    }
+    guard let keepAlive = ConnectionOptions.keepAlive(bytes, &head.fields, otherwise: head.request.keepAlive) else { return .badConnection }
+    head.request.keepAlive = keepAlive
     head.request.headLength = headEnd
     return nil
   }
@@ -181,12 +180,22 @@ package struct ConnectionOptions {
     return names
   }
 
-  /// false when a field is not a list of tokens, or names too many.
-  mutating func read(_ bytes: borrowing Span<UInt8>, _ fields: inout FieldTable) -> Bool {
+  /// Whether the connection lives on: `close` counts more than `keep-alive`, and `otherwise` is what the version says (RFC 9112 §9.3). nil
+  /// when a field is not a list of tokens, or names too many.
+  @inline(__always)
+  static func keepAlive(_ bytes: borrowing Span<UInt8>, _ fields: inout FieldTable, otherwise: Bool) -> Bool? {
+    guard fields.present.contains(.connection) else { return otherwise }
+    guard fields.hasConnectionOptions else { return true }
+    var options = ConnectionOptions()
+    guard options.read(bytes, &fields) else { return nil }
+    return !options.close && (options.keepAlive || otherwise)
+  }
+
+  private mutating func read(_ bytes: borrowing Span<UInt8>, _ fields: inout FieldTable) -> Bool {
     var left = RequestFields.mostConnectionOptions
     for index in 0..<fields.count where fields[index].id == .connection {
       let value = fields[index].value
-      if isKeepAlive(bytes, value) {
+      if Self.isKeepAlive(bytes, value) {
         keepAlive = true
         continue
       }
@@ -206,7 +215,7 @@ package struct ConnectionOptions {
   }
 
   /// `keep-alive` alone, which is what nearly everybody sends. Values hold no control bytes, so folding them is exact.
-  @inline(__always) private func isKeepAlive(_ bytes: borrowing Span<UInt8>, _ value: ByteRange) -> Bool {
+  @inline(__always) static func isKeepAlive(_ bytes: borrowing Span<UInt8>, _ value: ByteRange) -> Bool {
     value.count == 10 && value.upper <= bytes.count && fold8(bytes, value.lower) == 0x696c_612d_7065_656b
       && fold2(bytes, value.lower &+ 8) == 0x6576
   }

@@ -27,11 +27,9 @@ public struct ResponseHead: Sendable {
   /// 100 … 599
   public internal(set) var status = 0
   public internal(set) var reason: ByteRange = .empty
-  public internal(set) var isHTTP10 = false
   public internal(set) var fields = FieldTable()
   public internal(set) var framing: ResponseFraming = .none
-  /// The length that the head states, also where no body follows (HEAD, 304).
-  public internal(set) var statedLength: Int?
+  var lengths = ResponseLengths()
   /// The upstream lets the connection live and its end of the body is certain.
   public internal(set) var keepAlive = true
   /// 1xx other than 101: another head follows on the same connection.
@@ -43,17 +41,26 @@ public struct ResponseHead: Sendable {
 
   package init() {}
 
+  package var isHTTP10: Bool { lengths.isHTTP10 }
+  /// The length that the head states, also where no body follows (HEAD, 304).
+  package var statedLength: Int? { lengths.stated }
+
   /// Field by field: a new value would allocate a new table.
   mutating func reset() {
     status = 0
     reason = .empty
-    isHTTP10 = false
     fields.removeAll()
     framing = .none
-    statedLength = nil
+    lengths = ResponseLengths()
     keepAlive = true
     isInterim = false
     isUnaskedSwitch = false
     headLength = 0
   }
+}
+
+/// What an answer's head says about its length, and whether its version knows `chunked`.
+struct ResponseLengths: Sendable {
+  var isHTTP10 = false
+  var stated: Int?
 }

@@ -5,6 +5,30 @@ enum RequestLine {
   /// Longest method name that is taken; the longest registered one has 17 letters.
   static let longestMethod = 32
 
+  /// Reads the line at `start` when it is a usual one: a known method of up to eight letters, a target without a space, HTTP/1.1. Its end, or nil
+  /// when `read` must judge; `request` is then as it was.
+  @inline(__always)
+  static func readUsual(_ bytes: borrowing Span<UInt8>, _ limits: HeadLimits, _ start: Int, _ request: inout CanonicalRequest) -> Int? {
+    guard hasBytes(bytes, start, 16) else { return nil }
+    let word = load8(bytes, start)
+    let marks = ByteWord.zeros(word ^ ByteWord.all(ASCII.space))
+    let method = shortMethod(marks == 0 ? word : word & ByteWord.before(marks))
+    let methodEnd = marks == 0 ? start &+ 8 : start &+ ByteWord.index(marks)
+    guard method != .other, bytes[methodEnd] == ASCII.space else { return nil }
+    let target = methodEnd &+ 1
+    let targetEnd = find(ASCII.space, bytes, target, bytes.count)
+    guard targetEnd > target, targetEnd &- target <= limits.target, hasBytes(bytes, targetEnd, 11) else { return nil }
+    let next = targetEnd &+ 11
+    guard load8(bytes, targetEnd &+ 1) == 0x312e_312f_5054_5448, load2(bytes, targetEnd &+ 9) == 0x0a0d, next <= limits.head else {
+      return nil
+    }
+    request.methodRange = ByteRange(start, methodEnd)
+    request.method = method
+    if RequestTarget.read(bytes, target, targetEnd, &request) == nil { return next }
+    request = CanonicalRequest()
+    return nil
+  }
+
   /// Reads the line whose LF is at `lineFeed`; nil when it is good.
   static func read(
     _ bytes: borrowing Span<UInt8>, _ start: Int, _ lineFeed: Int, _ longestTarget: Int, _ request: inout CanonicalRequest
@@ -46,26 +70,31 @@ enum RequestLine {
       if length == 9 { return word == 0x4354_4150_504f_5250 && bytes[start &+ 8] == 0x48 ? .proppatch : .other }
       return word == 0x444e_454c_4143_4b4d && load2(bytes, start &+ 8) == 0x5241 ? .mkcalendar : .other
     }
-    switch word & (UInt64.max &>> UInt64(64 &- length &* 8)) {
-    case 0x5445_47: return .get
-    case 0x5455_50: return .put
-    case 0x4c43_41: return .acl
-    case 0x4441_4548: return .head
-    case 0x5453_4f50: return .post
-    case 0x5950_4f43: return .copy
-    case 0x4556_4f4d: return .move
-    case 0x4b43_4f4c: return .lock
-    case 0x4843_5441_50: return .patch
-    case 0x4543_4152_54: return .trace
-    case 0x4c4f_434b_4d: return .mkcol
-    case 0x4554_454c_4544: return .delete
-    case 0x4b43_4f4c_4e55: return .unlock
-    case 0x5452_4f50_4552: return .report
-    case 0x4843_5241_4553: return .search
-    case 0x534e_4f49_5450_4f: return .options
-    case 0x5443_454e_4e4f_43: return .connect
-    case 0x444e_4946_504f_5250: return .propfind
-    default: return .other
+    return shortMethod(word & (UInt64.max &>> UInt64(64 &- length &* 8)))
+  }
+
+  /// The method of at most eight letters, zeros behind them.
+  @inline(__always) private static func shortMethod(_ name: UInt64) -> Method {
+    switch name {
+    case 0x5445_47: .get
+    case 0x5455_50: .put
+    case 0x4c43_41: .acl
+    case 0x4441_4548: .head
+    case 0x5453_4f50: .post
+    case 0x5950_4f43: .copy
+    case 0x4556_4f4d: .move
+    case 0x4b43_4f4c: .lock
+    case 0x4843_5441_50: .patch
+    case 0x4543_4152_54: .trace
+    case 0x4c4f_434b_4d: .mkcol
+    case 0x4554_454c_4544: .delete
+    case 0x4b43_4f4c_4e55: .unlock
+    case 0x5452_4f50_4552: .report
+    case 0x4843_5241_4553: .search
+    case 0x534e_4f49_5450_4f: .options
+    case 0x5443_454e_4e4f_43: .connect
+    case 0x444e_4946_504f_5250: .propfind
+    default: .other
     }
   }
 }

@@ -7,50 +7,38 @@ import HTTPMessage
 /// bytes and parse on.
 package struct ResponseHeadParser: Sendable {
   package let limits: HeadLimits
-  private var progress = HeadProgress()
+  private var progress: HeadProgress
 
-  package init(limits: HeadLimits = .response) { self.limits = limits }
+  package init(limits: HeadLimits = .response) {
+    self.limits = limits
+    progress = HeadProgress(longestFirstLine: limits.field &+ 2, .fieldTooLarge)
+  }
 
   /// Forgets an unfinished head.
-  package mutating func reset() { progress = HeadProgress() }
+  package mutating func reset() { progress.restart() }
 
   /// `method` is that of the request being answered: an answer to HEAD has no body. `upgradeAsked`: the request asked for an upgrade, so
   /// 101 is an answer to it.
   package mutating func parse(
     _ bytes: borrowing Span<UInt8>, method: Method, upgradeAsked: Bool = false, into head: inout ResponseHead
   ) -> HeadResult {
-    var result = read(bytes, &head)
+    let result = read(bytes, &head)
     if case .incomplete = result { return result }
-    progress = HeadProgress()
-    if case .complete = result, let refusal = ResponseFields.finish(bytes, &head, method, upgradeAsked) { result = .refused(refusal) }
+    if case .complete = result {
+      head.headLength = progress.lineStart
+      progress.restart()
+      guard let refusal = ResponseFields.finish(bytes, &head, method, upgradeAsked) else { return .complete }
+      return .refused(refusal)
+    }
+    progress.restart()
     return result
   }
 
+  @inline(__always)
   private mutating func read(_ bytes: borrowing Span<UInt8>, _ head: inout ResponseHead) -> HeadResult {
-    guard progress.resumes(bytes) else { return partial(bytes) }
-    if !progress.firstLineDone {
-      if let result = firstLine(bytes, &head) { return result }
-    }
-    var field = HeadField(
-      start: 0, nameEnd: 0, valueStart: 0, valueEnd: 0, end: 0, id: .other, isUnusual: false, isNamedByConnection: false)
-    while true {
-      let start = progress.lineStart
-      let found = scanFieldLine(bytes, start, &field)
-      let end = Int(field.end)
-      guard found == .field else {
-        guard found == .endOfHead else { return found == .short ? partial(bytes) : judge(bytes, found.refusal) }
-        if end > limits.head { return .refused(.headTooLarge) }
-        head.headLength = end
-        return .complete
-      }
-      if end &- start > limits.field &+ 2 || end > limits.head || head.fields.count >= limits.fieldCount {
-        return judge(bytes, .tooManyFields)
-      }
-      if field.id != .other, let refusal = ResponseFields.take(bytes, field, &head) { return .refused(refusal) }
-      head.fields.append(field)
-      progress.lineStart = end
-      progress.searched = end
-    }
+    guard progress.resumes(bytes) else { return progress.wait(bytes, limits) }
+    if !progress.firstLineDone, let result = firstLine(bytes, &head) { return result }
+    return progress.readFields(bytes, limits, &head.fields, &head.lengths)
   }
 
   private mutating func firstLine(_ bytes: borrowing Span<UInt8>, _ head: inout ResponseHead) -> HeadResult? {
@@ -58,12 +46,10 @@ package struct ResponseHeadParser: Sendable {
     guard bytes.count > 0 else { return .incomplete }
     guard bytes[0] == UInt8(ascii: "H") else { return .refused(.badStatusLine) }
     let lineFeed = find(ASCII.lf, bytes, 0, bytes.count)
-    guard lineFeed < bytes.count else { return partial(bytes) }
-    if let excess = excess(0, lineFeed &+ 1) { return .refused(excess) }
+    guard lineFeed < bytes.count else { return progress.wait(bytes, limits) }
+    if let excess = progress.excess(0, lineFeed &+ 1, limits) { return .refused(excess) }
     if let refusal = statusLine(bytes, lineFeed, &head) { return .refused(refusal) }
-    progress.firstLineDone = true
-    progress.lineStart = lineFeed &+ 1
-    progress.searched = progress.lineStart
+    progress.passFirstLine(lineFeed &+ 1)
     return nil
   }
 
@@ -74,7 +60,7 @@ package struct ResponseHeadParser: Sendable {
     switch load8(bytes, 0) {
     case 0x312e_312f_5054_5448: break
     case 0x302e_312f_5054_5448:
-      head.isHTTP10 = true
+      head.lengths.isHTTP10 = true
       head.keepAlive = false
     default: return .badVersion
     }
@@ -93,52 +79,35 @@ package struct ResponseHeadParser: Sendable {
     head.reason = ByteRange(13, end)
     return nil
   }
-
-  private func excess(_ start: Int, _ end: Int) -> HeadRefusal? {
-    HeadProgress.excess(start, end, line: limits.field &+ 2, head: limits.head, .fieldTooLarge)
-  }
-
-  private mutating func partial(_ bytes: borrowing Span<UInt8>) -> HeadResult {
-    progress.searched = bytes.count
-    if let excess = excess(progress.lineStart, bytes.count &+ 1) { return .refused(excess) }
-    return .incomplete
-  }
-
-  private mutating func judge(_ bytes: borrowing Span<UInt8>, _ reason: HeadRefusal) -> HeadResult {
-    let lineFeed = find(ASCII.lf, bytes, progress.lineStart, bytes.count)
-    guard lineFeed < bytes.count else { return partial(bytes) }
-    return .refused(excess(progress.lineStart, lineFeed &+ 1) ?? reason)
-  }
 }
 
-/// What the fields of an answer say about where it ends and whether the connection lives on.
-enum ResponseFields {
+extension ResponseLengths: HeadFacts {
   @inline(__always)
-  static func take(_ bytes: borrowing Span<UInt8>, _ field: HeadField, _ head: inout ResponseHead) -> HeadRefusal? {
+  mutating func take(_ bytes: borrowing Span<UInt8>, _ field: HeadField, _ present: FieldIDSet) -> HeadRefusal? {
     switch field.id {
     case .contentLength:
       // Also two that agree: an upstream that cannot count its fields is not trusted to count its bytes.
-      guard head.statedLength == nil else { return .duplicateContentLength }
-      guard !head.fields.present.contains(.transferEncoding) else { return .lengthWithTransferEncoding }
+      guard stated == nil else { return .duplicateContentLength }
+      guard !present.contains(.transferEncoding) else { return .lengthWithTransferEncoding }
       guard !ContentLength.hasLeadingZero(bytes, field.value), case .length(let length) = ContentLength.read(bytes, field.value)
       else { return .badContentLength }
-      head.statedLength = length
+      stated = length
     case .transferEncoding:
-      guard !head.fields.present.contains(.transferEncoding) else { return .duplicateTransferEncoding }
-      guard head.statedLength == nil else { return .lengthWithTransferEncoding }
-      guard !head.isHTTP10 else { return .transferEncodingInHTTP10 }
+      guard !present.contains(.transferEncoding) else { return .duplicateTransferEncoding }
+      guard stated == nil else { return .lengthWithTransferEncoding }
+      guard !isHTTP10 else { return .transferEncodingInHTTP10 }
       guard equalsFolded(bytes, field.value, "chunked") else { return .unknownTransferCoding }
     default: break
     }
     return nil
   }
+}
 
+/// What the fields of an answer say about where it ends and whether the connection lives on.
+enum ResponseFields {
   static func finish(_ bytes: borrowing Span<UInt8>, _ head: inout ResponseHead, _ method: Method, _ upgradeAsked: Bool) -> HeadRefusal? {
-    if head.fields.present.contains(.connection) {
-      var options = ConnectionOptions()
-      guard options.read(bytes, &head.fields) else { return .badConnection }
-      if options.close { head.keepAlive = false } else if options.keepAlive { head.keepAlive = true }
-    }
+    guard let keepAlive = ConnectionOptions.keepAlive(bytes, &head.fields, otherwise: head.keepAlive) else { return .badConnection }
+    head.keepAlive = keepAlive
     let isChunked = head.fields.present.contains(.transferEncoding)
     switch head.status {
     case 100..<200:
