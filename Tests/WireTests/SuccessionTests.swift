@@ -8,7 +8,8 @@ struct SuccessionTests {
   static let lines = [
     "Host: h", "Host: hh", "Host: h:80", "Connection: keep-alive", "Connection: close", "Connection: x-a", "X-A: b", "x-a: b", "X_A: b",
     "User-Agent: a browser with a name that is longer than thirty-two bytes", "Accept: */*", "Accept: */*\t", "Accept:*/*",
-    "Content-Length: 3", "Content-Length: 4", "Transfer-Encoding: chunked", "Cookie: a=b; c=d", "Cookie: a=b; c=e", "Origin: http://h",
+    "Content-Length: 3", "Content-Length: 4", "Transfer-Encoding: chunked", "Cookie: a=b; c=d", "Cookie: a=b; c=e", "Cookie: a=b",
+    "Authorization: x", "Origin: http://h",
     "Sec-Fetch-Mode: cors", "Sec-Fetch-Mode: navigate", "X-Forwarded-For: 1.2.3.4", "X: ", "X: y\u{0}", "X: y\u{ff}", "X : y", " folded",
     "",
   ]

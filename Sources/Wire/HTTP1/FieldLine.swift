@@ -23,12 +23,10 @@ enum FieldLine: UInt8 {
 
   /// Reads one field line (RFC 9112 §5): `token ":" OWS value OWS CRLF`, nothing else.
   @inline(__always)
-  static func scan(
-    _ bytes: borrowing Span<UInt8>, _ start: Int, _ known: borrowing Span<KnownNames.Entry>, _ field: inout HeadField
-  ) -> FieldLine {
+  static func scan(_ bytes: borrowing Span<UInt8>, _ start: Int, _ field: inout HeadField) -> FieldLine {
     let count = bytes.count
     var name = Name(.field, end: start)
-    if !quickName(bytes, start, known, &name) {
+    if !quickName(bytes, start, &name) {
       name = slowName(bytes, start)
       if case .field = name.line {
       } else {
@@ -81,9 +79,7 @@ enum FieldLine: UInt8 {
 
   /// Reads a name of up to 15 letters, digits and `-` with its colon, which most are, from two words. false when `slowName` must look.
   @inline(__always)
-  private static func quickName(
-    _ bytes: borrowing Span<UInt8>, _ start: Int, _ known: borrowing Span<KnownNames.Entry>, _ name: inout Name
-  ) -> Bool {
+  private static func quickName(_ bytes: borrowing Span<UInt8>, _ start: Int, _ name: inout Name) -> Bool {
     guard hasBytes(bytes, start, 16) else { return false }
     let colons = ByteWord.all(ASCII.colon)
     let first = load8(bytes, start)
@@ -91,7 +87,7 @@ enum FieldLine: UInt8 {
     if marks != 0 {
       let mask = ByteWord.before(marks)
       name.end = start &+ ByteWord.index(marks)
-      if endsInByte(first & mask, marks) { name.id = KnownNames.find(first & mask, 0, in: known) }
+      if endsInByte(first & mask, marks) { name.id = KnownNames.find(first & mask, 0) }
       return name.id != .other || mask != 0 && ByteWord.notPlainName(first) & mask == 0
     }
     let second = load8(bytes, start &+ 8)
@@ -100,7 +96,7 @@ enum FieldLine: UInt8 {
     let mask = ByteWord.before(marks)
     name.end = start &+ 8 &+ ByteWord.index(marks)
     // Of eight bytes the last one stands in the first word.
-    if endsInByte(second & mask, marks), first &>> 56 != 0 { name.id = KnownNames.find(first, second & mask, in: known) }
+    if endsInByte(second & mask, marks), first &>> 56 != 0 { name.id = KnownNames.find(first, second & mask) }
     return name.id != .other
       || ByteWord.notPlainName(first) | ByteWord.notPlainName(second) & mask == 0 && FieldFamily.find(first, second & mask) == .other
   }

@@ -36,7 +36,7 @@ enum KnownNames {
 
   /// The id of a name of up to 15 bytes: two words with zeros behind the name, whose own last byte is not zero. Whatever is found is made of
   /// letters and `-`; what is not found may be anything.
-  @inline(__always) static func find(_ first: UInt64, _ second: UInt64, in entries: borrowing Span<Entry>) -> FieldID {
+  @inline(__always) static func find(_ first: UInt64, _ second: UInt64) -> FieldID {
     let first = fold(first)
     let second = fold(second)
     let place = place(first &+ second)
@@ -83,13 +83,13 @@ extension FieldID {
     if length < 8 {
       var word: UInt64 = 0
       for at in (start..<start &+ length).reversed() { word = word &<< 8 | UInt64(bytes[at]) }
-      return KnownNames.find(word, 0, in: KnownNames.entries.span)
+      return KnownNames.find(word, 0)
     }
     let first = load8(bytes, start)
     // What stands behind the last whole word.
     let rest = length & 7 == 0 ? 0 : load8(bytes, start &+ length &- 8) &>> UInt64(64 &- 8 &* (length & 7))
     if length < 16 {
-      let id = KnownNames.find(first, rest, in: KnownNames.entries.span)
+      let id = KnownNames.find(first, rest)
       return id == .other ? FieldFamily.find(first, rest) : id
     }
     let second = load8(bytes, start &+ 8)

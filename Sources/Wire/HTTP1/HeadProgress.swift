@@ -62,7 +62,7 @@ struct HeadProgress: Sendable {
     var repeated = RepeatedLines(newFrom: fields.count == 0 ? .max : 0)
     let result = readLines(bytes, limits, &fields, &facts, &repeated, previous)
     if case .complete = result {
-      previous.keep(bytes, repeated, to: lineStart, lines: fields.count)
+      previous.keep(bytes, lineStart, fields, repeated, hostLength: facts.hostLength)
       fields.isComplete = true
     }
     swap(&previous, &fields.previous)
@@ -78,39 +78,49 @@ struct HeadProgress: Sendable {
     var count = fields.count
     var present = fields.present
     var hasOptions = fields.hasConnectionOptions
-    let known = KnownNames.entries
     // Lines of so few bytes break no limit.
     let isSmall = bytes.count <= min(limits.field, limits.head)
     while true {
       fields.reserve()
       var slots = fields.slots.mutableSpan
       while count < slots.count {
-        var field = slots[count]
-        var found = FieldLine.field
-        let isRepeated = count < previous.lines && repeated.take(bytes, start, previous.bytes.storage.span, &field)
-        if !isRepeated { found = FieldLine.scan(bytes, start, known.span, &field) }
-        let end = Int(field.end)
-        guard case .field = found else {
-          fields.count = count
-          fields.present = present
-          fields.hasConnectionOptions = hasOptions
-          lineStart = start
-          guard found == .endOfHead else { return found == .short ? wait(bytes, limits) : refuse(bytes, limits, found.refusal) }
-          if end > limits.head { return .refused(.headTooLarge) }
-          lineStart = end
-          return .complete
+        let isRepeated = count < previous.lines && repeated.has(bytes, start, previous.bytes.storage.span, slots[count])
+        if isRepeated {
+          repeated.take(&slots[count], count)
+        } else {
+          var field = HeadField()
+          var found = FieldLine.endOfHead
+          if hasBytes(bytes, start, 2), load2(bytes, start) == 0x0a0d {
+            field.end = UInt32(truncatingIfNeeded: start &+ 2)
+          } else {
+            found = FieldLine.scan(bytes, start, &field)
+          }
+          guard case .field = found else {
+            fields.count = count
+            fields.present = present
+            fields.hasConnectionOptions = hasOptions
+            lineStart = start
+            guard found == .endOfHead else { return found == .short ? wait(bytes, limits) : refuse(bytes, limits, found.refusal) }
+            if Int(field.end) > limits.head { return .refused(.headTooLarge) }
+            lineStart = Int(field.end)
+            return .complete
+          }
+          slots[count] = field
+          repeated.isNew(start, count)
         }
-        if !isRepeated { repeated.isNew(start) }
+        let field = slots[count]
+        let end = Int(field.end)
         if count >= limits.fieldCount || !isSmall && (end &- start > limits.field &+ 2 || end > limits.head) {
           lineStart = start
           return refuse(bytes, limits, .tooManyFields)
         }
         if case .other = field.id {
         } else {
-          if let refusal = facts.take(bytes, field, present) { return .refused(refusal) }
+          if let refusal = facts.take(bytes, field, present, hostLength: isRepeated ? previous.hostLength : nil) {
+            return .refused(refusal)
+          }
           if case .connection = field.id, !ConnectionOptions.isKeepAlive(bytes, field.value) { hasOptions = true }
         }
-        slots[count] = field
         present.insert(field.id)
         count &+= 1
         start = end
@@ -143,6 +153,10 @@ struct HeadProgress: Sendable {
 
 /// What the known fields of a head say. Each is taken as it is read.
 protocol HeadFacts {
-  /// Takes one field, before it is added to those that are `present`; nil when it is good.
-  mutating func take(_ bytes: borrowing Span<UInt8>, _ field: HeadField, _ present: FieldIDSet) -> HeadRefusal?
+  /// Takes one field, before it is added to those that are `present`; nil when it is good. `hostLength`: of the host in this field, when it
+  /// is Host and known to be good.
+  mutating func take(_ bytes: borrowing Span<UInt8>, _ field: HeadField, _ present: FieldIDSet, hostLength: Int?) -> HeadRefusal?
+
+  /// Of the host in the Host field, when that was read.
+  var hostLength: Int? { get }
 }

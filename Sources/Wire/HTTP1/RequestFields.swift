@@ -2,9 +2,16 @@ import HTTPMessage
 
 extension CanonicalRequest: HeadFacts {
   @inline(__always)
-  mutating func take(_ bytes: borrowing Span<UInt8>, _ field: HeadField, _ present: FieldIDSet) -> HeadRefusal? {
+  mutating func take(_ bytes: borrowing Span<UInt8>, _ field: HeadField, _ present: FieldIDSet, hostLength: Int?) -> HeadRefusal? {
     if FieldIDSet(bits: FieldIDSet.singular.bits & present.bits).contains(field.id) { return HeadRefusal.duplicate(field.id) }
-    return RequestFields.read(bytes, field, &self)
+    return RequestFields.read(bytes, field, hostLength, &self)
+  }
+
+  @inline(__always) var hostLength: Int? {
+    switch targetForm {
+    case .origin, .asterisk: host.count
+    case .absolute, .authority: nil
+    }
   }
 }
 
@@ -14,9 +21,11 @@ enum RequestFields {
   static let mostConnectionOptions = 32
 
   @inline(__always)
-  static func read(_ bytes: borrowing Span<UInt8>, _ field: HeadField, _ request: inout CanonicalRequest) -> HeadRefusal? {
+  static func read(
+    _ bytes: borrowing Span<UInt8>, _ field: HeadField, _ hostLength: Int?, _ request: inout CanonicalRequest
+  ) -> HeadRefusal? {
     switch field.id {
-    case .host: return host(bytes, field.value, &request)
+    case .host: return host(bytes, field.value, hostLength, &request)
     case .cookie:
       guard request.cookieCount < 4 else { return .tooManyCookieFields }
       request.cookies[request.cookieCount] = field.value
@@ -56,8 +65,10 @@ enum RequestFields {
     return nil
   }
 
-  private static func host(_ bytes: borrowing Span<UInt8>, _ value: ByteRange, _ request: inout CanonicalRequest) -> HeadRefusal? {
-    guard let hostEnd = AuthoritySyntax.hostEnd(bytes, value) else { return .badHost }
+  private static func host(
+    _ bytes: borrowing Span<UInt8>, _ value: ByteRange, _ hostLength: Int?, _ request: inout CanonicalRequest
+  ) -> HeadRefusal? {
+    guard let hostEnd = hostLength.map({ value.lower &+ $0 }) ?? AuthoritySyntax.hostEnd(bytes, value) else { return .badHost }
     switch request.targetForm {
     case .absolute:
       // RFC 9112 §3.2.2 lets a server ignore Host here; two names for one request are refused instead.

@@ -82,8 +82,10 @@ package struct ResponseHeadParser: Sendable {
 }
 
 extension ResponseLengths: HeadFacts {
+  var hostLength: Int? { nil }
+
   @inline(__always)
-  mutating func take(_ bytes: borrowing Span<UInt8>, _ field: HeadField, _ present: FieldIDSet) -> HeadRefusal? {
+  mutating func take(_ bytes: borrowing Span<UInt8>, _ field: HeadField, _ present: FieldIDSet, hostLength: Int?) -> HeadRefusal? {
     switch field.id {
     case .contentLength:
       // Also two that agree: an upstream that cannot count its fields is not trusted to count its bytes.

@@ -1,7 +1,7 @@
 import HTTP1
 import HTTPMessage
 
-/// Request heads: arrival does not matter, offsets lie in the head, a naive reader finds the same lines, and the head written anew means
+/// Request heads: arrival does not matter, nor what was read before, offsets lie in the head, a naive reader finds the same lines, and the head written anew means
 /// the same.
 enum RequestProperty {
   static let tight = HeadLimits(target: 40, field: 50, head: 160, fieldCount: 6)
@@ -17,6 +17,7 @@ enum RequestProperty {
     let cut = ParsedRequest(alone)
     try hold(cut.result == .complete && RequestMeaning(cut.head, bytes) == RequestMeaning(whole.head, bytes), "the rest changes the head")
     try hold(ParsedRequest(Array(alone.dropLast())).result == .incomplete, "complete without the last byte")
+    try succession(alone, whole)
     try offsets(whole.head)
     let meaning = RequestMeaning(whole.head, bytes)
     guard let naive = NaiveHead(alone) else { throw Broken("accepted, but a naive reader cannot split it") }
@@ -41,6 +42,23 @@ enum RequestProperty {
       try hold(fields(whole.head.fields) == fields(pieces.head.fields), "by \(step) the fields lie elsewhere")
     }
     return whole
+  }
+
+  /// A parser that has just read the same lines, at the same place, one byte later, or only some of them, reads the same.
+  private static func succession(_ bytes: [UInt8], _ whole: ParsedRequest) throws(Broken) {
+    let next = bytes.dropLast(2)
+    for before in [bytes, [UInt8(ascii: "X")] + bytes, next + Array("X: y\r\n\r\n".utf8), Array(next)] {
+      var parser = RequestHeadParser()
+      var head = RequestHead()
+      _ = parser.parse(before.span, into: &head)
+      parser.reset()
+      for _ in 0..<2 {
+        let result = parser.parse(bytes.span, into: &head)
+        try hold(result == whole.result, "after another head \(result)")
+        try hold(RequestMeaning(head, bytes) == RequestMeaning(whole.head, bytes), "after another head it means something else")
+        try hold(fields(head.fields) == fields(whole.head.fields), "after another head the fields lie elsewhere")
+      }
+    }
   }
 
   static func fields(_ table: FieldTable) -> [HeadField] { (0..<table.count).map { table[$0] } }
