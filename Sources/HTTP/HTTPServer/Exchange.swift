@@ -66,6 +66,9 @@ package class Exchange: TCPConnection {
   final var work: EndpointWork?
 
   private final var pace = Pace()
+  /// `sentBytes` when it was last looked whether a client that has ended its direction is gone; nil when there was no need to look.
+  final var sentAtLook: Int?
+  final var wasAsked = false
 
   init(descriptor: Int32, peer: SocketAddress, server: ServerLoop) {
     self.server = server
@@ -219,6 +222,8 @@ package class Exchange: TCPConnection {
     if body.isChunked { chunks = nil }
     body = RequestBodyState(.none)
     pace = Pace()
+    sentAtLook = nil
+    wasAsked = false
     setDeadline(afterNanoseconds: server.times.paceCheck)
   }
 
@@ -417,8 +422,11 @@ package class Exchange: TCPConnection {
     case .deciding, .held, .running, .forwarding, .swallowing:
       // A client may end its direction and still read; only what it owes of the body is lost.
       closeIfBodyBrokeOff()
+      if body.isDone { lookForClient() }
     }
   }
+
+  package final override func onPeerEndAhead() { if body.isDone { lookForClient() } }
 
   /// The peer has ended its direction: the body must be done with what has come. Bytes of it that wait here are still taken, in the next turn.
   private final func closeIfBodyBrokeOff() {
@@ -449,6 +457,7 @@ package class Exchange: TCPConnection {
       beginExchange()
       return refuse(Problem(408, "request_timeout", "The request's head took too long."), .timedOut)
     }
+    if sentAtLook != nil, pendingBytes == 0 { return lookAgain() }
     let waitsForBody = !body.isDone && !isBodyPaused && (phase == .running || phase == .forwarding || phase == .swallowing)
     var pace = self.pace
     let isSlow = pace.isTooSlow(

@@ -184,8 +184,9 @@ extension Exchange {
   final func sendContinueIfExpected() {
     guard expectsContinue, body.received == 0, !body.isDone, !isAnswerStarted, work?.hasSentContinue == false else { return }
     work?.hasSentContinue = true
-    send(Self.continueHead.span)
+    sendContinue()
   }
+  final func sendContinue() { send(Self.continueHead.span) }
   private static let continueHead = Array("HTTP/1.1 100 Continue\r\n\r\n".utf8)
 }
 

@@ -19,6 +19,10 @@ struct ServerTimes {
   let head: Int64
   let idle: Int64
   let paceCheck: Int64
+  /// When a client has ended its direction: how long it may wait for its answer before it is looked whether it is there, and how long an answer may
+  /// pause. With the two ticks by which deadlines come late both are less than a second.
+  let clientAsk: Int64 = 300_000_000
+  let clientLook: Int64 = 700_000_000
 
   init(_ settings: ServerSettings) {
     head = settings.headTime.wholeNanoseconds

@@ -65,6 +65,8 @@ open class TCPConnection: EventSource {
   open func onData(_ bytes: borrowing Span<UInt8>) {}
   /// The peer ended its direction. Closes unless overridden.
   open func onPeerEnd() { close() }
+  /// The peer ended its direction, but bytes before its end wait because reading is paused; `onPeerEnd` follows when they are read.
+  open func onPeerEndAhead() {}
   /// Everything that waited has been sent.
   open func onDrained() {}
   /// The connection is closed, by either side; called once.
@@ -162,8 +164,10 @@ open class TCPConnection: EventSource {
     // Both directions are over: what came before is read, and then the connection closes.
     if events & PollEvents.broken.rawValue != 0 { isBroken = true }
     if isPaused, phase != .lingering {
-      // While paused the peer's end is seen when reading resumes, a broken connection at once.
-      if isBroken { close() } else { hasMore = true }
+      // While paused the peer's end is read when reading resumes, a broken connection seen at once.
+      if isBroken { return close() }
+      hasMore = true
+      if events & PollEvents.peerEnded.rawValue != 0 { onPeerEndAhead() }
     } else {
       read(mayHaveEnded: isBroken || events & PollEvents.peerEnded.rawValue != 0)
     }
