@@ -51,7 +51,7 @@ struct Forwarding {
     try #require(parsed.result == .complete, "\(String(decoding: bytes, as: UTF8.self).debugDescription)")
     let plan = try #require(try plan(parsed.head.request))
     var out = HeadBuffer(capacity: 64)
-    if let refusal = RequestHeadWriter.write(parsed.head, bytes.span, plan: plan, peer: Array(peer.utf8), into: &out) {
+    if let refusal = RequestHeadWriter.write(parsed.head, bytes.span, plan: plan, peer: RequestHeadWriter.peerLines(peer), into: &out) {
       return .failure(refusal)
     }
     return .success(String(decoding: out.bytes, as: UTF8.self))

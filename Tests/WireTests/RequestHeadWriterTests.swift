@@ -23,8 +23,8 @@ struct RequestHeadWriterTests {
       X-Forwarded-Proto: https
       X-Forwarded-Prefix: /fs
       Via: 1.1 intercom
-      X-Forwarded-For: 192.0.2.7
       X-Forwarded-Host: ics.example
+      X-Forwarded-For: 192.0.2.7
       Forwarded: for="192.0.2.7";host="ics.example";proto=https
       Authorization: Bearer token
       X-Auth-User: alice

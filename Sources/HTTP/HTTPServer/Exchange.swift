@@ -29,7 +29,7 @@ package class Exchange: TCPConnection {
 
   // What changes is internal or private, and no access lasts while other code runs: so the compiler proves it exclusive instead of asking the
   // runtime at each. What other modules may see they read through functions.
-  private final lazy var peerBytes: [UInt8] = Array(peer.ip.description.utf8)
+  private final var linesOfPeer: [UInt8] = []
   final var phase = Phase.idle
   private final var sequence: UInt32 = 0
 
@@ -86,8 +86,11 @@ package class Exchange: TCPConnection {
 
   // MARK: what others may see
 
-  /// The client's address as text, without its port.
-  package final var peerText: [UInt8] { peerBytes }
+  /// What whoever forwards makes of `peer`, once for all requests of the connection.
+  package final var peerLines: [UInt8] {
+    get { linesOfPeer }
+    set { linesOfPeer = newValue }
+  }
   /// The client of this request knows neither chunks nor interim answers.
   package final var isOldClient: Bool { isHTTP10 }
   package final var sink: (any ExchangeSink)? { sinkAtWork }
@@ -136,7 +139,7 @@ package class Exchange: TCPConnection {
     if used < all.count { buffered = used == 0 ? all : Array(all[used...]) }
     guard peerHasEnded else { return }
     // What is left is no whole head, or a body breaks off, and no more will come.
-    if phase == .idle { endConnection(nil) } else { closeIfBodyBrokeOff() }
+    if phase == .idle { endConnection(nil) } else { clientEnded() }
   }
 
   /// How many bytes were taken.
@@ -269,7 +272,10 @@ package class Exchange: TCPConnection {
 
   /// How many of these bytes belong to the body. The rest is the next request, or broken (`body.isBroken`).
   private final func scanBody(_ bytes: borrowing Span<UInt8>) -> Int {
-    guard body.isChunked else { return body.take(bytes.count) }
+    body.isChunked ? scanChunks(bytes) : body.take(bytes.count)
+  }
+
+  @inline(never) private final func scanChunks(_ bytes: borrowing Span<UInt8>) -> Int {
     guard var scanner = chunks.take() else { return 0 }
     let count = scanner.scan(bytes)
     keep(scanner, count)
@@ -421,16 +427,16 @@ package class Exchange: TCPConnection {
     case .closing: break
     case .deciding, .held, .running, .forwarding, .swallowing:
       // A client may end its direction and still read; only what it owes of the body is lost.
-      closeIfBodyBrokeOff()
-      if body.isDone { lookForClient() }
+      clientEnded()
     }
   }
 
   package final override func onPeerEndAhead() { if body.isDone { lookForClient() } }
 
-  /// The peer has ended its direction: the body must be done with what has come. Bytes of it that wait here are still taken, in the next turn.
-  private final func closeIfBodyBrokeOff() {
-    if buffered.isEmpty, !body.isDone, phase != .idle, phase != .closing { close() }
+  /// The client has ended its direction: the body must be done with what has come. Bytes of it that wait here are still taken, in the next turn.
+  private final func clientEnded() {
+    if body.isDone { return lookForClient() }
+    if buffered.isEmpty, phase != .idle, phase != .closing { close() }
   }
 
   package final override func onDrained() {

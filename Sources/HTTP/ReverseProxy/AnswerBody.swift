@@ -20,6 +20,8 @@ struct AnswerBody {
   }
 
   var isDone: Bool { left == 0 }
+  /// How many bytes follow that nobody has to look at, `.max` when the upstream's end is the body's; nil for a chunked body.
+  var unseenRest: Int? { isChunked ? nil : endsByClosing ? .max : left }
 
   /// How many of this many bytes belong to a body that is not chunked. More than that on the connection is surplus.
   mutating func take(_ count: Int) -> Int {

@@ -88,7 +88,7 @@ package final class ForwardRoute: Sendable {
   // What is the same in every head for this upstream, rendered once.
   /// The end of the request line and `Host`.
   let hostLine: HeadPiece
-  /// `X-Forwarded-Proto`, `X-Forwarded-Prefix`, `Via` and the name of `X-Forwarded-For`.
+  /// `X-Forwarded-Proto`, `X-Forwarded-Prefix`, `Via` and the name of `X-Forwarded-Host`.
   let fixedLines: HeadPiece
   let fixedLinesHTTP10: HeadPiece
   /// The end of `Forwarded`, behind the host.
@@ -123,8 +123,8 @@ package final class ForwardRoute: Sendable {
     hostLine = HeadPiece(Array(" HTTP/1.1\r\nHost: ".utf8) + upstream.authority + [13, 10])
     var lines = "X-Forwarded-Proto: \(baseURL.scheme.rawValue)\r\n"
     if stripsPrefix, !path.bytes.isEmpty { lines += "X-Forwarded-Prefix: \(path)\r\n" }
-    fixedLines = HeadPiece("\(lines)Via: 1.1 intercom\r\nX-Forwarded-For: ".utf8)
-    fixedLinesHTTP10 = HeadPiece("\(lines)Via: 1.0 intercom\r\nX-Forwarded-For: ".utf8)
+    fixedLines = HeadPiece("\(lines)Via: 1.1 intercom\r\nX-Forwarded-Host: ".utf8)
+    fixedLinesHTTP10 = HeadPiece("\(lines)Via: 1.0 intercom\r\nX-Forwarded-Host: ".utf8)
     forwardedEnd = HeadPiece("\";proto=\(baseURL.scheme.rawValue)\r\n".utf8)
     isSecure = baseURL.isSecure
   }

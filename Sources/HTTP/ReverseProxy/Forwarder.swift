@@ -77,7 +77,8 @@ package final class Forwarder {
     _ plan: borrowing ForwardPlan, _ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ exchange: Exchange,
     _ out: inout HeadBuffer
   ) -> Problem? {
-    if let refusal = RequestHeadWriter.write(head, bytes, plan: plan, peer: exchange.peerText, into: &out) { return refusal.problem }
+    if exchange.peerLines.isEmpty { exchange.peerLines = RequestHeadWriter.peerLines(exchange.peer.ip.description) }
+    if let refusal = RequestHeadWriter.write(head, bytes, plan: plan, peer: exchange.peerLines, into: &out) { return refusal.problem }
     if plan.route.isPlain { return nil }
     return Problem(502, "upstream_scheme", "This upstream asks for TLS, which Intercom does not offer towards upstreams yet.")
   }

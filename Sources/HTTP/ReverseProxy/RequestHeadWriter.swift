@@ -11,19 +11,14 @@ package enum RequestHeadWriter {
   /// A name with odd characters is dropped when some reader could take it for one of these.
   private static let shadowed: FieldIDSet = dropped.union([.contentLength, .authorization, .expect, .via, .trailer, .origin])
 
-  /// Appends the head to `out`; nil when it was written, else what `out` holds is to be thrown away. `peer` is the client's address as
-  /// text, without its port.
+  /// Appends the head to `out`; nil when it was written, else what `out` holds is to be thrown away. `peer`: `peerLines` of the client's
+  /// address.
   ///
   /// Framing is kept: a stated length stays, chunked stays chunked. An HTTP/1.0 request becomes HTTP/1.1.
   package static func write(
     _ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, plan: borrowing ForwardPlan, peer: [UInt8], into out: inout HeadBuffer
   ) -> ForwardRefusal? {
-    let route = plan.route
-    out.append(bytes, head.request.methodRange)
-    out.append(UInt8(ascii: " "))
-    if let refusal = writeTarget(head.request, bytes, route, &out) { return refusal }
-    out.append(route.hostLine)
-    copyFields(head, bytes, plan, &out)
+    if let refusal = writeBeginning(head, bytes, plan, &out) { return refusal }
     switch MaxForwards.read(head, bytes) {
     case nil: break
     case .left(let hops):
@@ -35,10 +30,10 @@ package enum RequestHeadWriter {
     if case .chunked = head.request.framing { out.append(Text.chunked) }
     if wantsTrailers(head, bytes) { out.append(Text.trailers) }
     if head.request.cookieCount > 0, head.fields.first(.cookie)?.isNamedByConnection == false {
-      CookieRewrite.write(head.request, bytes, route, &out)
+      CookieRewrite.write(head.request, bytes, plan.route, &out)
     }
     if head.request.hasDestination {
-      switch Destination.map(head.request, bytes, route) {
+      switch Destination.map(head.request, bytes, plan.route) {
       case .success(let mapped):
         out.append(Text.destination)
         out.append(mapped)
@@ -46,53 +41,103 @@ package enum RequestHeadWriter {
       case .failure(let refusal): return refusal
       }
     }
-    out.append(head.request.isHTTP10 ? route.fixedLinesHTTP10 : route.fixedLines)
-    writeForwarded(head.request.authority, bytes, route, peer, &out)
-    out.append(plan.request.piece)
-    out.append(Text.lineEnd)
+    writeEnd(head.request, bytes, plan, peer, &out)
     return nil
   }
 
+  /// The request line, `Host` and the client's fields that stay.
+  private static func writeBeginning(
+    _ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ plan: borrowing ForwardPlan, _ out: inout HeadBuffer
+  ) -> ForwardRefusal? {
+    let route = plan.route
+    // Each byte of the client's head is copied at most once.
+    out.reserve(head.request.headLength &+ route.upstream.basePath.count &+ route.hostLine.count &+ 2)
+    var end = out.count
+    var span = out.storage.mutableSpan
+    var target = span.mutableBytes
+    target.put(bytes, head.request.methodRange.lower, head.request.methodRange.upper, at: &end)
+    target.put(Text.space, at: &end)
+    if let refusal = putTarget(head.request, bytes, route, &target, &end) { return refusal }
+    target.put(route.hostLine, at: &end)
+    putFields(head, bytes, plan, &target, &end)
+    out.count = end
+    return nil
+  }
+
+  /// What Intercom adds: after everything of the client's.
+  private static func writeEnd(
+    _ request: borrowing CanonicalRequest, _ bytes: borrowing Span<UInt8>, _ plan: borrowing ForwardPlan, _ peer: [UInt8],
+    _ out: inout HeadBuffer
+  ) {
+    let route = plan.route
+    let fixed = request.isHTTP10 ? route.fixedLinesHTTP10 : route.fixedLines
+    let added = plan.request.added.piece
+    let authority = request.authority
+    out.reserve(fixed.count &+ 2 &* authority.count &+ peer.count &+ route.forwardedEnd.count &+ added.count &+ 2)
+    var end = out.count
+    var span = out.storage.mutableSpan
+    var target = span.mutableBytes
+    target.put(fixed, at: &end)
+    // X-Forwarded-Host, then X-Forwarded-For and Forwarded (RFC 7239). What the client sent under these names is gone: no hop in front of us is
+    // trusted.
+    target.put(bytes, authority.lower, authority.upper, at: &end)
+    target.put(peer.span, 0, peer.count, at: &end)
+    target.put(bytes, authority.lower, authority.upper, at: &end)
+    target.put(route.forwardedEnd, at: &end)
+    target.put(added, at: &end)
+    target.put(Text.lineEnd, at: &end)
+    out.count = end
+  }
+
+  /// `X-Forwarded-For` and the beginning of `Forwarded` ([RFC 7239](https://www.rfc-editor.org/rfc/rfc7239)) for a client's address, behind the
+  /// value of `X-Forwarded-Host`: the same for all requests of a connection.
+  package static func peerLines(_ address: String) -> [UInt8] {
+    let node = address.utf8.contains(UInt8(ascii: ":")) ? "[\(address)]" : address
+    return Array("\r\nX-Forwarded-For: \(address)\r\nForwarded: for=\"\(node)\";host=\"".utf8)
+  }
+
   /// The upstream's base path, what follows the route's path (or the whole path), the query. Bytes that were sent stay as they are.
-  private static func writeTarget(
-    _ request: borrowing CanonicalRequest, _ bytes: borrowing Span<UInt8>, _ route: ForwardRoute, _ out: inout HeadBuffer
+  private static func putTarget(
+    _ request: borrowing CanonicalRequest, _ bytes: borrowing Span<UInt8>, _ route: ForwardRoute, _ target: inout MutableRawSpan,
+    _ end: inout Int
   ) -> ForwardRefusal? {
     guard case .matched(let rest) = route.path.match(request, in: bytes) else { return .pathOutsideRoute }
     guard !request.pathHasEncodedSlash || route.passesEncodedSlashes else { return .encodedSlash }
     let kept = route.stripsPrefix ? rest : request.path
     if route.upstream.basePath.isEmpty {
       if kept.count > 1, bytes[kept.lower &+ 1] == UInt8(ascii: "/") { return .ambiguousPath }
-      if kept.isEmpty { out.append(UInt8(ascii: "/")) }
+      if kept.isEmpty { target.put(Text.slash, at: &end) }
     } else {
-      out.append(route.upstream.basePath)
+      let basePath = route.upstream.basePath
+      target.put(basePath.span, 0, basePath.count, at: &end)
     }
     if request.hasQuery, request.query.lower == kept.upper &+ 1 {
       // The query stands behind the path and its `?`.
-      out.append(bytes, kept.lower, request.query.upper)
+      target.put(bytes, kept.lower, request.query.upper, at: &end)
       return nil
     }
-    out.append(bytes, kept)
+    target.put(bytes, kept.lower, kept.upper, at: &end)
     if request.hasQuery {
-      out.append(UInt8(ascii: "?"))
-      out.append(bytes, request.query)
+      target.put(Text.question, at: &end)
+      target.put(bytes, request.query.lower, request.query.upper, at: &end)
     }
     return nil
   }
 
   /// Copies the lines that stay; neighbours go in one piece.
-  private static func copyFields(
-    _ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ plan: borrowing ForwardPlan, _ out: inout HeadBuffer
+  private static func putFields(
+    _ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ plan: borrowing ForwardPlan, _ target: inout MutableRawSpan,
+    _ end: inout Int
   ) {
     var drops = dropped
     if plan.request.dropsAuthorization { drops.insert(.authorization) }
     if !head.request.expectsContinue { drops.insert(.expect) }
-    if head.request.method == .options { drops.insert(.maxForwards) }
+    if case .options = head.request.method { drops.insert(.maxForwards) }
     let guarded = plan.route.guarded
     var from = 0
     var to = 0
     for index in 0..<head.fields.count {
       let field = head.fields[index]
-      // By `case`: `==` of another module's enumeration is a call through a witness.
       switch field.id {
       case .other:
         if field.isNamedByConnection || guarded.contains(bytes, field.name) { continue }
@@ -102,34 +147,18 @@ package enum RequestHeadWriter {
       default: if field.isNamedByConnection || drops.contains(field.id) { continue }
       }
       if Int(field.start) != to {
-        out.append(bytes, from, to)
+        target.put(bytes, from, to, at: &end)
         from = Int(field.start)
       }
       to = Int(field.end)
     }
-    out.append(bytes, from, to)
+    target.put(bytes, from, to, at: &end)
   }
 
   private static func isTwin(_ bytes: borrowing Span<UInt8>, _ field: HeadField, _ guarded: FieldNameSet) -> Bool {
     let name = field.name
     if guarded.containsTwin(bytes, name) { return true }
     return shadowed.contains(FieldTwin.shadowed(bytes, name))
-  }
-
-  /// `X-Forwarded-For`, `X-Forwarded-Host` and `Forwarded` ([RFC 7239](https://www.rfc-editor.org/rfc/rfc7239)). What the client sent under
-  /// these names is gone: no hop in front of us is trusted.
-  private static func writeForwarded(
-    _ authority: ByteRange, _ bytes: borrowing Span<UInt8>, _ route: ForwardRoute, _ peer: [UInt8], _ out: inout HeadBuffer
-  ) {
-    out.append(peer)
-    out.append(Text.forwardedHost)
-    out.append(bytes, authority)
-    let isIPv6 = peer.contains(UInt8(ascii: ":"))
-    out.append(isIPv6 ? Text.forwardedOpen6 : Text.forwardedOpen)
-    out.append(peer)
-    out.append(isIPv6 ? Text.forwardedMiddle6 : Text.forwardedMiddle)
-    out.append(bytes, authority)
-    out.append(route.forwardedEnd)
   }
 
   /// The client takes trailers (RFC 9110 §10.1.4), and they are passed to it: so the upstream may send them. Without its `Connection` option
@@ -151,10 +180,8 @@ package enum RequestHeadWriter {
     static let maxForwards: HeadPiece = "Max-Forwards: "
     static let chunked: HeadPiece = "Transfer-Encoding: chunked\r\n"
     static let destination: HeadPiece = "Destination: "
-    static let forwardedHost: HeadPiece = "\r\nX-Forwarded-Host: "
-    static let forwardedOpen: HeadPiece = "\r\nForwarded: for=\""
-    static let forwardedOpen6: HeadPiece = "\r\nForwarded: for=\"["
-    static let forwardedMiddle: HeadPiece = "\";host=\""
-    static let forwardedMiddle6: HeadPiece = "]\";host=\""
+    static let space: HeadPiece = " "
+    static let slash: HeadPiece = "/"
+    static let question: HeadPiece = "?"
   }
 }

@@ -34,19 +34,40 @@ package enum ResponseHeadWriter {
     _ head: borrowing ResponseHead, _ bytes: borrowing Span<UInt8>, route: ForwardRoute, rewrite: ResponseRewrite, isOldClient: Bool,
     keepAlive: Bool, date: @autoclosure () -> [UInt8], into out: inout HeadBuffer
   ) -> ClientFraming {
-    writeStatusLine(head, bytes, &out)
-    copyFields(head, bytes, route, &out)
+    writeBeginning(head, bytes, &out)
+    let rare: FieldIDSet = [.setCookie, .location]
+    if head.fields.present.bits & rare.bits != 0 { writeRare(head, bytes, route, &out) }
     if !head.fields.present.contains(.date) { out.append(date()) }
-    if route.isPrivate { writeCaching(head, bytes, &out) }
-    let framing = writeFraming(head.framing, isOldClient, &out)
-    out.append(rewrite.piece)
-    if !keepAlive || framing.endsWithConnection {
-      out.append(Text.close)
-    } else if isOldClient {
-      out.append(Text.keepAlive)
-    }
-    out.append(Text.lineEnd)
+    let framing = framing(head.framing, isOldClient)
+    writeEnd(head, bytes, isPrivate: route.isPrivate, rewrite.added.piece, framing, isOldClient, keepAlive, &out)
     return framing
+  }
+
+  /// What Intercom adds: after everything of the upstream's.
+  private static func writeEnd(
+    _ head: borrowing ResponseHead, _ bytes: borrowing Span<UInt8>, isPrivate: Bool, _ added: HeadPiece, _ framing: ClientFraming,
+    _ isOldClient: Bool, _ keepAlive: Bool, _ out: inout HeadBuffer
+  ) {
+    out.reserve(added.count &+ 192)
+    var end = out.count
+    var span = out.storage.mutableSpan
+    var target = span.mutableBytes
+    if isPrivate {
+      switch caching(head, bytes) {
+      case .silent: target.put(Text.privateAndAsked, at: &end)
+      case .ofItself: target.put(Text.privateToo, at: &end)
+      case .ofShared: break
+      }
+    }
+    if case .chunked = framing { target.put(Text.chunked, at: &end) }
+    target.put(added, at: &end)
+    if !keepAlive || framing.endsWithConnection {
+      target.put(Text.close, at: &end)
+    } else if isOldClient {
+      target.put(Text.keepAlive, at: &end)
+    }
+    target.put(Text.lineEnd, at: &end)
+    out.count = end
   }
 
   /// Appends an interim answer (100, 102, 103; RFC 9110 §15.2). Not for HTTP/1.0 clients, which do not know them.
@@ -63,6 +84,20 @@ package enum ResponseHeadWriter {
     out.append(Text.lineEnd)
   }
 
+  /// The status line and the upstream's fields that stay.
+  private static func writeBeginning(_ head: borrowing ResponseHead, _ bytes: borrowing Span<UInt8>, _ out: inout HeadBuffer) {
+    let hasReason = !head.reason.isEmpty
+    if hasReason { out.append(Text.version) } else { writeStatusLine(head, bytes, &out) }
+    // Each byte of the upstream's head is copied at most once.
+    out.reserve(head.headLength)
+    var end = out.count
+    var span = out.storage.mutableSpan
+    var target = span.mutableBytes
+    // Code, reason and line end stand behind `HTTP/1.x ` and before the first field.
+    putFields(head, bytes, from: hasReason ? 9 : 0, to: hasReason ? head.reason.upper &+ 2 : 0, &target, &end)
+    out.count = end
+  }
+
   private static func writeStatusLine(_ head: borrowing ResponseHead, _ bytes: borrowing Span<UInt8>, _ out: inout HeadBuffer) {
     out.append(Text.version)
     if !head.reason.isEmpty {
@@ -74,14 +109,16 @@ package enum ResponseHeadWriter {
     out.append(Text.emptyReason)
   }
 
-  private static func copyFields(
-    _ head: borrowing ResponseHead, _ bytes: borrowing Span<UInt8>, _ route: ForwardRoute, _ out: inout HeadBuffer
+  /// Copies the lines that stay, behind what stands from `start` to `first`; neighbours go in one piece.
+  private static func putFields(
+    _ head: borrowing ResponseHead, _ bytes: borrowing Span<UInt8>, from start: Int, to first: Int, _ target: inout MutableRawSpan,
+    _ end: inout Int
   ) {
     let drops = dropped
     // HEAD and 304 tell the length that a GET would have; 1xx and 204 must not (RFC 9110 §8.6).
     let keepsLength = head.status >= 200 && head.status != 204
-    var from = 0
-    var to = 0
+    var from = start
+    var to = first
     for index in 0..<head.fields.count {
       let field = head.fields[index]
       // By `case`: `==` of another module's enumeration is a call through a witness.
@@ -91,14 +128,12 @@ package enum ResponseHeadWriter {
       default: if field.isNamedByConnection || drops.contains(field.id) { continue }
       }
       if Int(field.start) != to {
-        out.append(bytes, from, to)
+        target.put(bytes, from, to, at: &end)
         from = Int(field.start)
       }
       to = Int(field.end)
     }
-    out.append(bytes, from, to)
-    let rare: FieldIDSet = [.setCookie, .location]
-    if head.fields.present.bits & rare.bits != 0 { writeRare(head, bytes, route, &out) }
+    target.put(bytes, from, to, at: &end)
   }
 
   private static func writeRare(
@@ -127,18 +162,20 @@ package enum ResponseHeadWriter {
   /// of the upstream a browser shows an answer again for as long as it guesses
   /// ([§4.2.2](https://www.rfc-editor.org/rfc/rfc9111#section-4.2.2)), after a sign-out and to the next person too. What the upstream says
   /// of its own accord stands, except that it has not spoken of shared caches unless it names them.
-  private static func writeCaching(_ head: borrowing ResponseHead, _ bytes: borrowing Span<UInt8>, _ out: inout HeadBuffer) {
-    var speaks = false
-    if head.fields.present.contains(.cacheControl) {
-      for index in 0..<head.fields.count {
-        let field = head.fields[index]
-        guard case .cacheControl = field.id, !field.isNamedByConnection else { continue }
-        if namesSharedCaches(bytes, field.value) { return }
-        speaks = true
-      }
+  private static func caching(_ head: borrowing ResponseHead, _ bytes: borrowing Span<UInt8>) -> Caching {
+    guard head.fields.present.contains(.cacheControl) else { return .silent }
+    var speaks = Caching.silent
+    for index in 0..<head.fields.count {
+      let field = head.fields[index]
+      guard case .cacheControl = field.id, !field.isNamedByConnection else { continue }
+      if namesSharedCaches(bytes, field.value) { return .ofShared }
+      speaks = .ofItself
     }
-    out.append(speaks ? Text.privateToo : Text.privateAndAsked)
+    return speaks
   }
+
+  /// What an upstream says of caches: nothing, something, or something of shared ones.
+  private enum Caching { case silent, ofItself, ofShared }
 
   /// Does this value have one of the directives by which an upstream speaks of shared caches, or forbids all?
   private static func namesSharedCaches(_ bytes: borrowing Span<UInt8>, _ value: ByteRange) -> Bool {
@@ -177,15 +214,12 @@ package enum ResponseHeadWriter {
     }
   }
 
-  private static func writeFraming(_ framing: ResponseFraming, _ isOldClient: Bool, _ out: inout HeadBuffer) -> ClientFraming {
+  private static func framing(_ framing: ResponseFraming, _ isOldClient: Bool) -> ClientFraming {
     switch framing {
-    case .none: return .none
-    case .length(let length): return .length(length)
-    case .chunked:
-      if isOldClient { return .decodedUntilClose }
-      out.append(Text.chunked)
-      return .chunked
-    case .untilClose: return .untilClose
+    case .none: .none
+    case .length(let length): .length(length)
+    case .chunked: isOldClient ? .decodedUntilClose : .chunked
+    case .untilClose: .untilClose
     }
   }
 

@@ -40,6 +40,9 @@ package final class UpstreamConnection: TCPConnection {
   private var interims = 0
   private var sentAtCheck = 0
 
+  /// The rest of a body that is at least this long goes from socket to socket within the kernel; below, copying costs no more.
+  private static let leastRelay = 262_144
+
   /// More interim answers than this to one request are no information any more.
   private static let mostInterims = 100
 
@@ -135,13 +138,21 @@ package final class UpstreamConnection: TCPConnection {
 
   package override func onTimeOut() {
     guard let flow else { return close() }
-    let waitsForClient = isHeadDone ? isReadingPaused : !isRequestDone && (pendingBytes == 0 || sentBytes != sentAtCheck)
+    let waitsForClient = isHeadDone ? isReadingPaused || isRelayBlocked : !isRequestDone && (pendingBytes == 0 || sentBytes != sentAtCheck)
     if waitsForClient {
       sentAtCheck = sentBytes
       return setDeadline(after: isHeadDone ? flow.route.timeouts.idle : flow.route.timeouts.head)
     }
     if !isHeadDone { flow.headTimedOut() }
     end(flow, Problem(504, "upstream_timeout", "The upstream did not answer in time. Try again later."))
+  }
+
+  package override func onRelayed() { if let flow { setDeadline(afterNanoseconds: flow.route.idleTime) } }
+
+  package override func onRelayEnd(isClean: Bool) {
+    guard let flow, let exchange = flow.exchange, let rest = body.unseenRest else { return close() }
+    _ = body.take(rest)
+    afterBody(surplus: isClean ? 0 : 1, flow, exchange)
   }
 
   private func end(_ flow: ForwardFlow, _ problem: Problem) {
@@ -267,7 +278,10 @@ package final class UpstreamConnection: TCPConnection {
 
   /// How many of these bytes belong to the body.
   private func scan(_ bytes: borrowing Span<UInt8>) -> Int {
-    guard body.isChunked else { return body.take(bytes.count) }
+    body.isChunked ? scanChunks(bytes) : body.take(bytes.count)
+  }
+
+  @inline(never) private func scanChunks(_ bytes: borrowing Span<UInt8>) -> Int {
     guard var scanner = chunks.take() else { return 0 }
     let count = scanner.scan(bytes)
     keep(scanner)
@@ -292,7 +306,11 @@ package final class UpstreamConnection: TCPConnection {
     if body.isBroken { return end(flow, Self.badAnswer) }
     guard body.isDone else {
       setDeadline(afterNanoseconds: flow.route.idleTime)
-      if exchange.isOutputFull { pauseReading() }
+      if exchange.pendingBytes > 0 {
+        pauseReading()
+      } else if let rest = body.unseenRest, rest >= Self.leastRelay, !decodes {
+        _ = relay(rest, to: exchange)
+      }
       return
     }
     self.flow = nil

@@ -84,6 +84,12 @@ package final class EventLoop {
   private var endObservers: [() -> Void] = []
   private var lastIncident: [LoopIncident: MonotonicInstant] = [:]
 
+  private var sparePipes: [SplicePipe] = []
+  private var pipesInUse = 0
+  /// Each costs two descriptors and may hold `Relay.step` bytes in the kernel for a slow client.
+  private static let mostPipes = 32
+  private static let mostSparePipes = 8
+
   /// How long a stopped loop waits for its tasks.
   private static let lastWait = Duration.seconds(5)
 
@@ -135,6 +141,30 @@ package final class EventLoop {
   }
 
   func queue(_ source: EventSource) { turn.append(source) }
+
+  // MARK: pipes for relays
+
+  /// An empty pipe; nil when there are as many relays as may be, or no descriptors left.
+  func takePipe() -> SplicePipe? {
+    guard pipesInUse < Self.mostPipes else { return nil }
+    var spares = sparePipes
+    sparePipes = []
+    let spare = spares.popLast()
+    sparePipes = spares
+    guard let pipe = spare ?? SplicePipe() else { return nil }
+    pipesInUse += 1
+    return pipe
+  }
+
+  /// A pipe that holds bytes is closed: they belong to nobody else.
+  func giveBack(_ pipe: SplicePipe, isEmpty: Bool) {
+    pipesInUse -= 1
+    guard isEmpty, sparePipes.count < Self.mostSparePipes else { return pipe.close() }
+    var spares = sparePipes
+    sparePipes = []
+    spares.append(pipe)
+    sparePipes = spares
+  }
 
   // MARK: time
 
@@ -224,6 +254,8 @@ package final class EventLoop {
     turn = []
     sources = []
     attachments = [:]
+    for pipe in sparePipes { pipe.close() }
+    sparePipes = []
   }
 
   private func runTurn(longestWait: Int32) {

@@ -45,6 +45,7 @@ package final class EventLoopGroup: Sendable {
     let actor = try LoopActor(index: index, configuration: configuration)
     do {
       try Threads.spawn(name: "loop-\(index)", stackBytes: 4 << 20) {
+        blockBrokenPipeSignal()
         actor.executor.bind()
         actor.assumeIsolated { $0.run() }
       }
@@ -77,7 +78,7 @@ package struct LoopConfiguration: Sendable {
   package var incident: @Sendable (LoopIncident) -> Void
 
   package init(
-    tick: Duration = .milliseconds(100), receiveBuffer: Int = 65_536, time: any TimeSource = SystemTime(),
+    tick: Duration = .milliseconds(100), receiveBuffer: Int = 131_072, time: any TimeSource = SystemTime(),
     incident: @escaping @Sendable (LoopIncident) -> Void = { _ in }
   ) {
     self.tick = max(tick, .milliseconds(1))

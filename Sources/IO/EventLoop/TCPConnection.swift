@@ -37,6 +37,10 @@ open class TCPConnection: EventSource {
   private final var pending: [UInt8] = []
   private final var pendingStart = 0
   private final var waiting = 0
+  /// The relay that takes this connection's bytes, the one that brings bytes for it, and how many it holds.
+  private final var outgoing: Relay?
+  private final var incoming: Relay?
+  private final var relayed = 0
 
   /// How long a closed connection still swallows what its client sends.
   private static let lingerTime = Duration.seconds(2)
@@ -69,6 +73,10 @@ open class TCPConnection: EventSource {
   open func onPeerEndAhead() {}
   /// Everything that waited has been sent.
   open func onDrained() {}
+  /// A relay has brought bytes to its target.
+  open func onRelayed() {}
+  /// All bytes of a relay have reached the target's socket. `isClean`: nothing stands behind them yet.
+  open func onRelayEnd(isClean: Bool) {}
   /// The connection is closed, by either side; called once.
   open func onClosed() {}
   /// The connection attempt ended: well, or with `connectError`; then the connection is closed already.
@@ -76,7 +84,7 @@ open class TCPConnection: EventSource {
   package final private(set) var connectError: SystemCallError?
 
   /// Bytes that wait for the peer.
-  package final var pendingBytes: Int { waiting }
+  package final var pendingBytes: Int { waiting &+ relayed }
   package final var isReadingPaused: Bool { isPaused }
   package final var isConnecting: Bool { phase == .connecting }
   /// On the way to being closed: nothing more is read for the subclass.
@@ -97,7 +105,7 @@ open class TCPConnection: EventSource {
 
   package final func send(_ bytes: borrowing Span<UInt8>) {
     guard !closed, !isBroken, bytes.count > 0 else { return }
-    guard waiting == 0, phase != .connecting else { return keep(bytes) }
+    guard waiting == 0, incoming == nil, phase != .connecting else { return keep(bytes) }
     let count = taken(Socket.send(descriptor, bytes))
     if count < bytes.count { keep(bytes.extracting(count...)) }
   }
@@ -107,7 +115,7 @@ open class TCPConnection: EventSource {
     guard second.count > 0 else { return send(first) }
     guard first.count > 0 else { return send(second) }
     guard !closed, !isBroken else { return }
-    guard waiting == 0, phase != .connecting else {
+    guard waiting == 0, incoming == nil, phase != .connecting else {
       keep(first)
       return keep(second)
     }
@@ -128,6 +136,7 @@ open class TCPConnection: EventSource {
     loop.unregister(self)
     Socket.close(descriptor)
     forgetPending()
+    dropRelays()
     onClosed()
   }
 
@@ -156,8 +165,8 @@ open class TCPConnection: EventSource {
       connectionAttemptEnded()
       if closed { return }
     }
-    if waiting > 0, events & PollEvents.writable.rawValue != 0 {
-      flush()
+    if waiting &+ relayed > 0, events & PollEvents.writable.rawValue != 0 {
+      if let incoming { incoming.source.targetIsWritable() } else { flush() }
       if closed { return }
     }
     guard events & ~PollEvents.writable.rawValue != 0 else { return }
@@ -218,12 +227,14 @@ open class TCPConnection: EventSource {
 
   private final func read(mayHaveEnded: Bool) {
     hasMore = false
+    if outgoing != nil { return pump() }
     let buffer = loop.received
     for _ in 0..<Self.readsPerTurn {
       let count = buffer.receive(descriptor)
       if count <= 0 { return nothingRead(count) }
       if phase != .lingering { buffer.withBytes(count) { onData($0) } }
       if closed { return }
+      if outgoing != nil { return pump() }
       // A short read has emptied the socket, unless the end of the stream is behind it.
       if count < buffer.capacity, !mayHaveEnded { return }
       if isPaused, phase != .lingering {
@@ -302,6 +313,77 @@ open class TCPConnection: EventSource {
       runSoon()
     }
     return 0
+  }
+
+  // MARK: relays
+
+  /// Lets the next `count` bytes of this connection (`.max`: all up to its end) go to `target` without being seen here: `onRelayed` tells of
+  /// progress, `onRelayEnd` of the end. False when that cannot be; then they come by `onData` as ever. To be called from `onData`.
+  package final func relay(_ count: Int, to target: TCPConnection) -> Bool {
+    guard outgoing == nil, phase == .open, !closed, !isPaused, target.isReadyForRelay, let pipe = loop.takePipe() else { return false }
+    let relay = Relay(from: self, to: target, pipe: pipe, count: count)
+    outgoing = relay
+    target.incoming = relay
+    return true
+  }
+
+  private final var isReadyForRelay: Bool { incoming == nil && waiting == 0 && phase == .open && !closed && !isBroken }
+
+  /// The target of this connection's relay takes no more for now.
+  package final var isRelayBlocked: Bool { outgoing?.isBlocked ?? false }
+
+  fileprivate final func targetIsWritable() {
+    guard let relay = outgoing, relay.isBlocked, !closed else { return }
+    relay.isBlocked = false
+    pump()
+  }
+
+  private final func pump() {
+    guard let relay = outgoing else { return }
+    let target = relay.target
+    for _ in 0..<Self.readsPerTurn {
+      if relay.held == 0 {
+        let count = relay.pipe.fill(from: descriptor, atMost: min(relay.left, Relay.step))
+        if count <= 0 { return nothingRead(count) }
+        relay.took(count)
+        target.relayed = count
+      }
+      let count = target.taken(relay.pipe.drain(into: target.descriptor, count: relay.held))
+      guard count > 0 else {
+        relay.isBlocked = true
+        hasMore = true
+        return
+      }
+      relay.held &-= count
+      target.relayed = relay.held
+      onRelayed()
+      if relay.held == 0 {
+        target.drained &+= 1
+        if relay.left == 0 { return endRelay(relay) }
+      }
+    }
+    hasMore = true
+    runSoon()
+  }
+
+  private final func endRelay(_ relay: Relay) {
+    dropRelays()
+    if relay.target.waiting > 0 { relay.target.flush() }
+    // What stands behind the body would look like the next answer to whoever uses this connection next.
+    let surplus = loop.received.receive(descriptor)
+    if surplus == 0 { peerEnded = true }
+    onRelayEnd(isClean: surplus == Socket.wouldBlock)
+  }
+
+  private final func dropRelays() {
+    if let relay = outgoing.take() { relay.target.forget(relay) }
+    if let relay = incoming { relay.source.dropRelays() }
+  }
+
+  private final func forget(_ relay: Relay) {
+    incoming = nil
+    relayed = 0
+    loop.giveBack(relay.pipe, isEmpty: relay.held == 0)
   }
 }
 

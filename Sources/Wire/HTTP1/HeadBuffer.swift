@@ -42,19 +42,12 @@ public struct HeadBuffer: Sendable {
 
   /// Appends text that was prepared once.
   @inlinable public mutating func append(_ piece: HeadPiece) {
-    let size = piece.count
-    reserve(size)
-    let end = count
-    count = end &+ size
-    let source = piece.padded.span
+    reserve(piece.count)
+    var end = count
     var span = storage.mutableSpan
     var target = span.mutableBytes
-    if size <= 32 { return Self.copy(source, 0, &target, end, SIMD32<UInt8>.self) }
-    var done = 0
-    repeat {
-      Self.copy(source, done, &target, end &+ done, SIMD64<UInt8>.self)
-      done &+= 64
-    } while done < size
+    target.put(piece, at: &end)
+    count = end
   }
 
   /// Appends all of these bytes.
@@ -65,53 +58,13 @@ public struct HeadBuffer: Sendable {
 
   /// Appends `bytes[from ..< to]`; nothing when that does not lie in `bytes`.
   @inlinable public mutating func append(_ bytes: borrowing Span<UInt8>, _ from: Int, _ to: Int) {
-    guard from >= 0, from < to, to <= bytes.count else { return }
-    let size = to &- from
-    reserve(size)
-    let end = count
-    count = end &+ size
+    guard from < to else { return }
+    reserve(to &- from)
+    var end = count
     var span = storage.mutableSpan
     var target = span.mutableBytes
-    var done = 0
-    while done &+ 64 <= size {
-      Self.copy(bytes, from &+ done, &target, end &+ done, SIMD64<UInt8>.self)
-      done &+= 64
-    }
-    if done == size { return }
-    if from &+ done &+ 64 <= bytes.count {
-      // `reserve` left room behind the end, so bytes that do not count may be stored too.
-      Self.copy(bytes, from &+ done, &target, end &+ done, SIMD64<UInt8>.self)
-    } else {
-      Self.copyTail(bytes, from &+ done, to, &target, end &+ done)
-    }
-  }
-
-  /// At most 63 bytes at the end of their source, by pieces that may overlap.
-  @usableFromInline static func copyTail(
-    _ bytes: borrowing Span<UInt8>, _ from: Int, _ to: Int, _ target: inout MutableRawSpan, _ at: Int
-  ) {
-    let size = to &- from
-    if size >= 32 {
-      copy(bytes, from, &target, at, SIMD32<UInt8>.self)
-      copy(bytes, to &- 32, &target, at &+ size &- 32, SIMD32<UInt8>.self)
-    } else if size >= 16 {
-      copy(bytes, from, &target, at, SIMD16<UInt8>.self)
-      copy(bytes, to &- 16, &target, at &+ size &- 16, SIMD16<UInt8>.self)
-    } else if size >= 8 {
-      copy(bytes, from, &target, at, UInt64.self)
-      copy(bytes, to &- 8, &target, at &+ size &- 8, UInt64.self)
-    } else if size >= 4 {
-      copy(bytes, from, &target, at, UInt32.self)
-      copy(bytes, to &- 4, &target, at &+ size &- 4, UInt32.self)
-    } else {
-      for offset in 0..<size { copy(bytes, from &+ offset, &target, at &+ offset, UInt8.self) }
-    }
-  }
-
-  @inlinable @inline(__always) static func copy<Piece: BitwiseCopyable>(
-    _ bytes: borrowing Span<UInt8>, _ from: Int, _ target: inout MutableRawSpan, _ at: Int, _ piece: Piece.Type
-  ) {
-    target.storeBytes(of: bytes.bytes.unsafeLoadUnaligned(fromByteOffset: from, as: piece), toByteOffset: at, as: piece)
+    target.put(bytes, from, to, at: &end)
+    count = end
   }
 
   /// Appends a number in decimal digits.
@@ -121,13 +74,72 @@ public struct HeadBuffer: Sendable {
     append(48 &+ UInt8(truncatingIfNeeded: value % 10))
   }
 
-  /// Room for `size` bytes and a whole piece behind them.
-  @inlinable @inline(__always) mutating func reserve(_ size: Int) {
+  /// Room for `size` bytes and a whole piece behind them: what `put` wants when many follow one another, so that each need not ask.
+  @inlinable @inline(__always) public mutating func reserve(_ size: Int) {
     if count &+ size &+ Self.slack > storage.count { grow(size) }
   }
 
   @usableFromInline mutating func grow(_ size: Int) {
     let wanted = max(storage.count &* 2, count &+ size &+ Self.slack)
     storage.append(contentsOf: repeatElement(0, count: wanted &- storage.count))
+  }
+}
+
+/// Copying into the room that `HeadBuffer.reserve` has made. Where there is none, the bounds checks stop the program.
+extension MutableRawSpan {
+  /// Stores a piece at `end`, which moves behind it.
+  @inlinable public mutating func put(_ piece: HeadPiece, at end: inout Int) {
+    let source = piece.padded.span
+    let size = piece.count
+    if size <= 32 {
+      copy(source, 0, to: end, SIMD32<UInt8>.self)
+    } else {
+      var done = 0
+      repeat {
+        copy(source, done, to: end &+ done, SIMD64<UInt8>.self)
+        done &+= 64
+      } while done < size
+    }
+    end &+= size
+  }
+
+  /// Stores `bytes[from ..< to]` at `end`, which moves behind them; nothing when that does not lie in `bytes`.
+  @inlinable public mutating func put(_ bytes: borrowing Span<UInt8>, _ from: Int, _ to: Int, at end: inout Int) {
+    guard from >= 0, from < to, to <= bytes.count else { return }
+    var at = from
+    while at &+ 64 <= bytes.count {
+      // There is room behind the end, so bytes that do not count may be stored too.
+      copy(bytes, at, to: end &+ (at &- from), SIMD64<UInt8>.self)
+      at &+= 64
+      if at >= to { break }
+    }
+    if at < to { putTail(bytes, at, to, end &+ (at &- from)) }
+    end &+= to &- from
+  }
+
+  /// At most 63 bytes at the end of their source, by pieces that may overlap.
+  @usableFromInline mutating func putTail(_ bytes: borrowing Span<UInt8>, _ from: Int, _ to: Int, _ end: Int) {
+    let size = to &- from
+    if size >= 32 {
+      copy(bytes, from, to: end, SIMD32<UInt8>.self)
+      copy(bytes, to &- 32, to: end &+ size &- 32, SIMD32<UInt8>.self)
+    } else if size >= 16 {
+      copy(bytes, from, to: end, SIMD16<UInt8>.self)
+      copy(bytes, to &- 16, to: end &+ size &- 16, SIMD16<UInt8>.self)
+    } else if size >= 8 {
+      copy(bytes, from, to: end, UInt64.self)
+      copy(bytes, to &- 8, to: end &+ size &- 8, UInt64.self)
+    } else if size >= 4 {
+      copy(bytes, from, to: end, UInt32.self)
+      copy(bytes, to &- 4, to: end &+ size &- 4, UInt32.self)
+    } else {
+      for offset in 0..<size { copy(bytes, from &+ offset, to: end &+ offset, UInt8.self) }
+    }
+  }
+
+  @inlinable @inline(__always) mutating func copy<Piece: BitwiseCopyable>(
+    _ bytes: borrowing Span<UInt8>, _ from: Int, to end: Int, _ piece: Piece.Type
+  ) {
+    storeBytes(of: bytes.bytes.unsafeLoadUnaligned(fromByteOffset: from, as: piece), toByteOffset: end, as: piece)
   }
 }

@@ -9,6 +9,8 @@
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 int accept4(int, struct sockaddr *restrict, socklen_t *restrict, int);
+int pipe2(int ends[2], int flags);
+long splice(int from, long *fromOffset, int to, long *toOffset, __SIZE_TYPE__ count, unsigned int flags);
 // Hidden like accept4; its first argument is a posix_spawn_file_actions_t *, named so that <spawn.h> need not be included here.
 int posix_spawn_file_actions_addclosefrom_np(void *actions, int from);
 int pthread_setname_np(pthread_t, const char *);

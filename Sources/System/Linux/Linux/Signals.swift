@@ -26,6 +26,14 @@ package func prepareServerSignals() {
   pthread_sigmask(SIG_BLOCK, &set, nil)
 }
 
+/// Writing to a closed socket or pipe becomes an error for the calling thread, whatever the process does about SIGPIPE.
+package func blockBrokenPipeSignal() {
+  var set = sigset_t()
+  sigemptyset(&set)
+  sigaddset(&set, SIGPIPE)
+  pthread_sigmask(SIG_BLOCK, &set, nil)
+}
+
 /// Waits, blocking its thread, for the next of the server's signals.
 package func waitForServerSignal() -> ServerSignal {
   var set = serverSignalSet()
