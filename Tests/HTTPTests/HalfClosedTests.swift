@@ -1,4 +1,5 @@
 import IntercomTesting
+import Linux
 import Testing
 
 /// A client's FIN says that it sends no more: is it gone, or does it still read? (docs/decisions/0016-clients-that-end-their-direction.md)

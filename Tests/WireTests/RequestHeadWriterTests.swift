@@ -20,14 +20,14 @@ struct RequestHeadWriterTests {
       User-Agent: b
       Content-Length: 12
       Cookie: a=1; c=3
+      Authorization: Bearer token
+      X-Auth-User: alice
       X-Forwarded-Proto: https
       X-Forwarded-Prefix: /fs
       Via: 1.1 intercom
       X-Forwarded-Host: ics.example
       X-Forwarded-For: 192.0.2.7
       Forwarded: for="192.0.2.7";host="ics.example";proto=https
-      Authorization: Bearer token
-      X-Auth-User: alice
 
 
       """

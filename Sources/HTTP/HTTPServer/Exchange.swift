@@ -35,7 +35,8 @@ package class Exchange: TCPConnection {
 
   // Input
   private final var buffered: [UInt8] = []
-  private final var partial: PartialHead?
+  private final var partial: HeadReader?
+  private final var isHeadBegun = false
   private final var isConsuming = false
   private final var isRehandled = false
   final var body = RequestBodyState(.none)
@@ -171,33 +172,24 @@ package class Exchange: TCPConnection {
   }
 
   private final func takeHead(_ bytes: borrowing Span<UInt8>) -> Int {
-    if let partial { return takeMore(of: partial, bytes) }
-    var parser = RequestHeadParser(limits: server.settings.headLimits)
-    var head = server.takeHead()
-    switch parser.parse(bytes, into: &head) {
+    let reader = partial.take() ?? server.takeReader()
+    // The parser by itself, so that one access is open while it works, not two.
+    var parser = reader.parser
+    let result = parser.parse(bytes, into: &reader.head)
+    reader.parser = parser
+    switch result {
     case .incomplete:
-      partial = PartialHead(parser: consume parser, head: consume head)
-      setDeadline(afterNanoseconds: server.times.head)
+      if !isHeadBegun { setDeadline(afterNanoseconds: server.times.head) }
+      isHeadBegun = true
+      partial = reader
       return 0
     case .refused(let refusal):
-      server.giveBack(consume head)
+      server.giveBack(reader)
       return refuseHead(refusal)
     case .complete:
-      let used = begin(head, bytes)
-      server.giveBack(consume head)
+      let used = begin(reader.head, bytes)
+      server.giveBack(reader)
       return used
-    }
-  }
-
-  private final func takeMore(of partial: PartialHead, _ bytes: borrowing Span<UInt8>) -> Int {
-    switch partial.parser.parse(bytes, into: &partial.head) {
-    case .incomplete: return 0
-    case .refused(let refusal):
-      self.partial = nil
-      return refuseHead(refusal)
-    case .complete:
-      self.partial = nil
-      return begin(partial.head, bytes)
     }
   }
 
@@ -210,6 +202,7 @@ package class Exchange: TCPConnection {
   private final func beginExchange() {
     sequence &+= 1
     began = loop.now.nanoseconds
+    isHeadBegun = false
     sentBefore = sentBytes &+ pendingBytes
     isAnswerStarted = false
     isAnswerDone = false
@@ -458,7 +451,7 @@ package class Exchange: TCPConnection {
 
   package final override func onTimeOut() {
     if phase == .idle, pendingBytes == 0 {
-      guard partial != nil else { return endConnection(nil) }
+      guard isHeadBegun else { return endConnection(nil) }
       partial = nil
       beginExchange()
       return refuse(Problem(408, "request_timeout", "The request's head took too long."), .timedOut)

@@ -3,15 +3,11 @@ import HTTP1
 import HTTPMessage
 import IntercomCore
 
-/// What a connection keeps whose head comes in pieces, until it is whole.
-final class PartialHead {
+/// A head and its parser: one serves all connections of a loop, a connection whose head comes in pieces keeps it until the head is whole.
+final class HeadReader {
   var parser: RequestHeadParser
-  var head: RequestHead
-
-  init(parser: consuming RequestHeadParser, head: consuming RequestHead) {
-    self.parser = parser
-    self.head = head
-  }
+  var head = RequestHead()
+  init(limits: HeadLimits) { parser = RequestHeadParser(limits: limits) }
 }
 
 /// The times of `ServerSettings` in nanoseconds.
@@ -44,8 +40,7 @@ package class ServerLoop {
 
   /// For heads: filled and sent within one call.
   final var scratch: [UInt8] = []
-  /// One head serves all connections of a loop: it is taken while a request is dealt with, and its table is used again.
-  private final var spareHead: RequestHead?
+  private final var spareReader: HeadReader?
   private final var dateLine: [UInt8] = []
   private final var dateUntil: MonotonicInstant
 
@@ -60,8 +55,8 @@ package class ServerLoop {
     scratch.reserveCapacity(8192)
   }
 
-  final func takeHead() -> RequestHead { spareHead.take() ?? RequestHead() }
-  final func giveBack(_ head: consuming RequestHead) { spareHead = head }
+  final func takeReader() -> HeadReader { spareReader.take() ?? HeadReader(limits: settings.headLimits) }
+  final func giveBack(_ reader: HeadReader) { spareReader = reader }
 
   /// `Date: …` with its CRLF (RFC 9110 §6.6.1).
   package final var currentDateLine: [UInt8] {

@@ -18,6 +18,8 @@ enum CookieRewrite {
     }
     var isFirst = true
     for index in 0..<min(request.cookieCount, request.cookies.count) {
+      // Most requests carry no cookie of a backend, and then the pairs need not be read once more.
+      if !prefix.isEmpty, !holdsTilde(bytes, request.cookies[index]) { continue }
       var scanner = CookieScanner(request.cookies[index])
       while let pair = scanner.nextPair(in: bytes) {
         guard begins(bytes, pair, prefix) else { continue }
@@ -31,6 +33,24 @@ enum CookieRewrite {
       }
     }
     if !isFirst { out.append(lineEnd) }
+  }
+
+  /// Whether a `~`, with which the prefix ends, stands anywhere in the range; eight bytes at a time.
+  private static func holdsTilde(_ bytes: borrowing Span<UInt8>, _ range: ByteRange) -> Bool {
+    guard range.upper <= bytes.count else { return false }
+    let tildes: UInt64 = 0x7e7e_7e7e_7e7e_7e7e
+    var at = range.lower
+    while at &+ 8 <= range.upper {
+      let word = bytes.bytes.unsafeLoadUnaligned(fromByteOffset: at, as: UInt64.self) ^ tildes
+      // A byte of zeros: exact in that there is one, if not in which.
+      if (word &- 0x0101_0101_0101_0101) & ~word & 0x8080_8080_8080_8080 != 0 { return true }
+      at &+= 8
+    }
+    while at < range.upper {
+      if bytes[at] == UInt8(ascii: "~") { return true }
+      at &+= 1
+    }
+    return false
   }
 
   @inline(__always) private static func begins(_ bytes: borrowing Span<UInt8>, _ range: ByteRange, _ prefix: [UInt8]) -> Bool {

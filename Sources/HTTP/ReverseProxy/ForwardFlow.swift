@@ -131,16 +131,16 @@ final class ForwardFlow: ExchangeSink {
 
   /// Uses an idle connection to the usual endpoint; the caller sends the head and then says so (`wasSent`).
   func attach(_ connection: UpstreamConnection) {
-    host = connection.host
+    if host !== connection.host { host = connection.host }
     tried.insert(0)
     upstream = connection
     connection.begin(self)
   }
 
   /// The head was sent, perhaps with the whole body. It is kept if a new connection may have to send it again.
-  func wasSent(head: consuming HeadBuffer, isLast: Bool) {
+  func wasSent(head: consuming HeadBuffer, isLast: Bool, on connection: UpstreamConnection) {
     if mayRetry { pendingHead = head } else { forwarder.giveBack(head) }
-    bodyWasSent(isLast: isLast)
+    if isLast { connection.requestIsWhole() } else { bodyWasSent(isLast: false) }
   }
 
   /// Sends the request to the endpoint that was chosen. The body waits until there is a connection.

@@ -28,12 +28,14 @@ package final class RequestRewrite: Sendable, CustomReflectable {
 package final class ResponseRewrite: Sendable {
   /// CORS fields and `Vary: Origin`; the upstream's own CORS fields are dropped.
   package let added: FieldLines
-  /// The same, for `HeadBuffer.append`.
+  /// The same, for `HeadBuffer.append`, and with the end of the head.
   let piece: HeadPiece
+  let end: HeadPiece
 
   package init(added: FieldLines = FieldLines()) {
     self.added = added
     piece = added.piece
+    end = HeadPiece(added.bytes + [13, 10])
   }
 }
 

@@ -91,7 +91,7 @@ package final class ForwardRoute: Sendable {
   /// `X-Forwarded-Proto`, `X-Forwarded-Prefix`, `Via` and the name of `X-Forwarded-Host`.
   let fixedLines: HeadPiece
   let fixedLinesHTTP10: HeadPiece
-  /// The end of `Forwarded`, behind the host.
+  /// The end of `Forwarded`, behind the host, and of the head.
   let forwardedEnd: HeadPiece
 
   /// nil when `name` is empty or holds other than letters, digits, `-` or `_`: it becomes part of cookie names.
@@ -125,7 +125,7 @@ package final class ForwardRoute: Sendable {
     if stripsPrefix, !path.bytes.isEmpty { lines += "X-Forwarded-Prefix: \(path)\r\n" }
     fixedLines = HeadPiece("\(lines)Via: 1.1 intercom\r\nX-Forwarded-Host: ".utf8)
     fixedLinesHTTP10 = HeadPiece("\(lines)Via: 1.0 intercom\r\nX-Forwarded-Host: ".utf8)
-    forwardedEnd = HeadPiece("\";proto=\(baseURL.scheme.rawValue)\r\n".utf8)
+    forwardedEnd = HeadPiece("\";proto=\(baseURL.scheme.rawValue)\r\n\r\n".utf8)
     isSecure = baseURL.isSecure
   }
 }

@@ -4,6 +4,13 @@ import HTTPMessage
 import HTTPServer
 import IntercomCore
 
+/// An answer's head and its parser: one serves all upstream connections of a loop, one whose head comes in pieces keeps it until the head is whole.
+final class AnswerReader {
+  var parser: ResponseHeadParser
+  var head = ResponseHead()
+  init(limits: HeadLimits) { parser = ResponseHeadParser(limits: limits) }
+}
+
 /// Sends permitted requests to their upstreams and the answers back; one per loop.
 package final class Forwarder {
   package let loop: EventLoop
@@ -15,8 +22,7 @@ package final class Forwarder {
   let pool: UpstreamPool
   /// Where heads are written; each is taken out, filled, sent, and given back.
   private var spareBuffers: [HeadBuffer] = []
-  /// One head serves all upstream connections: it is taken while an answer's is dealt with, and its table is used again.
-  private var spareHead: ResponseHead?
+  private var spareReader: AnswerReader?
 
   private static let mostSpareBuffers = 64
   /// Buffers that a head of unusual size has made larger are not kept.
@@ -44,30 +50,29 @@ package final class Forwarder {
     }
     var written = takeBuffer()
     if let problem = write(plan, head, bytes, exchange, &written) {
-      giveBack(written)
+      giveBack(consume written)
       exchange.answerLines = plan.response.added.bytes
       return exchange.answer(problem)
     }
-    let group = pool.group(of: plan.route)
-    guard let connection = group.usual?.takeIdle() else { return begin(plan, group, exchange, head: written) }
+    guard let connection = pool.takeUsual(plan.route) else { return begin(plan, exchange, head: consume written) }
     let flow: ForwardFlow
     if let resting = connection.takeFlow() {
       flow = resting
       flow.renew(plan, exchange)
     } else {
-      flow = ForwardFlow(forwarder: self, plan: plan, group: group, exchange: exchange)
+      flow = ForwardFlow(forwarder: self, plan: plan, group: pool.group(of: plan.route), exchange: exchange)
     }
     exchange.forward(to: flow)
     flow.attach(connection)
     let count = exchange.takeBody(behind: head, in: bytes)
     let headLength = head.request.headLength
     connection.send(written.storage.span.extracting(first: written.count), bytes.extracting(headLength..<headLength &+ count))
-    flow.wasSent(head: written, isLast: exchange.isBodyDone)
+    flow.wasSent(head: consume written, isLast: exchange.isBodyDone, on: connection)
   }
 
   /// Without an idle connection to the usual endpoint: another one, or a new connection. The body waits until the way is clear.
-  private func begin(_ plan: borrowing ForwardPlan, _ group: UpstreamGroup, _ exchange: Exchange, head: consuming HeadBuffer) {
-    let flow = ForwardFlow(forwarder: self, plan: plan, group: group, exchange: exchange)
+  private func begin(_ plan: borrowing ForwardPlan, _ exchange: Exchange, head: consuming HeadBuffer) {
+    let flow = ForwardFlow(forwarder: self, plan: plan, group: pool.group(of: plan.route), exchange: exchange)
     exchange.forward(to: flow)
     if flow.select() { flow.begin(head: head) } else { giveBack(head) }
   }
@@ -77,8 +82,12 @@ package final class Forwarder {
     _ plan: borrowing ForwardPlan, _ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ exchange: Exchange,
     _ out: inout HeadBuffer
   ) -> Problem? {
-    if exchange.peerLines.isEmpty { exchange.peerLines = RequestHeadWriter.peerLines(exchange.peer.ip.description) }
-    if let refusal = RequestHeadWriter.write(head, bytes, plan: plan, peer: exchange.peerLines, into: &out) { return refusal.problem }
+    var peer = exchange.peerLines
+    if peer.isEmpty {
+      peer = RequestHeadWriter.peerLines(exchange.peer.ip.description)
+      exchange.peerLines = peer
+    }
+    if let refusal = RequestHeadWriter.write(head, bytes, plan: plan, peer: peer, into: &out) { return refusal.problem }
     if plan.route.isPlain { return nil }
     return Problem(502, "upstream_scheme", "This upstream asks for TLS, which Intercom does not offer towards upstreams yet.")
   }
@@ -104,6 +113,6 @@ package final class Forwarder {
     spareBuffers = spares
   }
 
-  func takeHead() -> ResponseHead { spareHead.take() ?? ResponseHead() }
-  func giveBack(_ head: consuming ResponseHead) { spareHead = head }
+  func takeReader() -> AnswerReader { spareReader.take() ?? AnswerReader(limits: settings.answerLimits) }
+  func giveBack(_ reader: AnswerReader) { spareReader = reader }
 }

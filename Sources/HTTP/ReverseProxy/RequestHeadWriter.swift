@@ -29,7 +29,7 @@ package enum RequestHeadWriter {
     }
     if case .chunked = head.request.framing { out.append(Text.chunked) }
     if wantsTrailers(head, bytes) { out.append(Text.trailers) }
-    if head.request.cookieCount > 0, head.fields.first(.cookie)?.isNamedByConnection == false {
+    if head.request.cookieCount > 0, !head.fields.hasNamedByConnection || head.fields.first(.cookie)?.isNamedByConnection == false {
       CookieRewrite.write(head.request, bytes, plan.route, &out)
     }
     if head.request.hasDestination {
@@ -55,8 +55,8 @@ package enum RequestHeadWriter {
     var end = out.count
     var span = out.storage.mutableSpan
     var target = span.mutableBytes
-    target.put(bytes, head.request.methodRange.lower, head.request.methodRange.upper, at: &end)
-    target.put(Text.space, at: &end)
+    // The method, and the one space that stands behind it.
+    target.put(bytes, head.request.methodRange.lower, head.request.methodRange.upper &+ 1, at: &end)
     if let refusal = putTarget(head.request, bytes, route, &target, &end) { return refusal }
     target.put(route.hostLine, at: &end)
     putFields(head, bytes, plan, &target, &end)
@@ -71,12 +71,13 @@ package enum RequestHeadWriter {
   ) {
     let route = plan.route
     let fixed = request.isHTTP10 ? route.fixedLinesHTTP10 : route.fixedLines
-    let added = plan.request.added.piece
+    let rewrite = plan.request
     let authority = request.authority
-    out.reserve(fixed.count &+ 2 &* authority.count &+ peer.count &+ route.forwardedEnd.count &+ added.count &+ 2)
+    out.reserve(fixed.count &+ 2 &* authority.count &+ peer.count &+ route.forwardedEnd.count &+ rewrite.piece.count)
     var end = out.count
     var span = out.storage.mutableSpan
     var target = span.mutableBytes
+    target.put(rewrite.piece, at: &end)
     target.put(fixed, at: &end)
     // X-Forwarded-Host, then X-Forwarded-For and Forwarded (RFC 7239). What the client sent under these names is gone: no hop in front of us is
     // trusted.
@@ -84,8 +85,6 @@ package enum RequestHeadWriter {
     target.put(peer.span, 0, peer.count, at: &end)
     target.put(bytes, authority.lower, authority.upper, at: &end)
     target.put(route.forwardedEnd, at: &end)
-    target.put(added, at: &end)
-    target.put(Text.lineEnd, at: &end)
     out.count = end
   }
 
@@ -133,15 +132,15 @@ package enum RequestHeadWriter {
     if plan.request.dropsAuthorization { drops.insert(.authorization) }
     if !head.request.expectsContinue { drops.insert(.expect) }
     if case .options = head.request.method { drops.insert(.maxForwards) }
-    let guarded = plan.route.guarded
+    let route = plan.route
     var from = 0
     var to = 0
     for index in 0..<head.fields.count {
       let field = head.fields[index]
       switch field.id {
       case .other:
-        if field.isNamedByConnection || guarded.contains(bytes, field.name) { continue }
-        if field.isUnusual, isTwin(bytes, field, guarded) { continue }
+        if field.isNamedByConnection || route.guarded.contains(bytes, field.name) { continue }
+        if field.isUnusual, isTwin(bytes, field, route.guarded) { continue }
       // The framing, which nobody may take away.
       case .contentLength: break
       default: if field.isNamedByConnection || drops.contains(field.id) { continue }
@@ -180,7 +179,6 @@ package enum RequestHeadWriter {
     static let maxForwards: HeadPiece = "Max-Forwards: "
     static let chunked: HeadPiece = "Transfer-Encoding: chunked\r\n"
     static let destination: HeadPiece = "Destination: "
-    static let space: HeadPiece = " "
     static let slash: HeadPiece = "/"
     static let question: HeadPiece = "?"
   }

@@ -39,16 +39,16 @@ package enum ResponseHeadWriter {
     if head.fields.present.bits & rare.bits != 0 { writeRare(head, bytes, route, &out) }
     if !head.fields.present.contains(.date) { out.append(date()) }
     let framing = framing(head.framing, isOldClient)
-    writeEnd(head, bytes, isPrivate: route.isPrivate, rewrite.added.piece, framing, isOldClient, keepAlive, &out)
+    writeEnd(head, bytes, isPrivate: route.isPrivate, rewrite, framing, isOldClient, keepAlive, &out)
     return framing
   }
 
   /// What Intercom adds: after everything of the upstream's.
   private static func writeEnd(
-    _ head: borrowing ResponseHead, _ bytes: borrowing Span<UInt8>, isPrivate: Bool, _ added: HeadPiece, _ framing: ClientFraming,
+    _ head: borrowing ResponseHead, _ bytes: borrowing Span<UInt8>, isPrivate: Bool, _ rewrite: ResponseRewrite, _ framing: ClientFraming,
     _ isOldClient: Bool, _ keepAlive: Bool, _ out: inout HeadBuffer
   ) {
-    out.reserve(added.count &+ 192)
+    out.reserve(rewrite.piece.count &+ 192)
     var end = out.count
     var span = out.storage.mutableSpan
     var target = span.mutableBytes
@@ -60,13 +60,13 @@ package enum ResponseHeadWriter {
       }
     }
     if case .chunked = framing { target.put(Text.chunked, at: &end) }
-    target.put(added, at: &end)
-    if !keepAlive || framing.endsWithConnection {
-      target.put(Text.close, at: &end)
-    } else if isOldClient {
-      target.put(Text.keepAlive, at: &end)
+    if keepAlive, !isOldClient, !framing.endsWithConnection {
+      target.put(rewrite.end, at: &end)
+    } else {
+      target.put(rewrite.piece, at: &end)
+      target.put(keepAlive && !framing.endsWithConnection ? Text.keepAlive : Text.close, at: &end)
+      target.put(Text.lineEnd, at: &end)
     }
-    target.put(Text.lineEnd, at: &end)
     out.count = end
   }
 
@@ -86,15 +86,15 @@ package enum ResponseHeadWriter {
 
   /// The status line and the upstream's fields that stay.
   private static func writeBeginning(_ head: borrowing ResponseHead, _ bytes: borrowing Span<UInt8>, _ out: inout HeadBuffer) {
-    let hasReason = !head.reason.isEmpty
-    if hasReason { out.append(Text.version) } else { writeStatusLine(head, bytes, &out) }
+    // `HTTP/1.1 `, code, reason and line end stand before the first field, as they are wanted.
+    let isWhole = !head.reason.isEmpty && bytes[7] == UInt8(ascii: "1")
+    if !isWhole { writeStatusLine(head, bytes, &out) }
     // Each byte of the upstream's head is copied at most once.
     out.reserve(head.headLength)
     var end = out.count
     var span = out.storage.mutableSpan
     var target = span.mutableBytes
-    // Code, reason and line end stand behind `HTTP/1.x ` and before the first field.
-    putFields(head, bytes, from: hasReason ? 9 : 0, to: hasReason ? head.reason.upper &+ 2 : 0, &target, &end)
+    putFields(head, bytes, to: isWhole ? head.reason.upper &+ 2 : 0, &target, &end)
     out.count = end
   }
 
@@ -109,15 +109,15 @@ package enum ResponseHeadWriter {
     out.append(Text.emptyReason)
   }
 
-  /// Copies the lines that stay, behind what stands from `start` to `first`; neighbours go in one piece.
+  /// Copies what stands before `first`, and the lines that stay; neighbours go in one piece.
   private static func putFields(
-    _ head: borrowing ResponseHead, _ bytes: borrowing Span<UInt8>, from start: Int, to first: Int, _ target: inout MutableRawSpan,
+    _ head: borrowing ResponseHead, _ bytes: borrowing Span<UInt8>, to first: Int, _ target: inout MutableRawSpan,
     _ end: inout Int
   ) {
     let drops = dropped
     // HEAD and 304 tell the length that a GET would have; 1xx and 204 must not (RFC 9110 §8.6).
     let keepsLength = head.status >= 200 && head.status != 204
-    var from = start
+    var from = 0
     var to = first
     for index in 0..<head.fields.count {
       let field = head.fields[index]

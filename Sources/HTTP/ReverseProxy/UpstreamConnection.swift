@@ -4,17 +4,6 @@ import HTTPMessage
 import HTTPServer
 import IntercomCore
 
-/// What a connection keeps whose answer's head comes in pieces, until it is whole.
-private final class PartialAnswer {
-  var parser: ResponseHeadParser
-  var head: ResponseHead
-
-  init(parser: consuming ResponseHeadParser, head: consuming ResponseHead) {
-    self.parser = parser
-    self.head = head
-  }
-}
-
 /// A connection to an upstream: idle, or at work for one flow.
 ///
 /// `package`, because Swift 6.3.1 makes an endlessly recursive stub of the inherited initialiser for an internal class here.
@@ -22,12 +11,14 @@ package final class UpstreamConnection: TCPConnection {
   let host: UpstreamHost
   private let forwarder: Forwarder
   private var flow: ForwardFlow?
+  /// Behind this one among the idle connections of its host.
+  var nextIdle: UpstreamConnection?
   /// That of the last request, to be used again for the next one.
   private var restingFlow: ForwardFlow?
   /// It has carried an answer before: the upstream may close it at any moment.
   private(set) var isReused = false
 
-  private var partial: PartialAnswer?
+  private var partial: AnswerReader?
   private var buffered: [UInt8] = []
   private var hasAnswered = false
   private var isHeadDone = false
@@ -80,6 +71,9 @@ package final class UpstreamConnection: TCPConnection {
     sentAtCheck = sentBytes
     setDeadline(afterNanoseconds: flow.route.headTime)
   }
+
+  /// The whole request was given at once with its head, so that `begin` has set the deadline just now.
+  func requestIsWhole() { isRequestDone = true }
 
   /// The whole request was given: from now on the upstream alone is waited for.
   func requestIsComplete() {
@@ -168,44 +162,31 @@ package final class UpstreamConnection: TCPConnection {
     var at = 0
     while at < bytes.count {
       let rest = bytes.extracting(at...)
-      let used = if let partial { readMore(of: partial, rest, flow) } else { readHead(rest, flow) }
-      guard let used else { return }
+      guard let used = readHead(rest, flow) else { return }
       at &+= used
     }
   }
 
   /// The length of the interim head that stood at the beginning; nil when nothing more is to be read here.
   private func readHead(_ bytes: borrowing Span<UInt8>, _ flow: ForwardFlow) -> Int? {
-    var parser = ResponseHeadParser(limits: forwarder.settings.answerLimits)
-    var head = forwarder.takeHead()
-    switch parser.parse(bytes, method: flow.method, into: &head) {
+    let reader = partial.take() ?? forwarder.takeReader()
+    // The parser by itself, so that one access is open while it works, not two.
+    var parser = reader.parser
+    let result = parser.parse(bytes, method: flow.method, into: &reader.head)
+    reader.parser = parser
+    switch result {
     case .incomplete:
-      partial = PartialAnswer(parser: consume parser, head: consume head)
+      partial = reader
       buffered = [UInt8](copying: bytes)
       return nil
     case .refused:
-      forwarder.giveBack(consume head)
+      forwarder.giveBack(reader)
       end(flow, Self.badAnswer)
       return nil
     case .complete:
-      let used = headCame(head, bytes, flow)
-      forwarder.giveBack(consume head)
+      let used = headCame(reader.head, bytes, flow)
+      forwarder.giveBack(reader)
       return used
-    }
-  }
-
-  private func readMore(of partial: PartialAnswer, _ bytes: borrowing Span<UInt8>, _ flow: ForwardFlow) -> Int? {
-    switch partial.parser.parse(bytes, method: flow.method, into: &partial.head) {
-    case .incomplete:
-      buffered = [UInt8](copying: bytes)
-      return nil
-    case .refused:
-      self.partial = nil
-      end(flow, Self.badAnswer)
-      return nil
-    case .complete:
-      self.partial = nil
-      return headCame(partial.head, bytes, flow)
     }
   }
 

@@ -15,8 +15,8 @@ final class UpstreamHost {
   private let settings: ForwardSettings
   private let pooledTime: Int64
   private let telemetry: UpstreamTelemetry
-  /// Taken out of the property while it is changed, so that no access to it is open for long.
-  private var idle: [UpstreamConnection] = []
+  /// The idle connection that was used last, and behind it (`nextIdle`) the others.
+  private var firstIdle: UpstreamConnection?
   private var idleCount = 0
   /// Open or being opened, idle ones included.
   private(set) var open = 0
@@ -51,40 +51,40 @@ final class UpstreamHost {
 
   /// The idle connection that was used last: the one least likely to be closed by the upstream.
   func takeIdle() -> UpstreamConnection? {
-    guard idleCount > 0 else { return nil }
-    var connections = idle
-    idle = []
-    var found: UpstreamConnection?
-    while let connection = connections.popLast() {
-      if connection.isClosed || connection.peerHasEnded { continue }
-      found = connection
-      break
+    while let connection = firstIdle.take() {
+      firstIdle = connection.nextIdle.take()
+      idleCount -= 1
+      if !connection.isClosed, !connection.peerHasEnded { return connection }
     }
-    idleCount = connections.count
-    idle = connections
-    return found
+    return nil
   }
 
   /// Keeps a connection for the next request, or closes it when enough are kept.
   func giveBack(_ connection: UpstreamConnection) {
     guard !connection.isClosed else { return }
     guard idleCount < settings.idleConnections else { return connection.close() }
-    var connections = idle
-    idle = []
-    connections.append(connection)
-    idleCount = connections.count
-    idle = connections
+    connection.nextIdle = firstIdle.take()
+    firstIdle = connection
+    idleCount += 1
     connection.setDeadline(afterNanoseconds: pooledTime)
   }
 
   func closed(_ connection: UpstreamConnection) {
     open -= 1
     telemetry.connections(self, -1)
-    var connections = idle
-    idle = []
-    if let index = connections.firstIndex(where: { $0 === connection }) { connections.remove(at: index) }
-    idleCount = connections.count
-    idle = connections
+    var place = firstIdle
+    if place === connection {
+      firstIdle = connection.nextIdle.take()
+      idleCount -= 1
+    }
+    while let before = place {
+      if before.nextIdle === connection {
+        before.nextIdle = connection.nextIdle.take()
+        idleCount -= 1
+        return
+      }
+      place = before.nextIdle
+    }
   }
 
   // MARK: health
@@ -167,6 +167,12 @@ final class UpstreamPool {
   init(settings: ForwardSettings, telemetry: UpstreamTelemetry) {
     self.settings = settings
     self.telemetry = telemetry
+  }
+
+  /// An idle connection to the route's usual endpoint: nearly every request's way.
+  func takeUsual(_ route: ForwardRoute) -> UpstreamConnection? {
+    guard route.index < groups.count, let group = groups[route.index], group.route === route else { return nil }
+    return group.usual?.takeIdle()
   }
 
   func group(of route: ForwardRoute) -> UpstreamGroup {
