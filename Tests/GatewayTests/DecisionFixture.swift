@@ -76,7 +76,7 @@ struct DecisionFixture: Sendable {
   }
 
   /// `METHOD target` and field lines, as one word and what it is about.
-  func decide(_ text: String, _ knowledge: Knowledge) throws -> String { try Self.summary(verdict(text, knowledge)) }
+  func decide(_ text: String, _ knowledge: Knowledge) throws -> String { try summary(verdict(text, knowledge)) }
 
   func verdict(_ text: String, _ knowledge: Knowledge) throws -> Verdict {
     var lines = text.split(separator: "\n", omittingEmptySubsequences: true).map(String.init)
@@ -130,9 +130,9 @@ struct DecisionFixture: Sendable {
     return Known(sessions: table, findings: findings, now: instant)
   }
 
-  static func summary(_ verdict: consuming Verdict) -> String {
+  private func summary(_ verdict: consuming Verdict) -> String {
     switch verdict {
-    case .forward(let order): "forward \(order.entry.route.name)"
+    case .forward(let order): "forward \(gateway.table.entries[order.permit.route].route.name)"
     case .stop(.answer(let answer)): "\(answer.status.code) \(answer.reason)"
     case .stop(.own(let call)):
       "own \(call.endpoint.name)" + (call.returnTo.map { " " + String(decoding: $0, as: UTF8.self) } ?? "")

@@ -89,6 +89,25 @@ struct SessionTableTests {
     #expect(found === view)
   }
 
+  @Test("a copy is over at its idle time, at its absolute time, and at a shorter absolute time that was configured since its login")
+  func times() async throws {
+    let made = try await SessionMaker().views(1)[0]
+    func view(_ settings: SessionSettings) throws -> SessionView {
+      try #require(SessionView(id: made.id, session: made.session, settings: settings, now: made.session.created))
+    }
+    let start = made.session.created
+    func at(_ seconds: Int64) -> WallInstant { WallInstant(seconds: start.seconds + seconds) }
+    let usual = try view(SessionSettings(idle: .seconds(100)))
+    #expect(usual.isLive(at: at(99)) && !usual.isLive(at: at(100)))
+    #expect(!usual.use(at: at(9)) && usual.use(at: at(10)))
+    #expect(usual.isLive(at: at(109)) && !usual.isLive(at: at(110)))
+    let week: Int64 = 7 * 24 * 3600
+    let long = try view(SessionSettings(idle: .seconds(2 * week)))
+    #expect(long.isLive(at: at(week - 1)) && !long.isLive(at: at(week)))
+    let shorter = try view(SessionSettings(idle: .seconds(2 * week), absolute: .seconds(50)))
+    #expect(shorter.isLive(at: at(49)) && !shorter.isLive(at: at(50)))
+  }
+
   private static func look(_ table: SessionTable, _ text: [UInt8]) -> SessionView? {
     SessionText(text.span, ByteRange(0, text.count)).flatMap { table.use($0) }
   }

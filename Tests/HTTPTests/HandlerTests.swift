@@ -10,7 +10,6 @@ import Testing
 private final class Count: ExchangeContext {
   var rounds = 0
   init() {}
-  func reset() { rounds = 0 }
 }
 
 /// Holds each request twice before it answers, and answers nothing at all for one path.
@@ -41,6 +40,7 @@ private final class Holding: RequestHandler {
   func exchangeEnded(_ summary: ExchangeSummary, _ exchange: ServerConnection<Holding>) {
     ended.withLock { $0.append(summary) }
     let count = exchange.context.rounds
+    exchange.context.rounds = 0
     rounds.withLock { $0.append(count) }
   }
 }

@@ -36,8 +36,8 @@ package struct ForwardRoutes: Sendable {
   }
 
   /// The plan of an order; nil when the route is none that is forwarded, or the permit is not this request's.
-  @inline(__always) func plan(_ order: borrowing ForwardOrder, _ request: borrowing CanonicalRequest) -> ForwardPlan? {
-    let index = order.entry.index
+  @inline(__always) func plan(_ order: consuming ForwardOrder, _ request: borrowing CanonicalRequest) -> ForwardPlan? {
+    let index = order.permit.route
     guard index < routes.count, let route = routes[index] else { return nil }
     return ForwardPlan(permit: order.permit, route: route, for: request, request: order.credential.request, response: order.response)
   }

@@ -164,7 +164,7 @@ extension Gateway {
     // Nobody asks for the session here, so what this loop knows is all that is noted; what is over stays over.
     if case .known(let view) = cookies.presented(request, head, known.sessions), view.isLive(at: known.now) { session = view }
     return ForwardOrder(
-      permit: permit, entry: screened.entry, session: session, credential: screened.entry.bare, response: screened.response)
+      permit: permit, session: session, credential: screened.entry.bare, response: screened.response)
   }
 
   /// Policy's answer to this request.
@@ -276,8 +276,7 @@ extension Gateway {
     let (screened, session) = (identified.screened, identified.session)
     let permit = try permit(screened, request, session.identity)
     let credential = screened.entry.needsCredential ? try credential(identified, request, head, known) : screened.entry.bare
-    return ForwardOrder(
-      permit: permit, entry: screened.entry, session: session, credential: credential, response: screened.response)
+    return ForwardOrder(permit: permit, session: session, credential: credential, response: screened.response)
   }
 
   @inline(__always) private func credential(

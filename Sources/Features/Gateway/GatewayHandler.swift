@@ -23,7 +23,8 @@ package final class GatewayContext: ExchangeContext {
 
   package init() {}
 
-  package func reset() {
+  /// Forgets the request that is over.
+  func reset() {
     forwarded = nil
     guard isUnusual else { return }
     isUnusual = false
@@ -101,6 +102,7 @@ package final class GatewayHandler: RequestHandler {
     let route = context.forwarded?.route
     metrics.exchangeEnded(summary, route: route)
     if tellsSuccess || context.isUnusual || summary.problem != nil { tellEnd(summary, route, exchange) }
+    context.reset()
   }
 
   /// What the log and the steps say of an exchange that is over.
@@ -163,10 +165,8 @@ package final class GatewayHandler: RequestHandler {
       if view.use(at: now) { touch(view, now) }
       if tellsStories { exchange.context.story?.subjectName = view.session.displayName }
     }
-    guard let plan = routes.plan(order, head.request) else {
-      return exchange.answer(Problem(500, "no_plan", "Intercom could not plan this request."), lines: order.response.added.bytes)
-    }
-    forwarder.forward(plan, head, bytes, exchange)
+    if let plan = routes.plan(order, head.request) { return forwarder.forward(plan, head, bytes, exchange) }
+    exchange.answer(Problem(500, "no_plan", "Intercom could not plan this request."))
   }
 
   /// An upstream answered 401: the credential that it got is dropped here, in the coordinator and on the other loops, so that the next request

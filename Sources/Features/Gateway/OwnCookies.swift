@@ -16,8 +16,10 @@ package struct OwnCookies: Sendable {
   package let sessionName: [UInt8]
   /// Binds pending logins to this browser.
   package let loginName: [UInt8]
-  /// The names under which a session is looked for, the host-prefixed one first.
-  private let readNames: [CookieName]
+  /// The names under which a session is looked for: the one that wins, and on http the other one.
+  private let readNames: [[UInt8]]
+  private let preferred: CookieName
+  private let plain: CookieName
   private let isSecure: Bool
   private let sameSite: SameSite
   /// Seconds that the session cookie outlives the browser; nil for a cookie that ends with it.
@@ -28,7 +30,9 @@ package struct OwnCookies: Sendable {
     let full = isSecure && !isPrefixed && name == "intercom" ? "__Host-" + name : name
     sessionName = Array(full.utf8)
     loginName = Array((full + "-login").utf8)
-    readNames = (full.hasPrefix("__Host-") ? [full] : ["__Host-" + full, full]).map { CookieName(Array($0.utf8)) }
+    readNames = (full.hasPrefix("__Host-") ? [full] : ["__Host-" + full, full]).map { Array($0.utf8) }
+    preferred = CookieName(readNames[0])
+    plain = readNames.count > 1 ? CookieName(readNames[1]) : .none
     self.isSecure = isSecure
     self.sameSite = sameSite
     self.maximumAge = maximumAge
@@ -45,47 +49,73 @@ package struct OwnCookies: Sendable {
 
   /// The session id that the client presents. With two cookies of the name the host-prefixed one wins, then the first that is well formed.
   package func session(_ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>) -> SessionID? {
-    first(request, head) { bytes, value in SessionID(cookieValue: bytes.extracting(value.lower..<value.upper)) }
-  }
-
-  /// The same for a loop that may know the session: then nothing is read as an id.
-  func presented(
-    _ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>, _ sessions: SessionTable
-  ) -> PresentedSession? {
-    first(request, head) { bytes, value in
-      if let text = SessionText(bytes, value), let view = sessions.use(text) { return .known(view) }
-      return SessionID(cookieValue: bytes.extracting(value.lower..<value.upper)).map { .unknown($0) }
-    }
-  }
-
-  /// What `read` makes of the cookie that wins; it says nil for a value that is not well formed.
-  @inline(__always) private func first<Value>(
-    _ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>, _ read: (borrowing Span<UInt8>, ByteRange) -> Value?
-  ) -> Value? {
-    var found: Value?
+    var found: SessionID?
     // Names that would still win over what was found: those before its own.
     var better = readNames.count
     for index in 0..<min(request.cookieCount, request.cookies.count) {
-      let line = request.cookies[index]
-      guard line.upper <= head.count else { continue }
-      var at = line.lower
-      while at < line.upper, better > 0 {
-        let byte = head[at]
-        if byte == UInt8(ascii: " ") || byte == UInt8(ascii: ";") || byte == 9 {
-          at &+= 1
-          continue
-        }
-        let end = find(UInt8(ascii: ";"), head, at, line.upper)
-        for rank in 0..<better {
-          guard let value = readNames[rank].value(at, end, head) else { continue }
-          guard let made = read(head, value) else { break }
-          (found, better) = (made, rank)
+      var scanner = CookieScanner(request.cookies[index])
+      while better > 0, let cookie = scanner.next(in: head) {
+        for rank in 0..<better where cookie.hasEquals && cookie.name.equals(readNames[rank], in: head) {
+          guard let id = SessionID(cookieValue: head.extracting(cookie.value.lower..<cookie.value.upper)) else { break }
+          (found, better) = (id, rank)
           break
         }
-        at = end &+ 1
       }
     }
     return found
+  }
+
+  /// The same for a loop that may know the session: then the field is walked once, by words, and nothing is read as an id. Whatever is not
+  /// as browsers send it, or not known, goes the long way.
+  func presented(
+    _ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>, _ sessions: SessionTable
+  ) -> PresentedSession? {
+    var known: SessionView?
+    for index in 0..<min(request.cookieCount, request.cookies.count) {
+      let line = request.cookies[index]
+      guard line.upper <= head.count, head.count >= 8 else { continue }
+      // Cookies begin with the field and behind each `;`. `marks` are those of the word before `next`.
+      var (start, next, marks) = (line.lower, line.lower, UInt64(0))
+      while start < line.upper {
+        while start < line.upper, head[start] == UInt8(ascii: " ") || head[start] == 9 { start &+= 1 }
+        let word = loadUpTo8(head, start)
+        if preferred.begins(word), preferred.stands(start, line.upper, head) {
+          guard let view = find(preferred, start, line.upper, head, sessions) else { return read(request, head, sessions) }
+          return .known(view)
+        }
+        if plain.begins(word), known == nil, plain.stands(start, line.upper, head) {
+          known = find(plain, start, line.upper, head, sessions)
+          if known == nil { return read(request, head, sessions) }
+        }
+        while marks == 0, next < line.upper {
+          marks = equalBytes(loadUpTo8(head, next), UInt8(ascii: ";"))
+          next &+= 8
+        }
+        guard marks != 0 else { break }
+        start = next &- 7 &+ (marks.trailingZeroBitCount &>> 3)
+        marks &= marks &- 1
+      }
+    }
+    return known.map { .known($0) }
+  }
+
+  private func read(
+    _ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>, _ sessions: SessionTable
+  ) -> PresentedSession? {
+    guard let id = session(request, head) else { return nil }
+    return sessions[id].map { .known($0) } ?? .unknown(id)
+  }
+
+  /// The session of the cookie of this name at `start`, when `=`, the digits of a known session and the cookie's or the field's end follow.
+  @inline(__always) private func find(
+    _ name: CookieName, _ start: Int, _ lineEnd: Int, _ head: borrowing Span<UInt8>, _ sessions: SessionTable
+  ) -> SessionView? {
+    let value = start &+ name.count &+ 1
+    let end = value &+ SessionText.digits
+    guard end <= lineEnd, head[value &- 1] == UInt8(ascii: "="), end == lineEnd || head[end] == UInt8(ascii: ";"),
+      let text = SessionText(head, ByteRange(value, end))
+    else { return nil }
+    return sessions.use(text)
   }
 
   package func setSession(_ id: SessionID) -> String {
@@ -111,38 +141,33 @@ enum PresentedSession {
 
 /// The name of a cookie that is looked for in every request.
 private struct CookieName: Sendable {
-  private let bytes: [UInt8]
+  let count: Int
+  /// Its last eight bytes, when it has more than eight.
+  private let last: UInt64
   /// Its first bytes, eight at most, and which those are.
-  private let word: UInt64
+  private let first: UInt64
   private let mask: UInt64
 
   init(_ bytes: [UInt8]) {
-    self.bytes = bytes
-    word = bytes.prefix(8).reversed().reduce(0) { $0 << 8 | UInt64($1) }
+    count = bytes.count
+    first = Self.word(bytes.prefix(8))
+    last = Self.word(bytes.suffix(8))
     mask = bytes.count >= 8 ? .max : (1 << UInt64(8 * bytes.count)) - 1
   }
 
-  /// The value of the cookie `head[start ..< end]` when it has exactly this name; white space may stand at its end.
-  @inline(__always) func value(_ start: Int, _ end: Int, _ head: borrowing Span<UInt8>) -> ByteRange? {
-    guard end &- start > bytes.count, start &+ 8 <= head.count, load8(head, start) & mask == word else { return nil }
-    return rest(start, end, head)
-  }
+  /// Begins no word.
+  static let none = CookieName()
+  private init() { (count, last, first, mask) = (0, 0, 1, 0) }
 
-  private func rest(_ start: Int, _ end: Int, _ head: borrowing Span<UInt8>) -> ByteRange? {
-    var at = 8
-    while at < bytes.count {
-      if head[start &+ at] != bytes[at] { return nil }
-      at &+= 1
-    }
-    at = start &+ bytes.count
-    while at < end, Self.isBlank(head[at]) { at &+= 1 }
-    guard at < end, head[at] == UInt8(ascii: "=") else { return nil }
-    at &+= 1
-    while at < end, Self.isBlank(head[at]) { at &+= 1 }
-    var end = end
-    while end > at, Self.isBlank(head[end &- 1]) { end &-= 1 }
-    return ByteRange(at, end)
-  }
+  private static func word(_ bytes: ArraySlice<UInt8>) -> UInt64 { bytes.reversed().reduce(0) { $0 << 8 | UInt64($1) } }
 
-  private static func isBlank(_ byte: UInt8) -> Bool { byte == UInt8(ascii: " ") || byte == 9 }
+  /// Whether its first bytes are those of `word`.
+  @inline(__always) func begins(_ word: UInt64) -> Bool { word & mask == first }
+
+  /// Whether a cookie that begins so has this name, not a longer one: `=` or white space ends it.
+  @inline(__always) func stands(_ start: Int, _ lineEnd: Int, _ head: borrowing Span<UInt8>) -> Bool {
+    let end = start &+ count
+    guard end < lineEnd, count <= 8 || load8(head, end &- 8) == last else { return false }
+    return head[end] == UInt8(ascii: "=") || head[end] == UInt8(ascii: " ") || head[end] == 9
+  }
 }

@@ -32,8 +32,8 @@ package enum Need: Sendable, Hashable {
 
 /// All that the forwarder must know of a request that may pass: references to what was made ready before it came.
 package struct ForwardOrder: ~Copyable {
+  /// It names the route.
   package let permit: Permit
-  let entry: RouteEntry
   /// The live session that the client presented; on a public route it may be one that this loop does not know, and then it is nil.
   let session: SessionView?
   /// The route's credential; `RouteEntry.bare` for none.

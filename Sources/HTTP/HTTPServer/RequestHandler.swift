@@ -4,18 +4,12 @@ import HTTPMessage
 import IntercomCore
 
 /// State that a handler keeps for one exchange. Each connection has one, used for one request after the other: a class, so that looking at it
-/// needs no check for exclusive access, which a connection's own variable would.
-package protocol ExchangeContext: AnyObject, SendableMetatype {
-  init()
-  /// Forgets the request that is over; called behind each `exchangeEnded`.
-  func reset()
-}
+/// needs no check for exclusive access, which a connection's own variable would. The handler forgets a request in `exchangeEnded`; from here,
+/// where the handler's type is not known, the same call would cost a look-up of its type.
+package protocol ExchangeContext: AnyObject, SendableMetatype { init() }
 
 /// No state.
-package final class NoContext: ExchangeContext {
-  package init() {}
-  package func reset() {}
-}
+package final class NoContext: ExchangeContext { package init() {} }
 
 /// What answers the requests of a listener: one object per loop, confined to it. Must be a `final class`; connections are generic over it.
 package protocol RequestHandler: AnyObject, SendableMetatype {

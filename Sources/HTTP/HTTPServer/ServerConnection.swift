@@ -18,8 +18,5 @@ package final class ServerConnection<Handler: RequestHandler>: Exchange {
   package var handler: Handler { handlerLoop.handler }
 
   override func dispatch(_ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>) { handlerLoop.handler.handle(head, bytes, self) }
-  override func report(_ summary: ExchangeSummary) {
-    handlerLoop.handler.exchangeEnded(summary, self)
-    context.reset()
-  }
+  override func report(_ summary: ExchangeSummary) { handlerLoop.handler.exchangeEnded(summary, self) }
 }
