@@ -183,6 +183,7 @@ package struct ConnectionOptions {
   /// The fields that these options name, which end here wherever in the message they stand: also as trailers (RFC 9110 §7.6.1).
   package static func named(by fields: borrowing FieldTable, in bytes: borrowing Span<UInt8>) -> FieldNameSet {
     var names = FieldNameSet()
+    guard fields.present.contains(.connection) else { return names }
     for index in 0..<fields.count where fields[index].id == .connection {
       for option in fields[index].value.bytes(in: bytes).split(separator: ASCII.comma) {
         names.insert(FieldName(bytes: Array(option.drop(while: isBlank).prefix(while: isToken))))
