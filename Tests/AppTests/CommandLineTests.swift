@@ -10,6 +10,8 @@ struct CommandLineTests {
     "a command line is read by the grammar",
     arguments: [
       ("serve --config a.yaml", Invocation.serve(configuration: "a.yaml")), ("serve --config=a.yaml", .serve(configuration: "a.yaml")),
+      ("serve --threads 4 --config a.yaml", .serve(configuration: "a.yaml", threads: 4)),
+      ("serve --config a.yaml --threads=0", .serve(configuration: "a.yaml", threads: 0)),
       ("config check a.yaml", .checkConfiguration(file: "a.yaml", .text)),
       ("config check --format json a.yaml", .checkConfiguration(file: "a.yaml", .json)),
       ("config check a.yaml --format=text", .checkConfiguration(file: "a.yaml", .text)),
@@ -30,10 +32,12 @@ struct CommandLineTests {
       ("srve", "unknown command 'srve'; did you mean 'serve'?"),
       ("serve", "'serve' needs a configuration; write intercom serve --config FILE, or try intercom demo"),
       ("serve --conf x", "'serve' has no option '--conf'; did you mean --config?"),
-      ("serve --config", "--config needs a value; write intercom serve --config FILE"),
-      ("serve --config=", "--config needs a value; write intercom serve --config FILE"),
+      ("serve --config", "--config needs a value; write intercom serve --config FILE [--threads N]"),
+      ("serve --config=", "--config needs a value; write intercom serve --config FILE [--threads N]"),
       ("serve --config a --config b", "--config is given twice; keep one"),
-      ("serve x --config a", "'serve' does not take 'x'; write intercom serve --config FILE"),
+      ("serve x --config a", "'serve' does not take 'x'; write intercom serve --config FILE [--threads N]"),
+      ("serve --config a --threads 257", "'257' is no number of threads; write a number from 0 to 256; 0 is one per core"),
+      ("serve --config a --threads -1", "'-1' is no number of threads; write a number from 0 to 256; 0 is one per core"),
       ("config", "'config' needs one more word; write config check or reference"),
       ("config chekc x", "unknown command 'config chekc'; did you mean 'config check'?"),
       ("config check", "'config check' needs FILE; write intercom config check [--format text|json] FILE"),
@@ -145,6 +149,17 @@ struct CommandLineTests {
         }).run(["serve", "--config", path]) == 78)
       #expect(run.error.hasSuffix("intercom: not started: the configuration has faults\n"))
       #expect(run.error.contains("\(path):1:9: listen: 'x' is a name, not an address"))
+    }
+  }
+
+  @Test(
+    "--threads stands over limits.loops, also when it says 0",
+    arguments: [([], 5), (["--threads", "3"], 3), (["--threads=0"], 0)] as [([String], Int32)])
+  func threads(words: [String], loops: Int32) async throws {
+    try await withFile(Self.minimal + "limits: {loops: 5}\n") { path in
+      let run = Run()
+      let code = await run.command(serve: { Int32($0.limits.loops) }).run(["serve", "--config", path] + words)
+      #expect(code == loops, "\(run.error)")
     }
   }
 

@@ -165,6 +165,33 @@ struct MetricTests {
         """#)
   }
 
+  @Test("each loop has series of its own, and the longest duration is that since the last scrape")
+  func perLoop() {
+    let registry = MetricRegistry()
+    let requests = registry.counter("requests_total", help: "r", labels: [MetricLabel("route", ["a", "b"])])
+    registry.loopSum("loop_requests_total", help: "r", of: requests)
+    let sessions = registry.loopGauge("loop_sessions", help: "s")
+    let lag = registry.loopHistogram("loop_lag_seconds", help: "l", bounds: [.milliseconds(1)])
+    let longest = registry.loopLongest("loop_longest_seconds", help: "m")
+    let (nobody, loops) = (registry.makeSharedMetrics(), (0..<2).map { registry.makeLoopMetrics(of: $0) })
+    for metrics in [nobody] + loops { metrics.add(requests[0]) }
+    loops[1].add(requests[1], 3)
+    loops[0].set(sessions, to: 7)
+    loops[1].observe(lag, .microseconds(5))
+    for milliseconds in [2, 9, 4] { loops[0].observe(longest, .milliseconds(milliseconds)) }
+    let text = String(decoding: registry.render(), as: UTF8.self)
+    for line in [
+      #"intercom_requests_total{route="a"} 3"#, #"intercom_loop_requests_total{loop="0"} 1"#, #"intercom_loop_requests_total{loop="1"} 4"#,
+      #"intercom_loop_sessions{loop="0"} 7"#, #"intercom_loop_sessions{loop="1"} 0"#,
+      #"intercom_loop_lag_seconds_bucket{loop="1",le="0.001"} 1"#, #"intercom_loop_lag_seconds_count{loop="0"} 0"#,
+      #"intercom_loop_longest_seconds{loop="0"} 0.009"#,
+    ] {
+      #expect(text.contains(line + "\n"), "\(line)")
+    }
+    loops[0].observe(longest, .milliseconds(1))
+    #expect(String(decoding: registry.render(), as: UTF8.self).contains(#"intercom_loop_longest_seconds{loop="0"} 0.001"#))
+  }
+
   @Test("a series registered after a loop began counts nothing there, and more than one chunk of series works")
   func lateSeries() {
     let registry = MetricRegistry()

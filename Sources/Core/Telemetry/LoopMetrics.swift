@@ -7,6 +7,9 @@ package struct Counter: Sendable, Hashable { let cell: Int }
 /// One gauge series: a number that goes up and down; the loops' values are added at the scrape.
 package struct Gauge: Sendable, Hashable { let cell: Int }
 
+/// One series of durations that shows the longest since the last scrape.
+package struct Longest: Sendable, Hashable { let cell: Int }
+
 /// One histogram series of durations.
 package struct Histogram: Sendable {
   let cell: Int
@@ -19,6 +22,8 @@ package struct Histogram: Sendable {
 package final class LoopMetrics: Sendable {
   private let chunks: [Chunk]
   private let isShared: Bool
+  /// The event loop whose numbers these are; nil for anybody else's.
+  let loop: Int?
 
   private final class Chunk: Sendable {
     static let size = 64
@@ -26,7 +31,8 @@ package final class LoopMetrics: Sendable {
   }
 
   /// - Parameter isShared: several threads update it, by atomic additions (some 5 ns each).
-  init(cells: Int, isShared: Bool) {
+  init(cells: Int, isShared: Bool, loop: Int? = nil) {
+    self.loop = loop
     chunks = (0..<(max(cells, 1) + Chunk.size - 1) / Chunk.size).map { _ in Chunk() }
     self.isShared = isShared
   }
@@ -36,6 +42,13 @@ package final class LoopMetrics: Sendable {
   package func set(_ gauge: Gauge, to value: Int) {
     guard let chunk = chunk(of: gauge.cell) else { return }
     chunk.cells[gauge.cell % Chunk.size].store(value, ordering: .relaxed)
+  }
+
+  /// Keeps a duration when it is the longest since the last scrape. A scrape at the same moment may miss it.
+  package func observe(_ longest: Longest, _ duration: Duration) {
+    guard let chunk = chunk(of: longest.cell) else { return }
+    let (nanoseconds, index) = (Int(clamping: duration.wholeNanoseconds), longest.cell % Chunk.size)
+    if nanoseconds > chunk.cells[index].load(ordering: .relaxed) { chunk.cells[index].store(nanoseconds, ordering: .relaxed) }
   }
 
   /// Counts a duration in its bucket; negative ones count as zero.
@@ -53,6 +66,12 @@ package final class LoopMetrics: Sendable {
   func value(at cell: Int) -> Int {
     guard let chunk = chunk(of: cell) else { return 0 }
     return chunk.cells[cell % Chunk.size].load(ordering: .relaxed)
+  }
+
+  /// The number, which begins at zero again.
+  func take(_ cell: Int) -> Int {
+    guard let chunk = chunk(of: cell) else { return 0 }
+    return chunk.cells[cell % Chunk.size].exchange(0, ordering: .relaxed)
   }
 
   private func add(_ amount: Int, at cell: Int) {

@@ -17,9 +17,12 @@ package struct MetricLabel: Sendable {
 package struct MetricFamily<Series: Sendable>: Sendable {
   private let sizes: [Int]
   private let make: @Sendable (Int) -> Series
+  /// The cells of all its series.
+  let cells: Range<Int>
 
-  init(labels: [MetricLabel], make: @escaping @Sendable (Int) -> Series) {
+  init(labels: [MetricLabel], cells: Range<Int>, make: @escaping @Sendable (Int) -> Series) {
     sizes = labels.map(\.values.count)
+    self.cells = cells
     self.make = make
   }
 
@@ -47,7 +50,21 @@ package final class MetricRegistry: Sendable {
     var labels: [MetricLabel]
     var firstCell: Int
     var bounds: [Int64] = []
-    var read: (@Sendable () -> Int)?
+    /// Cells of one series.
+    var width: Int { kind == .histogram ? bounds.count + 2 : 1 }
+    var source = Source.cells
+  }
+  /// Where a family's values come from.
+  private enum Source: Sendable {
+    /// Its own cells, summed over the loops.
+    case cells
+    /// Its own cells, a series for each loop.
+    case cellsOfEachLoop
+    /// The same, and each scrape begins anew: durations.
+    case longestOfEachLoop
+    /// The sum of another family's cells, a series for each loop.
+    case sumOfEachLoop(Range<Int>)
+    case read(@Sendable () -> Int)
   }
   private struct State {
     var families: [Family] = []
@@ -67,13 +84,13 @@ package final class MetricRegistry: Sendable {
 
   /// Names end in `_total` and begin with `intercom_`, as Prometheus asks; `name` is completed with the prefix when it lacks it.
   package func counter(_ name: String, help: String, labels: [MetricLabel] = []) -> MetricFamily<Counter> {
-    let first = register(name, help, .counter, labels, cellsPerSeries: 1)
-    return MetricFamily(labels: labels) { Counter(cell: first + $0) }
+    let cells = register(name, help, .counter, labels, cellsPerSeries: 1)
+    return MetricFamily(labels: labels, cells: cells) { Counter(cell: cells.lowerBound + $0) }
   }
 
   package func gauge(_ name: String, help: String, labels: [MetricLabel] = []) -> MetricFamily<Gauge> {
-    let first = register(name, help, .gauge, labels, cellsPerSeries: 1)
-    return MetricFamily(labels: labels) { Gauge(cell: first + $0) }
+    let cells = register(name, help, .gauge, labels, cellsPerSeries: 1)
+    return MetricFamily(labels: labels, cells: cells) { Gauge(cell: cells.lowerBound + $0) }
   }
 
   /// Durations, rendered in seconds.
@@ -82,24 +99,55 @@ package final class MetricRegistry: Sendable {
   ) -> MetricFamily<Histogram> {
     let bounds = bounds.map(\.wholeNanoseconds).sorted()
     let width = bounds.count + 2
-    let first = register(name, help, .histogram, labels, cellsPerSeries: width, bounds: bounds)
-    return MetricFamily(labels: labels) { Histogram(cell: first + $0 * width, bounds: bounds) }
+    let cells = register(name, help, .histogram, labels, cellsPerSeries: width, bounds: bounds)
+    return MetricFamily(labels: labels, cells: cells) { Histogram(cell: cells.lowerBound + $0 * width, bounds: bounds) }
   }
 
   /// A gauge, or a counter when `isCounter`, whose value is asked for at the scrape; `read` must return at once.
   package func value(_ name: String, help: String, isCounter: Bool = false, read: @escaping @Sendable () -> Int) {
-    _ = register(name, help, isCounter ? .counter : .gauge, [], cellsPerSeries: 0, read: read)
+    _ = register(name, help, isCounter ? .counter : .gauge, [], cellsPerSeries: 0, source: .read(read))
   }
 
+  // MARK: a series for each event loop, labelled `loop`
+
+  package func loopGauge(_ name: String, help: String) -> Gauge {
+    Gauge(cell: register(name, help, .gauge, [], cellsPerSeries: 1, source: .cellsOfEachLoop).lowerBound)
+  }
+
+  /// Durations, rendered in seconds.
+  package func loopHistogram(_ name: String, help: String, bounds: [Duration]) -> Histogram {
+    let bounds = bounds.map(\.wholeNanoseconds).sorted()
+    let cells = register(name, help, .histogram, [], cellsPerSeries: bounds.count + 2, bounds: bounds, source: .cellsOfEachLoop)
+    return Histogram(cell: cells.lowerBound, bounds: bounds)
+  }
+
+  /// The longest duration since the last scrape, rendered in seconds. Each scrape begins anew, whoever asks.
+  package func loopLongest(_ name: String, help: String) -> Longest {
+    Longest(cell: register(name, help, .gauge, [], cellsPerSeries: 1, source: .longestOfEachLoop).lowerBound)
+  }
+
+  /// What each loop has counted in all series of `family` together; costs the loops nothing.
+  package func loopSum(_ name: String, help: String, of family: MetricFamily<Counter>) {
+    _ = register(name, help, .counter, [], cellsPerSeries: 0, source: .sumOfEachLoop(family.cells))
+  }
+
+  package func loopSum(_ name: String, help: String, of family: MetricFamily<Gauge>) {
+    _ = register(name, help, .gauge, [], cellsPerSeries: 0, source: .sumOfEachLoop(family.cells))
+  }
+
+  // MARK: numbers
+
   /// Numbers for one thread.
-  package func makeLoopMetrics() -> LoopMetrics { makeMetrics(isShared: false) }
+  ///
+  /// - Parameter loop: the position of the event loop that counts; without it they are in no series of a loop.
+  package func makeLoopMetrics(of loop: Int? = nil) -> LoopMetrics { makeMetrics(isShared: false, loop: loop) }
 
   /// Numbers that any thread may update, a little dearer.
   package func makeSharedMetrics() -> LoopMetrics { makeMetrics(isShared: true) }
 
-  private func makeMetrics(isShared: Bool) -> LoopMetrics {
+  private func makeMetrics(isShared: Bool, loop: Int? = nil) -> LoopMetrics {
     state.withLock { state in
-      let metrics = LoopMetrics(cells: state.cells, isShared: isShared)
+      let metrics = LoopMetrics(cells: state.cells, isShared: isShared, loop: loop)
       state.loops.append(metrics)
       return metrics
     }
@@ -107,40 +155,53 @@ package final class MetricRegistry: Sendable {
 
   private func register(
     _ name: String, _ help: String, _ kind: Kind, _ labels: [MetricLabel], cellsPerSeries: Int, bounds: [Int64] = [],
-    read: (@Sendable () -> Int)? = nil
-  ) -> Int {
+    source: Source = .cells
+  ) -> Range<Int> {
     let name = name.hasPrefix("intercom_") ? name : "intercom_" + name
     return state.withLock { state in
       let first = state.cells
       state.families.append(
-        Family(name: name, help: help, kind: kind, labels: labels, firstCell: first, bounds: bounds, read: read))
+        Family(name: name, help: help, kind: kind, labels: labels, firstCell: first, bounds: bounds, source: source))
       state.cells += labels.reduce(cellsPerSeries) { $0 * $1.values.count }
-      return first
+      return first..<state.cells
     }
   }
 
-  /// Everything as text; series are summed over the loops.
+  /// Everything as text; series without the label `loop` are summed over the loops.
   package func render() -> [UInt8] {
     let (families, loops) = state.withLock { ($0.families, $0.loops) }
     var text = PrometheusText()
     for family in families {
       text.head(family.name, help: family.help, type: family.kind.rawValue)
-      if let read = family.read {
-        text.sample(family.name, [], String(read()))
-        continue
-      }
-      let width = family.kind == .histogram ? family.bounds.count + 2 : 1
-      for (index, labels) in Self.combinations(of: family.labels).enumerated() {
-        let cell = family.firstCell + index * width
-        let values = (cell..<cell + width).map { cell in loops.reduce(0) { $0 &+ $1.value(at: cell) } }
-        if family.kind == .histogram {
-          text.histogram(family.name, labels, bounds: family.bounds, values: values)
-        } else {
-          text.sample(family.name, labels, String(values[0]))
+      switch family.source {
+      case .read(let read): text.sample(family.name, [], String(read()))
+      case .cells:
+        for (index, labels) in Self.combinations(of: family.labels).enumerated() {
+          Self.render(family, labels, family.firstCell + index * family.width, of: loops, &text)
         }
+      case .cellsOfEachLoop: Self.eachLoop(loops) { Self.render(family, $0, family.firstCell, of: [$1], &text) }
+      case .longestOfEachLoop:
+        Self.eachLoop(loops) { text.sample(family.name, $0, PrometheusText.seconds($1.take(family.firstCell))) }
+      case .sumOfEachLoop(let cells):
+        Self.eachLoop(loops) { label, loop in text.sample(family.name, label, String(cells.reduce(0) { $0 &+ loop.value(at: $1) })) }
       }
     }
     return text.bytes
+  }
+
+  private static func eachLoop(_ loops: [LoopMetrics], _ body: ([(String, String)], LoopMetrics) -> Void) {
+    for loop in loops { if let index = loop.loop { body([("loop", String(index))], loop) } }
+  }
+
+  private static func render(
+    _ family: Family, _ labels: [(String, String)], _ first: Int, of loops: [LoopMetrics], _ text: inout PrometheusText
+  ) {
+    let values = (first..<first + family.width).map { cell in loops.reduce(0) { $0 &+ $1.value(at: cell) } }
+    if family.kind == .histogram {
+      text.histogram(family.name, labels, bounds: family.bounds, values: values)
+    } else {
+      text.sample(family.name, labels, String(values[0]))
+    }
   }
 
   private static func combinations(of labels: [MetricLabel]) -> [[(String, String)]] {
@@ -174,7 +235,7 @@ private struct PrometheusText {
   }
 
   /// Nanoseconds as decimal seconds, exactly: 1_500_000 is `0.0015`.
-  private static func seconds(_ nanoseconds: Int) -> String {
+  static func seconds(_ nanoseconds: Int) -> String {
     let fraction = String(nanoseconds % 1_000_000_000)
     var digits = Array(String(repeating: "0", count: max(0, 9 - fraction.utf8.count)) + fraction)
     while let last = digits.last, last == "0" { digits.removeLast() }

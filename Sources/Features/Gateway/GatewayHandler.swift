@@ -119,6 +119,11 @@ package final class GatewayHandler: RequestHandler {
       ], subject: story.subjectName, correlation: story.correlation)
   }
 
+  /// A turn of the loop is over: its numbers are renewed.
+  package func turnEnded(clients: Int, took: Duration) {
+    metrics.turnEnded(clients: clients, sessions: sessions.count, took: took)
+  }
+
   private func tell(
     _ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ exchange: ServerConnection<GatewayHandler>
   ) {

@@ -10,6 +10,7 @@ package struct GatewayMetrics: Sendable {
   private let durations: MetricFamily<Histogram>
   private let bytesIn: MetricFamily<Counter>
   private let bytesOut: MetricFamily<Counter>
+  private let turns: TurnMetrics
   private let own: Int
 
   /// Registers the metrics: before any loop's metrics are made.
@@ -19,6 +20,7 @@ package struct GatewayMetrics: Sendable {
     let route = MetricLabel("route", names)
     requests = registry.counter(
       "requests_total", help: "Requests answered, by route and status class.", labels: [route, MetricLabel("status", Self.classes)])
+    registry.loopSum("loop_requests_total", help: "Requests answered, by event loop.", of: requests)
     refusals = registry.counter(
       "refusals_total", help: "Requests that the decision refused, by status.",
       labels: [MetricLabel("status", Self.refusalStatuses.map(String.init) + ["other"])])
@@ -26,6 +28,7 @@ package struct GatewayMetrics: Sendable {
       "request_duration_seconds", help: "From a request's head to its answer's end, proxied routes.", bounds: MetricRegistry.requestBounds)
     bytesIn = registry.counter("request_bytes_total", help: "Bytes of request bodies.")
     bytesOut = registry.counter("response_bytes_total", help: "Bytes of answers.")
+    turns = TurnMetrics(registry: registry)
   }
 
   private static let refusalStatuses = [204, 400, 401, 403, 404, 405, 421, 501, 502, 503]
@@ -56,6 +59,10 @@ package struct GatewayMetrics: Sendable {
       metrics.add(bytesIn, summary.bytesIn)
       metrics.add(bytesOut, summary.bytesOut)
       if route != nil { metrics.observe(durations, nanoseconds: summary.nanoseconds) }
+    }
+
+    func turnEnded(clients: Int, sessions: Int, took: Duration) {
+      families.turns.note(metrics, clients: clients, sessions: sessions, took: took)
     }
 
     func refused(_ status: Status) {

@@ -77,6 +77,17 @@ package final class HTTPServer<Handler: RequestHandler>: Sendable {
     }
   }
 
+  /// Calls `body` at the end of each turn of each loop, on that loop, with this server's handler there, how many clients are connected to it,
+  /// and how long the turn worked. Another server on the same loops that asks for the same takes its place.
+  package func onTurnEnd(_ body: @escaping @Sendable (Handler, _ clients: Int, _ took: Duration) -> Void) async {
+    for actor in loops {
+      await actor.withLoop { [number] loop in
+        guard let state = loop.attachments[number] as? HandlerLoop<Handler> else { return }
+        loop.onTurnEnd = { took in body(state.handler, state.connections, took) }
+      }
+    }
+  }
+
   /// Connections that are open.
   package func connections() async -> Int {
     var count = 0

@@ -16,6 +16,7 @@ package struct UpstreamMetrics: Sendable {
     self.endpoints = endpoints
     let label = MetricLabel("endpoint", endpoints)
     connections = registry.gauge("upstream_connections", help: "Open connections to an endpoint, idle ones included.", labels: [label])
+    registry.loopSum("loop_upstream_connections", help: "Open connections to endpoints, by event loop.", of: connections)
     out = registry.gauge(
       "upstream_out_of_service", help: "Event loops, times routes, that have taken an endpoint out of service.", labels: [label])
     failures = registry.counter(

@@ -70,10 +70,14 @@ package final class EventLoop {
   package let received: ReceiveBuffer
   /// How many connections live here, those to upstreams included.
   package internal(set) var connections = 0
+  /// Told at the end of each turn how long it worked, the wait before it left out: until then nobody else was served.
+  package var onTurnEnd: ((Duration) -> Void)?
   /// What owners keep on this loop, by a number that they choose; gone when the loop ends.
   package var attachments: [Int: AnyObject] = [:]
 
   private let poller: Poller
+  /// When the last turn ended.
+  private var turnEnd: MonotonicInstant
   private var sources: [EventSource?] = []
   private var lastGeneration: UInt32 = 0
   private var turn: [EventSource] = []
@@ -97,6 +101,7 @@ package final class EventLoop {
     self.executor = executor
     self.configuration = configuration
     turnTime = configuration.time.monotonicNow()
+    turnEnd = turnTime
     received = ReceiveBuffer(bytes: configuration.receiveBuffer)
     wheel = TimerWheel(tick: configuration.tick.wholeNanoseconds, start: turnTime.nanoseconds)
     do { poller = try Poller() } catch { throw .system(error) }
@@ -247,6 +252,7 @@ package final class EventLoop {
 
   private func finish() {
     hasEnded = true
+    onTurnEnd = nil
     let observers = endObservers
     endObservers = []
     for observer in observers { observer() }
@@ -279,11 +285,14 @@ package final class EventLoop {
       }
     }
     executor.drainOnce()
+    // The next wait is counted from here too.
+    turnEnd = configuration.time.monotonicNow()
+    onTurnEnd?(now.duration(to: turnEnd))
   }
 
   private func timerWait(_ longest: Int32) -> Int32 {
     guard let due = wheel.nextDueTime else { return longest }
-    let nanoseconds = max(0, due &- configuration.time.monotonicNow().nanoseconds)
+    let nanoseconds = max(0, due &- turnEnd.nanoseconds)
     let milliseconds = Int32(clamping: nanoseconds / 1_000_000 &+ 1)
     return longest < 0 ? milliseconds : min(longest, milliseconds)
   }

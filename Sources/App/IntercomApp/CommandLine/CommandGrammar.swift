@@ -2,7 +2,8 @@
 package enum Invocation: Sendable, Equatable {
   package enum Format: String, Sendable, CaseIterable { case text, json }
 
-  case serve(configuration: String)
+  /// `threads`: event loops; nil as `limits.loops` says.
+  case serve(configuration: String, threads: Int? = nil)
   case checkConfiguration(file: String, Format)
   case configurationReference
   case demo(DemoOptions)
@@ -74,7 +75,11 @@ extension CommandGrammar {
     details: "The same text as docs/configuration.md.")
 
   static let serve = CommandGrammar(
-    words: ["serve"], options: [OptionGrammar(name: "--config", value: "FILE", summary: "the configuration file", isRequired: true)],
+    words: ["serve"],
+    options: [
+      OptionGrammar(name: "--config", value: "FILE", summary: "the configuration file", isRequired: true),
+      OptionGrammar(name: "--threads", value: "N", summary: "event loops, whatever limits.loops says; 0 is one per core"),
+    ],
     arguments: [],
     summary: "run Intercom",
     details: """

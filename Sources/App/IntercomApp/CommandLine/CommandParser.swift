@@ -52,7 +52,14 @@ package enum CommandParser {
       guard let file = given.options["--config"] else {
         throw UsageFault(problem: "'serve' needs a configuration", remedy: "write intercom serve --config FILE, or try intercom demo")
       }
-      return .serve(configuration: file)
+      guard let text = given.options["--threads"] else { return .serve(configuration: file) }
+      let range = ConfigurationKeys.Limits.loopRange
+      guard let threads = wholeNumber(text), range.contains(threads) else {
+        throw UsageFault(
+          problem: "'\(shown(text))' is no number of threads",
+          remedy: "write a number from \(range.lowerBound) to \(range.upperBound); 0 is one per core")
+      }
+      return .serve(configuration: file, threads: threads)
     case .check:
       let text = given.options["--format"] ?? Invocation.Format.text.rawValue
       guard let format = Invocation.Format(rawValue: text) else {

@@ -60,7 +60,7 @@ package struct IntercomCommand: Sendable {
     case .help(let command): write(.output, CommandHelp.text(command))
     case .configurationReference: write(.output, ConfigurationReference.markdown)
     case .checkConfiguration(let file, let format): return check(file, format)
-    case .serve(let file): return await serve(file)
+    case .serve(let file, let threads): return await serve(file, threads: threads)
     case .demo(let options):
       return await started("demo") {
         var options = options
@@ -79,14 +79,15 @@ package struct IntercomCommand: Sendable {
     return reading.errors.isEmpty ? ExitCode.success : ExitCode.failure
   }
 
-  private func serve(_ file: String) async -> Int32 {
+  private func serve(_ file: String, threads: Int?) async -> Int32 {
     let reading = ConfigurationLoader(environment: environment).load(file)
     for fault in (reading.errors + reading.warnings).sorted() { write(.error, "\(fault)\n") }
-    guard let configuration = reading.configuration else {
+    guard var configuration = reading.configuration else {
       write(.error, "intercom: not started: the configuration has faults\n")
       return ExitCode.configuration
     }
-    return await started("serve") { try await commands.serve(configuration) }
+    if let threads { configuration.limits.loops = threads }
+    return await started("serve") { [configuration] in try await commands.serve(configuration) }
   }
 
   /// The variables that stand over the admin listener's address in every mode.

@@ -99,13 +99,14 @@ package enum Composition {
     let (settings, forwarding) = connectionSettings(of: deployment, loops: loopCount, guardedTrailers: forwardRoutes.guarded)
     let server = try await HTTPServer<GatewayHandler>.start(on: deployment.listen, loops: loops.loops, settings: settings) {
       loop in
-      let numbers = registry.makeLoopMetrics()
+      let numbers = registry.makeLoopMetrics(of: loop.actor?.index)
       let telemetry = UpstreamTelemetry(upstreams, numbers, log: log, repeats: outages)
       return GatewayHandler(
         services: services, loop: loop, loops: loopEnds,
         forwarder: Forwarder(loop: loop, resolver: resolver, settings: forwarding, telemetry: telemetry),
         routes: forwardRoutes, metrics: metrics.loop(numbers), endpoints: pages)
     }
+    await server.onTurnEnd { handler, clients, took in handler.turnEnded(clients: clients, took: took) }
     loopEnds.attach(server)
     let background = Task { await providerClient.run() }
     let checks = [
