@@ -10,10 +10,11 @@ import subprocess
 import sys
 import time
 
+import field
 import peers
 import report
 import scenarios
-from processes import Failure
+from processes import OTHER_CORE, Failure
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -25,7 +26,7 @@ def say(line):
 
 def arguments():
     parser = argparse.ArgumentParser(
-        prog="dev/bench", description="Measures Intercom beside nginx and writes Benchmarks/results.md. Everything on loopback.",
+        prog="dev/bench", description="Measures Intercom beside its peers and writes Benchmarks/results.md. Everything on loopback.",
         epilog="Scenarios: " + ", ".join(f"{name} ({one.__doc__.splitlines()[0]})" for name, one in scenarios.SCENARIOS.items()))
     parser.add_argument("--smoke", action="store_true", help="a few requests of each scenario with the debug build: does it still run?")
     parser.add_argument("--only", nargs="+", choices=scenarios.SCENARIOS, metavar="NAME", help="only these scenarios; others keep results")
@@ -35,6 +36,9 @@ def arguments():
     parser.add_argument("--note", help="a sentence for the results, such as what else the machine did; kept until the next one")
     parser.add_argument("--bin", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--nginx", required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--haproxy", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--apache", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--apache-modules", default="/usr/lib/apache2/modules", help=argparse.SUPPRESS)
     parser.add_argument("--folder", required=True, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -59,11 +63,14 @@ def main():
         size.rounds = given.rounds
     if given.sessions:
         size.sessions = given.sessions
-    tools = peers.Tools(given.bin, given.nginx, given.port)
+    tools = peers.Tools(given.bin, given.nginx, given.haproxy, given.apache, given.apache_modules, given.port)
+    # The driver is part of the load.
+    os.sched_setaffinity(0, {OTHER_CORE})
+    say("peers: " + ", ".join(peer.label for peer in field.present(tools)))
     run = scenarios.Run(os.path.join(given.folder, "run"), tools, size, say)
     shutil.rmtree(run.folder, ignore_errors=True)
     home = given.folder if given.smoke else os.path.dirname(HERE)
-    kept = read(os.path.join(home, "results.json"))
+    kept = {} if given.smoke and not given.only else read(os.path.join(home, "results.json"))
     results = {"machine": report.machine(tools), "note": given.note or kept.get("note"), "scenarios": kept.get("scenarios", {})}
     for name in given.only or scenarios.SCENARIOS:
         start = time.monotonic()

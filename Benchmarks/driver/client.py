@@ -11,7 +11,7 @@ from processes import Failure
 
 # As a browser sends it: twelve fields; two of the three cookies are of the page and of no use to the upstream.
 HEAD = (
-    "GET {target} HTTP/1.1\r\n"
+    "{method} {target} HTTP/1.1\r\n"
     "Host: intercom.localhost:{port}\r\n"
     "Connection: keep-alive\r\n"
     "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/128.0.0.0 Safari/537.36\r\n"
@@ -24,12 +24,13 @@ HEAD = (
     "Accept-Encoding: gzip, deflate, br, zstd\r\n"
     "Accept-Language: de-DE,de;q=0.9,en;q=0.8\r\n"
     "Cookie: theme=dark; intercom={cookie}; lang=de-DE\r\n"
-    "\r\n"
+    "{more}\r\n"
 )
 
 
-def request(port, target, cookie):
-    return HEAD.format(port=port, target=target, cookie=cookie).encode()
+def request(port, target, cookie, method="GET", more=""):
+    """The head; `more` are further lines, each with its end."""
+    return HEAD.format(method=method, port=port, target=target, cookie=cookie, more=more).encode()
 
 
 class Connection:
@@ -60,6 +61,25 @@ class Connection:
         answer, self.buffer = self.buffer, b""
         head, _, body = answer.partition(b"\r\n\r\n")
         return int(head[9:12]), head, body
+
+    def discard(self, message):
+        """Sends the message and reads its whole answer without keeping it: the length of the body."""
+        self.socket.sendall(message)
+        while b"\r\n\r\n" not in self.buffer:
+            self.feed()
+        head, _, body = self.buffer.partition(b"\r\n\r\n")
+        status = int(head[9:12])
+        length = int(re.search(rb"\r\ncontent-length: *(\d+)", head.lower()).group(1))
+        if status != 200:
+            raise Failure(f"answer {status} instead of 200: {self.buffer[:400]!r}")
+        left, space = length - len(body), memoryview(bytearray(262_144))
+        while left:
+            count = self.socket.recv_into(space, min(left, len(space)))
+            if not count:
+                raise Failure(f"the server closed a connection with {left:,} bytes of a body to come")
+            left -= count
+        self.buffer = b""
+        return length
 
     def exchange(self, message):
         self.socket.sendall(message)

@@ -8,11 +8,15 @@ import signal
 import statistics
 import subprocess
 import time
+import urllib.request
 
 import client
 from processes import OTHER_CORE, Failure
 
 TARGET = "/fs/items/42?limit=50"
+# Files of the upstream.
+BODY_100K = "/fs/body/100k"
+BODY_LARGE = "/fs/body/large"
 
 
 def messages(running, count, offset=0):
@@ -24,6 +28,39 @@ def messages(running, count, offset=0):
 def warm(running, connections=16):
     """Every session is used once: whatever is kept of a live session is there."""
     client.load(running.port, messages(running, len(running.cookies)), connections)
+
+
+def warm_on_each_loop(running, loops):
+    """Every session is used once on each loop of Intercom. Which loop has a connection is seen by what it counts."""
+    found = {}
+    for _ in range(64):
+        before = loop_series(running, "loop_requests_total")
+        connection = client.Connection(running.port, timeout=120)
+        connection.exchange(next(messages(running, 1)))
+        after = loop_series(running, "loop_requests_total")
+        (loop,) = [name for name in after if after[name] > before[name]]
+        found.setdefault(loop, connection)
+        if len(found) == loops:
+            break
+    if len(found) < loops:
+        raise Failure(f"64 connections reached {len(found)} of {loops} loops")
+    for connection in found.values():
+        for message in messages(running, len(running.cookies)):
+            connection.exchange(message)
+        connection.socket.close()
+
+
+def metrics(running):
+    """Intercom's series with their values."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{running.port + 1}/metrics", timeout=60) as answer:
+        lines = answer.read().decode().splitlines()
+    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if line and line[0] != "#"}
+
+
+def loop_series(running, name):
+    """One value for each loop."""
+    start = f'intercom_{name}{{loop="'
+    return {key[len(start):].split('"')[0]: value for key, value in metrics(running).items() if key.startswith(start)}
 
 
 # ---- user instructions
@@ -115,11 +152,11 @@ end
 """
 
 
-def wrk(running, stage, seconds, connections=32):
+def wrk(running, stage, seconds, connections=32, target=TARGET):
     """Requests of all sessions in turn, as fast as they are answered."""
     script = stage.write("load.lua", SCRIPT)
     known = stage.write("cookies.txt", "\n".join(running.cookies) + "\n")
-    before, _, behind = client.request(running.port, TARGET, "\0").decode().partition("\0")
+    before, _, behind = client.request(running.port, target, "\0").decode().partition("\0")
     result = subprocess.run(
         ["taskset", "-c", str(OTHER_CORE), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", script,
          f"http://127.0.0.1:{running.port}", "--", known, before, behind],
@@ -133,16 +170,28 @@ def wrk(running, stage, seconds, connections=32):
     raise Failure(f"wrk said nothing: {result.stdout.decode()[-500:]}")
 
 
-def cpu(running, stage, seconds):
+def cpu(running, stage, seconds, target=TARGET):
     """CPU time of the peer per request, in microseconds, and what wrk saw."""
     user, system = running.process.cpu()
-    seen = wrk(running, stage, seconds)
+    seen = wrk(running, stage, seconds, target=target)
     user_end, system_end = running.process.cpu()
     requests = seen["requests"]
     return {
         "user": (user_end - user) * 1e6 / requests, "system": (system_end - system) * 1e6 / requests,
         "rate": requests / (seen["us"] / 1e6), "p50": seen["p50"] / 1000, "p99": seen["p99"] / 1000,
     }
+
+
+def download(running):
+    """CPU time of the peer for one large body, in seconds."""
+    connection = client.Connection(running.port, timeout=120)
+    try:
+        message = client.request(running.port, BODY_LARGE, running.cookies[0])
+        before = running.process.running_time()
+        connection.discard(message)
+        return running.process.running_time() - before
+    finally:
+        connection.socket.close()
 
 
 # ---- system calls
@@ -171,6 +220,7 @@ def system_calls(running, stage, count, connections=32):
 # ---- numbers
 
 def spread(values):
-    """Median, 99th percentile and greatest."""
+    """Median, 99th percentile, least and greatest."""
     ordered = sorted(values)
-    return {"median": statistics.median(ordered), "p99": ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))], "max": ordered[-1]}
+    return {"median": statistics.median(ordered), "p99": ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))], "min": ordered[0],
+            "max": ordered[-1]}

@@ -7,11 +7,13 @@ import os
 import re
 import secrets
 import socket
+import sys
 import time
 import typing
 
-from processes import OTHER_CORE, SERVER_CORE, Failure, Process
+from processes import CORES, OTHER_CORE, SERVER_CORE, Failure, Process
 
+SINK = os.path.join(os.path.dirname(os.path.abspath(__file__)), "sink.py")
 ORIGIN = "https://mail.example.org"
 EXPOSED = (
     "ETag, DAV, Content-Security-Policy, Location, Authorization, Depth, Content-Type, OCS-APIRequest, Content-Length, "
@@ -21,10 +23,13 @@ EXPOSED = (
 
 @dataclasses.dataclass
 class Tools:
-    """Where the programs are, and the first of our ports."""
+    """Where the programs are, and the first of our ports. What is not there is empty."""
 
     bin: str
     nginx: str
+    haproxy: str
+    apache: str
+    apache_modules: str
     port: int
 
     def intercom(self):
@@ -49,11 +54,24 @@ class Peer:
     label: str
     # (stage, tools, port, upstream's port, sessions, what stands before the command) -> Running
     start: typing.Callable
-    note: str = ""
+    # Looks a session up, as Intercom does.
+    is_same_work: bool = True
+    # Its instructions are counted over so many times fewer requests: under callgrind it takes minutes else.
+    weight: int = 1
+    # The field of Tools that must be there.
+    needs: str = "bin"
 
 
-def upstream(stage, tools, port):
-    """One upstream for all: a static answer of 1 KB of JSON."""
+def upstream(stage, tools, port, large=1 << 30):
+    """One upstream for all: 1 KB of JSON, a file of 100 KB and one of `large` bytes, and two sinks, of which one reads 1 MB/s at most."""
+    files = stage.path("files")
+    os.makedirs(files, exist_ok=True)
+    for name, size in (("100k", 100_000), ("large", large)):
+        with open(os.path.join(files, name), "wb") as file:
+            file.truncate(size)
+    for at, rate in ((port + 2, 0), (port + 3, 1_000_000)):
+        sink = stage.start(f"sink-{at}", [sys.executable, "-B", SINK, str(at), str(rate)])
+        await_listener(sink, at)
     body = json.dumps({"items": [{"id": n, "name": f"document-{n:04}.odt"} for n in range(24)]})
     body += " " * (1024 - len(body))
     text = f"""
@@ -62,7 +80,14 @@ def upstream(stage, tools, port):
         add_header Cache-Control "private, max-age=0";
         add_header ETag '"5f3e-1c8b0c4e"';
         return 200 '{body}';
-      }}"""
+      }}
+      location /body/ {{ alias {files}/; }}
+      client_max_body_size 0;
+      proxy_http_version 1.1;
+      proxy_request_buffering off;
+      proxy_read_timeout 600s;
+      location /body/sink {{ proxy_pass http://127.0.0.1:{port + 2}; }}
+      location /body/slow {{ proxy_pass http://127.0.0.1:{port + 3}; }}"""
     process = nginx(stage, tools, "upstream", port, "", text, OTHER_CORE)
     process.await_answer(f"http://127.0.0.1:{port}/", 10)
     return process
@@ -80,9 +105,11 @@ master_process off;
 worker_processes 1;
 pid {folder}/nginx.pid;
 error_log stderr crit;
-events {{ worker_connections 8192; }}
+worker_rlimit_nofile 20000;
+events {{ worker_connections 19000; }}
 http {{
   access_log off;
+  sendfile on;
   keepalive_requests 100000000;
   keepalive_timeout 600s;
 {temporary}
@@ -131,10 +158,17 @@ def nginx_same(stage, tools, port, to, sessions, prefix):
     default "";
 {tokens}
   }}""" + pool(to)
-    location = f"""
-    location /fs/ {{
+    # Bodies: no files on disk in between, and larger buffers than its own 4 KB, which double what it needs for 100 KB.
+    large = """
+      client_max_body_size 0;
+      proxy_request_buffering off;
+      proxy_max_temp_file_size 0;
+      proxy_buffers 8 64k;
+      proxy_busy_buffers_size 128k;"""
+    location = "".join(f"""
+    location /fs/{below} {{{more}
       if ($token = "") {{ return 401; }}
-      proxy_pass http://pool/;
+      proxy_pass http://pool/{below};
       proxy_http_version 1.1;
       proxy_set_header Connection "";
       proxy_set_header Cookie "";
@@ -143,7 +177,7 @@ def nginx_same(stage, tools, port, to, sessions, prefix):
       add_header Access-Control-Allow-Origin "{ORIGIN}" always;
       add_header Access-Control-Allow-Credentials true always;
       add_header Access-Control-Expose-Headers "{EXPOSED}" always;
-    }}"""
+    }}""" for below, more in (("", ""), ("body/", large)))
     process = nginx(stage, tools, "nginx-same", port, http, location, prefix=prefix)
     await_listener(process, port)
     return Running(process, port, known)
@@ -192,6 +226,10 @@ limits:
     return stage.write(f"intercom-{port}.yaml", text)
 
 
+def intercom_two_loops(stage, tools, port, to, sessions, prefix):
+    return prefilled(stage, tools, port, to, sessions, prefix, loops=2)
+
+
 def prefilled(stage, tools, port, to, sessions, prefix=(), loops=0, name="intercom"):
     """The composition of `intercom serve` on a memory store that is full already. No provider is there, and none is asked."""
     conf = configuration(stage, port, to, "http://id.localhost:1", loops)
@@ -206,10 +244,7 @@ def on_file(stage, tools, port, to, sessions, prefix=(), loops=0, name="intercom
     """`intercom serve` itself on a SQLite file with sessions in it."""
     path = stage.database()
     conf = configuration(stage, port, to, "http://id.localhost:1", loops, ("sqlite", path))
-    seed = stage.start("seed", [tools.host(), "seed", conf, str(sessions)])
-    known = printed(seed.await_line("ready", 600))
-    seed.child.wait(timeout=60)
-    stage.stop(seed)
+    known = seed(stage, tools, conf, sessions)
     process = stage.start(name, [tools.intercom(), "serve", "--config", conf], SERVER_CORE, prefix)
     process.await_answer(f"http://127.0.0.1:{port + 1}/livez", 60)
     await_listener(process, port)
@@ -222,6 +257,25 @@ def served(stage, tools, port, to, issuer, store=("memory", "")):
     process = stage.start("intercom", [tools.intercom(), "serve", "--config", conf], SERVER_CORE)
     process.await_answer(f"http://127.0.0.1:{port + 1}/readyz", 60)
     return Running(process, port, [])
+
+
+def served_on_file(stage, tools, port, to, issuer, sessions):
+    """`intercom serve` as shipped, on all cores, beside a provider, on a SQLite file with sessions in it."""
+    path = stage.database()
+    conf = configuration(stage, port, to, issuer, store=("sqlite", path))
+    known = seed(stage, tools, conf, sessions)
+    process = stage.start("intercom-mixed", [tools.intercom(), "serve", "--config", conf], ",".join(map(str, CORES)))
+    process.await_answer(f"http://127.0.0.1:{port + 1}/readyz", 60)
+    return Running(process, port, known)
+
+
+def seed(stage, tools, conf, sessions):
+    """Puts sessions into the database that the configuration names."""
+    process = stage.start("seed", [tools.host(), "seed", conf, str(sessions)])
+    known = printed(process.await_line("ready", 600))
+    process.child.wait(timeout=60)
+    stage.stop(process)
+    return known
 
 
 def provider(stage, tools, port, base):
@@ -262,8 +316,3 @@ def must_be(condition, message):
         raise Failure(message)
 
 
-PEERS = [
-    Peer("intercom", "Intercom, one loop", intercom_one_loop),
-    Peer("nginx-same", "nginx, the same work", nginx_same, "token by `map`, cookies removed, CORS fields added"),
-    Peer("nginx-plain", "nginx, plain proxying", nginx_plain),
-]

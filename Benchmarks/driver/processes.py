@@ -89,14 +89,14 @@ class Process:
         return total / 1e9
 
     def memory(self):
-        """Resident and proportional set size in bytes."""
-        wanted = {"Rss:": 0, "Pss:": 0}
+        """Resident and proportional set size, and what no other process shares, in bytes."""
+        wanted = {"Rss:": 0, "Pss:": 0, "Private_Clean:": 0, "Private_Dirty:": 0}
         with open(f"/proc/{self.pid}/smaps_rollup") as file:
             for line in file:
                 words = line.split()
                 if words[0] in wanted:
                     wanted[words[0]] = int(words[1]) * 1024
-        return {"rss": wanted["Rss:"], "pss": wanted["Pss:"]}
+        return {"rss": wanted["Rss:"], "pss": wanted["Pss:"], "private": wanted["Private_Clean:"] + wanted["Private_Dirty:"]}
 
 
 class Stage:
@@ -135,6 +135,7 @@ class Stage:
         return self.path(name)
 
     def start(self, name, command, core=OTHER_CORE, prefix=()):
+        """Starts a program on a core, or on several when `core` is a list of them such as "0,1"."""
         log = self.path(name + ".log")
         with open(log, "wb") as output:
             child = subprocess.Popen(

@@ -1,13 +1,12 @@
 """The table of results: Markdown made of what scenarios gave."""
 
-import os
 import platform
 import re
 import subprocess
 
-import peers
-
-LABELS = {peer.key: peer.label for peer in peers.PEERS}
+import budget
+from field import LABELS
+from processes import CORES
 
 
 def machine(tools):
@@ -22,12 +21,16 @@ def machine(tools):
     return {
         "processor": (model.group(1).strip() if model else platform.machine())
         + (", virtual" if flags and "hypervisor" in flags.group(1).split() else ""),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": len(CORES),
         "memory": f"{memory:.0f} GiB",
         "kernel": platform.release(),
         "system": system,
         "swift": first_line(["swift", "--version"], r"Swift version (\S+)"),
-        "nginx": first_line([tools.nginx, "-v"], r"nginx/(\S+)"),
+        "programs": ", ".join(
+            f"{name} {first_line([program, '-v'], pattern)}" for name, program, pattern in (
+                ("nginx", tools.nginx, r"nginx/(\S+)"), ("HAProxy", tools.haproxy, r"version (\S+)"),
+                ("Apache", tools.apache, r"Apache/(\S+)"))
+            if program),
     }
 
 
@@ -59,6 +62,77 @@ def cpu(data):
          f"{one['p50']:.2f}", f"{one['p99']:.2f}"] for key, one in data["peers"].items()]
     return "## CPU time per request\n\n" + f"Medians of {data['rounds']} alternating rounds of {data['seconds']} s, 32 connections.\n\n" + table(
         ["", "µs", "user", "kernel", "best round", "requests/s", "p50 ms", "p99 ms"], rows)
+
+
+def two_loops(data):
+    one, two = data["loops"]["1"], data["loops"]["2"]
+    return "## User instructions with two event loops\n\n" + table(
+        ["event loops", "instructions per request", "÷ one"], [[1, f"{one:,.0f}", "1.00"], [2, f"{two:,.0f}", ratio(two, one)]])
+
+
+def bodies(data):
+    rows = [
+        [LABELS[key], f"{one['all']:.1f}", f"{one['user']:.1f}", f"{one['system']:.1f}", f"{one['least']:.1f}", f"{one['large']:.2f}",
+         f"{one['large_least']:.2f}"] for key, one in data["peers"].items()]
+    return "## Bodies\n\n" + (
+        f"100 KB: medians of {data['rounds']} alternating rounds of {data['seconds']} s, 32 connections. "
+        f"Large: {data['large'] / (1 << 20):,.0f} MiB, one connection, {data['rounds']} times.\n\n") + table(
+        ["", "100 KB: µs", "user", "kernel", "best round", "large: CPU s", "best"], rows)
+
+
+def streams(data):
+    rows = [
+        [LABELS[key], mega(one["start"]), mega(one["download"]), mega(one["downloaded"], 0), mega(one["upload"]),
+         mega(one["uploaded"], 0)] for key, one in data["peers"].items()]
+    return "## Memory of streams\n\n" + (
+        f"Download: {data['large'] / (1 << 20):,.0f} MiB as fast as it goes and {data['slow']} slow readers of the same beside it. Upload: "
+        f"{data['uploads']} without end for {data['seconds']} s, half of them into an upstream that reads slowly. MB of resident set; what "
+        "downloads leave is within what uploads show.\n\n") + table(
+        ["", "at the start", "download: greatest above it", "read slowly, MB", "upload: greatest above it", "sent, MB"], rows)
+
+
+def mega(value, digits=1):
+    return f"{value / 1e6:,.{digits}f}"
+
+
+def idle(data):
+    rows = [[LABELS[key], f"{one['private']:,.0f}", f"{one['rss']:,.0f}", f"{one['kernel']:,.0f}"] for key, one in data["peers"].items()]
+    return "## Idle connections\n\n" + (
+        f"{data['connections']:,} connections, each of which made one request, behind {data['fillers']:,} others; bytes per connection. The "
+        "kernel's are of both ends.\n\n") + table(["", "process, private", "process, RSS", "kernel, both ends"], rows)
+
+
+STARTS = {
+    "memory": "store in memory", "sqlite": "new SQLite file (the default)", "sqlite, again": "SQLite file that is there",
+}
+
+
+def start(data):
+    rows = [[STARTS[key], f"{one['median']:.1f}", f"{one['min']:.1f}", f"{one['max']:.1f}"] for key, one in data["rows"].items()]
+    return "## The start\n\n" + f"From exec to the first answer, {data['starts']} times, ms.\n\n" + table(
+        ["", "median", "best", "greatest"], rows)
+
+
+KINDS = {
+    "warm": "1 KB, warm session", "body": "100 KB", "cold": "1 KB, cold session",
+    "sign-in": "sign-in with form, silent sign-in, exchange", "upload": "upload of 1 MB",
+}
+
+
+def mixed(data):
+    done = [
+        [KINDS[key], f"{one['count']:,}", f"{one['count'] / data['seconds']:,.0f}", f"{one['median']:.1f}", f"{one['p99']:.1f}"]
+        for key, one in data["done"].items()]
+    turns = []
+    for loop, one in sorted(data["loops"].items()):
+        all_turns = one["turns"]["+Inf"]
+        turns.append([f"loop {loop}", f"{all_turns:,.0f}"] + [
+            f"{all_turns - one['turns'][bound]:,.0f}" for bound in ("0.001", "0.005", "0.02")] + [f"{one['longest']:.1f}"])
+    return "## Mixed load\n\n" + (
+        f"`intercom serve` as shipped on all cores, beside its provider; all kinds at once for {data['seconds']} s. The load runs at low "
+        "priority. Times are the client's, which is Python.\n\n") + table(
+        ["kind", "done", "per second", "median ms", "p99 ms"], done) + "\n\nLag: how long the turns of the event loops worked.\n\n" + table(
+        ["", "turns", "above 1 ms", "above 5 ms", "above 20 ms", "longest, ms"], turns)
 
 
 def system_calls(data):
@@ -106,7 +180,8 @@ def login(data):
 
 
 TABLES = {
-    "instructions": instructions, "cpu": cpu, "system-calls": system_calls, "memory": memory, "cold": cold, "login": login,
+    "instructions": instructions, "two-loops": two_loops, "system-calls": system_calls, "cpu": cpu, "bodies": bodies, "streams": streams,
+    "idle": idle, "start": start, "mixed": mixed, "memory": memory, "cold": cold, "login": login,
 }
 
 
@@ -116,10 +191,11 @@ def markdown(results):
         "# Results", "",
         "Made by `dev/bench`; [what the figures mean](README.md). Do not edit: run it again.", "",
         f"Machine: {here['processor']}, {here['cores']} cores, {here['memory']}; {here['system']}, kernel {here['kernel']}; "
-        f"Swift {here['swift']}, nginx {here['nginx']}.",
+        f"Swift {here['swift']}, {here['programs']}.",
     ]
     if results.get("note"):
         lines += ["", results["note"]]
+    lines += ["", "## Budgets", "", table(["", "wish", "measured", ""], budget.rows(results["scenarios"]))]
     for name, make in TABLES.items():
         if name in results["scenarios"]:
             data = results["scenarios"][name]

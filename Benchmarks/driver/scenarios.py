@@ -1,4 +1,4 @@
-"""What is measured: the table SCENARIOS. Each gives plain values, which report.py makes tables of."""
+"""What is measured: the table SCENARIOS. Each gives plain values, which report.py makes tables of. Loads that last are in load.py."""
 
 import dataclasses
 import statistics
@@ -6,6 +6,8 @@ import time
 import typing
 
 import client
+import field
+import load
 import measures
 import peers
 from processes import Failure, Stage
@@ -23,9 +25,16 @@ class Size:
     memory: tuple = (0, 10_000, 100_000)
     cold: int = 2_000
     logins: int = 300
+    large: int = 1 << 30  # bytes of the large body
+    streaming: float = 8  # seconds of slow downloads and endless uploads
+    idle: int = 10_000  # idle connections
+    starts: int = 20
+    mixed: float = 20  # seconds of mixed load
 
 
-SMOKE = Size(rounds=1, seconds=1, sessions=200, counted=100, traced=200, memory=(0, 200), cold=50, logins=5)
+SMOKE = Size(
+    rounds=1, seconds=1, sessions=100, counted=40, traced=100, memory=(100,), cold=20, logins=3, large=1 << 20, streaming=0.5, idle=50,
+    starts=2, mixed=1)
 
 
 @dataclasses.dataclass
@@ -40,49 +49,87 @@ class Run:
     def stage(self):
         return Stage(self.folder)
 
-    def peer(self, stage, index, peer, prefix=()):
+    def peer(self, stage, index, peer, prefix=(), sessions=None):
         """Starts a peer in front of the upstream, on ports of its own."""
         port = self.tools.port + 20 + 10 * index
-        return peer.start(stage, self.tools, port, self.tools.port, self.size.sessions, prefix)
+        return peer.start(stage, self.tools, port, self.tools.port, sessions or self.size.sessions, prefix)
 
     def upstream(self, stage):
-        return peers.upstream(stage, self.tools, self.tools.port)
+        return peers.upstream(stage, self.tools, self.tools.port, self.size.large)
+
+    def peers(self, same_work=False):
+        """Those whose programs are there, with the place of their ports."""
+        return [(index, peer) for index, peer in enumerate(field.present(self.tools)) if peer.is_same_work or not same_work]
+
+
+def count_instructions(run, index, peer, warm):
+    by_perf = measures.has_counters()
+    with run.stage() as stage:
+        run.upstream(stage)
+        running = run.peer(stage, index, peer, () if by_perf else measures.callgrind(stage, peer.key))
+        warm(running)
+        count = measures.instructions_by_perf if by_perf else measures.instructions_by_callgrind
+        return count(running, stage, max(20, run.size.counted // peer.weight), 16)
 
 
 def instructions(run):
     """User instructions per request."""
-    by_perf = measures.has_counters()
-    result = {"method": "perf stat" if by_perf else "callgrind", "requests": run.size.counted, "peers": {}}
-    for index, peer in enumerate(peers.PEERS):
+    result = {"method": "perf stat" if measures.has_counters() else "callgrind", "requests": run.size.counted, "peers": {}}
+    for index, peer in run.peers():
         run.say(f"  {peer.label}")
-        with run.stage() as stage:
-            run.upstream(stage)
-            prefix = () if by_perf else measures.callgrind(stage, peer.key)
-            running = run.peer(stage, index, peer, prefix)
-            measures.warm(running)
-            count = measures.instructions_by_perf if by_perf else measures.instructions_by_callgrind
-            result["peers"][peer.key] = count(running, stage, run.size.counted, 16)
+        result["peers"][peer.key] = count_instructions(run, index, peer, measures.warm)
     return result
 
 
-def cpu(run):
-    """CPU time per request, all peers in turn, several rounds."""
-    taken = {peer.key: [] for peer in peers.PEERS}
+def two_loops(run):
+    """User instructions per request with one event loop and with two."""
+    result = {}
+    for loops, start in ((1, peers.intercom_one_loop), (2, peers.intercom_two_loops)):
+        run.say(f"  {loops}")
+        peer = peers.Peer("intercom", f"{loops}", start)
+        result[str(loops)] = count_instructions(run, 0, peer, lambda running, loops=loops: measures.warm_on_each_loop(running, loops))
+    return {"loops": result}
+
+
+def alternating(run, same_work, measure):
+    """What `measure` gave of each peer in each round; the peers take turns."""
+    taken = {}
     with run.stage() as stage:
         run.upstream(stage)
-        running = {peer.key: run.peer(stage, index, peer) for index, peer in enumerate(peers.PEERS)}
+        running = {peer.key: run.peer(stage, index, peer) for index, peer in run.peers(same_work)}
         for one in running.values():
             measures.warm(one)
         for number in range(run.size.rounds):
             run.say(f"  round {number + 1} of {run.size.rounds}")
             for key, one in running.items():
-                taken[key].append(measures.cpu(one, stage, run.size.seconds))
+                taken.setdefault(key, []).append(measure(one, stage))
+    return taken
+
+
+def medians(taken):
     middle = {
         key: {name: statistics.median(one[name] for one in rounds) for name in rounds[0]} for key, rounds in taken.items()}
     for key, rounds in taken.items():
         middle[key]["all"] = statistics.median(one["user"] + one["system"] for one in rounds)
         middle[key]["least"] = min(one["user"] + one["system"] for one in rounds)
-    return {"rounds": run.size.rounds, "seconds": run.size.seconds, "peers": middle}
+    return middle
+
+
+def cpu(run):
+    """CPU time per request, all peers in turn, several rounds."""
+    taken = alternating(run, False, lambda one, stage: measures.cpu(one, stage, run.size.seconds))
+    return {"rounds": run.size.rounds, "seconds": run.size.seconds, "peers": medians(taken)}
+
+
+def bodies(run):
+    """CPU time for answers of 100 KB, and for one of 1 GB."""
+    def both(one, stage):
+        return {**measures.cpu(one, stage, run.size.seconds, measures.BODY_100K), "large": measures.download(one)}
+    taken = alternating(run, True, both)
+    middle = medians(taken)
+    for key, rounds in taken.items():
+        middle[key]["large_least"] = min(one["large"] for one in rounds)
+    return {"rounds": run.size.rounds, "seconds": run.size.seconds, "large": run.size.large, "peers": middle}
 
 
 def system_calls(run):
@@ -90,7 +137,7 @@ def system_calls(run):
     result = {}
     with run.stage() as stage:
         run.upstream(stage)
-        for index, peer in enumerate(peers.PEERS):
+        for index, peer in run.peers():
             run.say(f"  {peer.label}")
             running = run.peer(stage, index, peer)
             measures.warm(running)
@@ -202,8 +249,14 @@ def sign_in_twice(base, port, times):
 
 SCENARIOS = {
     "instructions": instructions,
-    "cpu": cpu,
+    "two-loops": two_loops,
     "system-calls": system_calls,
+    "cpu": cpu,
+    "bodies": bodies,
+    "streams": load.streams,
+    "idle": load.idle,
+    "start": load.start,
+    "mixed": load.mixed,
     "memory": memory,
     "cold": cold,
     "login": login,

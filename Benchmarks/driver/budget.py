@@ -1,0 +1,49 @@
+"""The budgets: what Intercom may cost, and whether the results keep to it."""
+
+SAME = "nginx, the same work"
+INSTRUCTIONS = "user instructions, warm 1 KB request"
+TIME = "CPU time"
+ABOVE = "memory above start"
+
+# Each: the scenario, what it is, the wish in words, (results of the scenario) -> (measured, limit), how the measured is shown.
+BUDGETS = [
+    ("instructions", f"{INSTRUCTIONS} ÷ {SAME}", "≤ 0.40", lambda data: (over(data, "nginx-same"), 0.4), "{:.2f}"),
+    ("two-loops", f"{INSTRUCTIONS}, two event loops ÷ one", "≤ 1.10", lambda data: (data["loops"]["2"] / data["loops"]["1"], 1.1), "{:.2f}"),
+    # A connection's own calls and the loop's waits are a few hundredths.
+    ("system-calls", "system calls, warm 1 KB request", "4", lambda data: (sum(data["peers"]["intercom"].values()), 4.25), "{:.2f}"),
+    ("cpu", f"{TIME}, warm 1 KB request ÷ {SAME}", "≤ 1.00", lambda data: (over(data, "nginx-same", "all"), 1.0), "{:.2f}"),
+    ("bodies", f"{TIME}, 100 KB ÷ HAProxy, the same work", "≤ 0.90", lambda data: (over(data, "haproxy-same", "all"), 0.9), "{:.2f}"),
+    ("bodies", f"{TIME}, 1 GB ÷ {SAME}", "≤ 0.90", lambda data: (over(data, "nginx-same", "large"), 0.9), "{:.2f}"),
+    ("bodies", f"{TIME}, 1 GB ÷ HAProxy, the same work", "≤ 0.90", lambda data: (over(data, "haproxy-same", "large"), 0.9), "{:.2f}"),
+    ("idle", "memory of an idle connection, bytes", "≤ 1,024", lambda data: (data["peers"]["intercom"]["private"], 1024), "{:,.0f}"),
+    ("streams", f"{ABOVE}, 1 GB download and slow readers, MB", "≤ 8", lambda data: (growth(data, "download"), 8), "{:.1f}"),
+    ("streams", f"{ABOVE}, endless uploads, MB", "≤ 8", lambda data: (growth(data, "upload"), 8), "{:.1f}"),
+    ("start", "exec to first answer, new SQLite file, ms", "≤ 25", lambda data: (data["rows"]["sqlite"]["median"], 25), "{:.1f}"),
+    ("mixed", "longest lag of an event loop in the mixed load, ms", "< 5", lambda data: (longest_lag(data), 5), "{:.1f}"),
+]
+
+
+def over(data, peer, field=None):
+    """Intercom's figure divided by a peer's; None when that was not measured."""
+    ours, theirs = data["peers"]["intercom"], data["peers"].get(peer)
+    if theirs is None:
+        return None
+    return ours[field] / theirs[field] if field else ours / theirs
+
+
+def growth(data, kind):
+    return data["peers"]["intercom"][kind] / 1e6
+
+
+def longest_lag(data):
+    return max(one["longest"] for one in data["loops"].values())
+
+
+def rows(scenarios):
+    """Of every budget: what, wish, measured, verdict."""
+    made = []
+    for scenario, what, wish, judge, shown in BUDGETS:
+        measured, limit = judge(scenarios[scenario]) if scenario in scenarios else (None, 0)
+        verdict = "not measured" if measured is None else "met" if measured <= limit else "**not met**"
+        made.append([what, wish, "–" if measured is None else shown.format(measured), verdict])
+    return made
