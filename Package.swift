@@ -137,7 +137,8 @@ let package = Package(
     tests(
       "AppTests",
       [
-        "IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "JOSE", "Telemetry", "HTTP1", "OIDC", "Sessions", "ConfigurationYAML",
+        "IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "JOSE", "Telemetry", "HTTP1", "EventLoop", "Workers", "OIDC",
+        "Sessions", "ConfigurationYAML",
         "HTTPServer", "ReverseProxy", "Gateway", "DemoWorkplace", "CurlTransport", "IntercomApp", "Linux", "IntercomTesting",
       ]),
     tests(

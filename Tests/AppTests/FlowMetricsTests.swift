@@ -1,7 +1,10 @@
 import EventLoop
+import HTTPServer
 import IntercomTesting
 import Linux
+import Telemetry
 import Testing
+import Workers
 
 @testable import IntercomApp
 
@@ -51,6 +54,22 @@ struct FlowMetricsTests {
       for socket in kept { socket.close() }
       #expect(await eventually { (try? await Self.series("loop_connections", flow))?.values.allSatisfy { $0 <= 1 } == true })
     }
+  }
+
+  @Test("/metrics is written by a worker, not by the loop that serves it")
+  func rendering() async throws {
+    let (group, workers, registry) = (try EventLoopGroup(count: 1), try Workers(threads: 1), MetricRegistry())
+    let executor = group.loops[0].executor
+    registry.value("on_loop", help: "Where it is asked.") { executor.isCurrent ? 1 : 0 }
+    let table = AdminEndpoints.table(checks: [], registry: registry, workers: workers)
+    let server = try await HTTPServer<EndpointHandler>.start(on: [SocketAddress(.loopbackV4, port: 0)], loops: group.loops) { _ in
+      EndpointHandler(table)
+    }
+    let text = try await RawHTTPClient(timeout: .seconds(10)).get("http://127.0.0.1:\(server.addresses[0].port)/metrics").text
+    #expect(text.contains("intercom_on_loop 0\n"), "\(text)")
+    await server.stop()
+    await group.stop()
+    workers.stop()
   }
 
   private static func holdUp(_ actor: LoopActor) async { await actor.withLoop { _ in pauseThread(milliseconds: 120) } }

@@ -2,6 +2,7 @@ import HTTPMessage
 import HTTPServer
 import IntercomCore
 import Telemetry
+import Workers
 
 /// One thing that must work before Intercom is ready; a dead backend is none of them.
 struct ReadinessCheck: Sendable {
@@ -18,12 +19,14 @@ struct ReadinessCheck: Sendable {
 
 /// The administrative listener: alive, ready, metrics. It is never reachable through the main listener (S7).
 enum AdminEndpoints {
-  static func table(checks: [ReadinessCheck], registry: MetricRegistry) -> EndpointTable {
+  /// - Parameter workers: write the metrics, which takes long where there are many routes and loops.
+  static func table(checks: [ReadinessCheck], registry: MetricRegistry, workers: Workers) -> EndpointTable {
     var table = EndpointTable()
     table.add(.get, "/livez") { _, _ in text(200, "alive\n") }
     table.add(.get, "/readyz") { _, _ in await ready(checks) }
     table.add(.get, "/metrics") { _, _ in
-      Response(200, ["Content-Type": MetricRegistry.contentType, "Cache-Control": "no-store"], registry.render())
+      let text = await withTaskExecutorPreference(workers) { registry.render() }
+      return Response(200, ["Content-Type": MetricRegistry.contentType, "Cache-Control": "no-store"], text)
     }
     return table
   }

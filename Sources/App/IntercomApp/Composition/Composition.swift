@@ -113,7 +113,7 @@ package enum Composition {
       ReadinessCheck(name: "provider") { provider.isReady ? .works : .missing("its metadata or keys could not be fetched yet") },
       storage.check,
     ]
-    let adminTable = AdminEndpoints.table(checks: checks, registry: registry)
+    let adminTable = AdminEndpoints.table(checks: checks, registry: registry, workers: workers)
     var admin: HTTPServer<EndpointHandler>?
     if let address = deployment.admin {
       admin = try await HTTPServer<EndpointHandler>.start(on: [address], loops: [loops.loops[0]]) { _ in EndpointHandler(adminTable) }
