@@ -17,6 +17,9 @@ func library(_ face: String, _ name: String, pkgConfig: String?, apt: String) ->
   .systemLibrary(name: name, path: "Sources/System/\(face)/\(name)", pkgConfig: pkgConfig, providers: [.apt([apt])])
 }
 
+/// C of our own, which no Swift imports.
+func ownC(_ face: String, _ name: String) -> Target { .target(name: name, path: "Sources/System/\(face)/\(name)") }
+
 /// The safe Swift face of a C library.
 func face(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
   .target(name: name, dependencies: dependencies, path: "Sources/System/\(name)/\(name)", swiftSettings: strict)
@@ -36,7 +39,9 @@ let package = Package(
     library("Curl", "CCurl", pkgConfig: "libcurl", apt: "libcurl4-openssl-dev"),
     library("YAML", "CYAML", pkgConfig: "yaml-0.1", apt: "libyaml-dev"),
     library("SQLite", "CSQLite", pkgConfig: "sqlite3", apt: "libsqlite3-dev"),
-    face("Linux", ["CLinux"]),
+    // The only C of our own: it runs before the Swift runtime does.
+    ownC("Linux", "CStart"),
+    face("Linux", ["CLinux", "CStart"]),
     face("OpenSSL", ["COpenSSL"]),
     face("Curl", ["CCurl"]),
     face("YAML", ["CYAML"]),

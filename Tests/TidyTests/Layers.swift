@@ -12,7 +12,7 @@ struct Target: Sendable, Equatable {
   var face: String?
 }
 
-/// Reads the helper calls `module`, `face`, `library` and the executable from the manifest.
+/// Reads the helper calls `module`, `face`, `library`, `ownC` and the executable from the manifest.
 func targets(in manifest: SourceFile) -> [Target] {
   var targets: [Target] = []
   let text = manifest.bytes
@@ -20,14 +20,14 @@ func targets(in manifest: SourceFile) -> [Target] {
     let head = text[..<position]
     let name = String(decoding: head.reversed().prefix { $0.isIdentifierPart }.reversed(), as: UTF8.self)
     let isDeclaration = head.dropLast(name.utf8.count).suffix(5).elementsEqual("func ".utf8)
-    guard ["module", "face", "library", "executableTarget"].contains(name), !isDeclaration else { continue }
+    guard ["module", "face", "library", "ownC", "executableTarget"].contains(name), !isDeclaration else { continue }
     let strings = literals(in: text[position...])
     switch name {
     case "module" where strings.count >= 2:
       targets.append(Target(layer: strings[0], name: strings[1], dependencies: Array(strings.dropFirst(2)).filter { $0 != "assets" }))
     case "face" where !strings.isEmpty:
       targets.append(Target(layer: "System", name: strings[0], dependencies: Array(strings.dropFirst())))
-    case "library" where strings.count >= 2:
+    case "library" where strings.count >= 2, "ownC" where strings.count >= 2:
       targets.append(Target(layer: "System", name: strings[1], dependencies: [], face: strings[0]))
     case "executableTarget" where strings.count >= 2:
       // Its folder says the layer: programs that tests run stand below Testing.

@@ -38,8 +38,9 @@ package func forbidMemoryDumps() -> [SystemCallError] {
 /// Asks the runtime for crash reports without registers: a report shows the 16 bytes to which each register points, and in the middle of a
 /// request these may be a token's.
 ///
-/// The runtime reads its variable before `main`, so the program begins anew in the same process (execv(2)), once. Call it first thing in
-/// `main`. Returns when there is nothing to do, or when it cannot be done.
+/// The runtime reads its variable before `main`. Where it is linked in statically, `CStart` has set it before that; else the program begins anew
+/// in the same process (execv(2)), once, which costs a third of the time to start. Call it first thing in `main`. Returns when there is nothing
+/// to do, or when it cannot be done.
 package func withholdRegistersFromCrashReports() {
   guard let safer = crashReportSetting(from: environmentValue(crashReportVariable)) else { return }
   setenv(crashReportVariable, safer, 1)

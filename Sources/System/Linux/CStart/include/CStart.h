@@ -1,0 +1,2 @@
+// Nothing of it can be called: what it does is done before main.
+#pragma once
