@@ -35,22 +35,22 @@ enum CookieRewrite {
     if !isFirst { out.append(lineEnd) }
   }
 
-  /// Whether a `~`, with which the prefix ends, stands anywhere in the range; eight bytes at a time.
+  /// Whether a `~`, with which the prefix ends, stands anywhere in the range; 32 bytes at a time.
   private static func holdsTilde(_ bytes: borrowing Span<UInt8>, _ range: ByteRange) -> Bool {
-    guard range.upper <= bytes.count else { return false }
-    let tildes: UInt64 = 0x7e7e_7e7e_7e7e_7e7e
+    let (tilde, end) = (UInt8(ascii: "~"), range.upper)
+    guard end <= bytes.count else { return false }
+    let tildes = SIMD4(repeating: ByteWord.all(tilde))
+    let (ones, highs) = (SIMD4(repeating: ByteWord.ones), SIMD4(repeating: ByteWord.highs))
     var at = range.lower
-    while at &+ 8 <= range.upper {
-      let word = bytes.bytes.unsafeLoadUnaligned(fromByteOffset: at, as: UInt64.self) ^ tildes
-      // A byte of zeros: exact in that there is one, if not in which.
-      if (word &- 0x0101_0101_0101_0101) & ~word & 0x8080_8080_8080_8080 != 0 { return true }
-      at &+= 8
+    while at &+ 32 <= end {
+      let words = bytes.bytes.unsafeLoadUnaligned(fromByteOffset: at, as: SIMD4<UInt64>.self) ^ tildes
+      // Bytes of zeros: exact in that there is one, if not in which.
+      let marks = (words &- ones) & ~words & highs
+      let both = marks.lowHalf | marks.highHalf
+      if both[0] | both[1] != 0 { return true }
+      at &+= 32
     }
-    while at < range.upper {
-      if bytes[at] == UInt8(ascii: "~") { return true }
-      at &+= 1
-    }
-    return false
+    return find(tilde, bytes, at, end) < end
   }
 
   @inline(__always) private static func begins(_ bytes: borrowing Span<UInt8>, _ range: ByteRange, _ prefix: [UInt8]) -> Bool {

@@ -24,8 +24,11 @@ final class ForwardFlow: ExchangeSink {
   private var isProbe = false
   private var upstream: UpstreamConnection?
 
-  /// The rewritten head, kept while it may have to be sent (again).
+  /// The rewritten head, kept while it may have to be sent (again); at other times the buffer waits for the next head.
   private var pendingHead: HeadBuffer?
+  private var spareBuffer: HeadBuffer?
+  /// A buffer that a head of unusual size has made larger is not kept.
+  private static let mostKept = 8192
   private var addresses: [IPAddress] = []
   private var nextAddress = 0
   private var connectUntil = MonotonicInstant(nanoseconds: .max)
@@ -35,18 +38,17 @@ final class ForwardFlow: ExchangeSink {
   private var lookUps: UInt32 = 0
   private var hasRetried = false
 
-  init(forwarder: Forwarder, plan: borrowing ForwardPlan, group: UpstreamGroup, exchange: Exchange) {
+  init(forwarder: Forwarder, plan: borrowing ForwardPlan, group: UpstreamGroup) {
     self.forwarder = forwarder
     self.group = group
     route = plan.route
     method = plan.permit.method
     response = plan.response
     mayRetry = plan.mayRetry
-    self.exchange = exchange
   }
 
-  /// The next request, after one that went well over a connection to the usual endpoint of the same route.
-  func renew(_ plan: borrowing ForwardPlan, _ exchange: Exchange) {
+  /// Begins with a request: the first, or the next after one that went well over a connection to the usual endpoint of the same route.
+  func start(_ plan: borrowing ForwardPlan, _ exchange: Exchange) {
     method = plan.permit.method
     response = plan.response
     mayRetry = plan.mayRetry
@@ -139,7 +141,7 @@ final class ForwardFlow: ExchangeSink {
 
   /// The head was sent, perhaps with the whole body. It is kept if a new connection may have to send it again.
   func wasSent(head: consuming HeadBuffer, isLast: Bool, on connection: UpstreamConnection) {
-    if mayRetry { pendingHead = head } else { forwarder.giveBack(head) }
+    if mayRetry { pendingHead = head } else { keep(head) }
     if isLast { connection.requestIsWhole() } else { bodyWasSent(isLast: false) }
   }
 
@@ -150,14 +152,16 @@ final class ForwardFlow: ExchangeSink {
     if let idle = host?.takeIdle() { send(on: idle, mayRetry: mayRetry) } else { open() }
   }
 
-  /// A buffer for the answer's head, which the request's is no longer needed for.
-  func takeHeadBuffer() -> HeadBuffer {
-    guard var buffer = pendingHead.take() else { return forwarder.takeBuffer() }
+  /// An empty buffer for a head; the request's own is no longer needed when its answer is there.
+  func takeBuffer() -> HeadBuffer {
+    var buffer = pendingHead.take() ?? spareBuffer.take() ?? HeadBuffer(capacity: 2048)
     buffer.removeAll()
     return buffer
   }
 
-  private func forgetHead() { if let head = pendingHead.take() { forwarder.giveBack(head) } }
+  func keep(_ buffer: consuming HeadBuffer) { if buffer.storage.count <= Self.mostKept { spareBuffer = buffer } }
+
+  private func forgetHead() { if let head = pendingHead.take() { keep(head) } }
 
   private func open() {
     guard let host, !host.isFull else { return refuse(Self.busy, retryAfter: .seconds(1)) }
@@ -258,7 +262,7 @@ final class ForwardFlow: ExchangeSink {
     connection.begin(self)
     if let head = pendingHead.take() {
       connection.send(head.storage.span.extracting(first: head.count))
-      if mayRetry { pendingHead = head } else { forwarder.giveBack(head) }
+      if mayRetry { pendingHead = head } else { keep(head) }
     }
     bodyWasSent(isLast: exchange.isBodyDone)
     exchange.resumeBody()

@@ -20,13 +20,7 @@ package final class Forwarder {
   let resolver: NameResolver
   let settings: ForwardSettings
   let pool: UpstreamPool
-  /// Where heads are written; each is taken out, filled, sent, and given back.
-  private var spareBuffers: [HeadBuffer] = []
   private var spareReader: AnswerReader?
-
-  private static let mostSpareBuffers = 64
-  /// Buffers that a head of unusual size has made larger are not kept.
-  private static let spareBufferSize = 8192
 
   package init(
     loop: EventLoop, resolver: NameResolver, settings: ForwardSettings = ForwardSettings(),
@@ -48,20 +42,15 @@ package final class Forwarder {
       exchange.answerLines = plan.response.added.bytes
       return exchange.answer(204)
     }
-    var written = takeBuffer()
+    guard let connection = pool.takeUsual(plan.route) else { return begin(plan, head, bytes, exchange) }
+    let flow = connection.takeFlow() ?? ForwardFlow(forwarder: self, plan: plan, group: pool.group(of: plan.route))
+    var written = flow.takeBuffer()
     if let problem = write(plan, head, bytes, exchange, &written) {
-      giveBack(consume written)
-      exchange.answerLines = plan.response.added.bytes
-      return exchange.answer(problem)
+      flow.keep(consume written)
+      connection.rest(flow)
+      return refuse(problem, plan, exchange)
     }
-    guard let connection = pool.takeUsual(plan.route) else { return begin(plan, exchange, head: consume written) }
-    let flow: ForwardFlow
-    if let resting = connection.takeFlow() {
-      flow = resting
-      flow.renew(plan, exchange)
-    } else {
-      flow = ForwardFlow(forwarder: self, plan: plan, group: pool.group(of: plan.route), exchange: exchange)
-    }
+    flow.start(plan, exchange)
     exchange.forward(to: flow)
     flow.attach(connection)
     let count = exchange.takeBody(behind: head, in: bytes)
@@ -71,10 +60,20 @@ package final class Forwarder {
   }
 
   /// Without an idle connection to the usual endpoint: another one, or a new connection. The body waits until the way is clear.
-  private func begin(_ plan: borrowing ForwardPlan, _ exchange: Exchange, head: consuming HeadBuffer) {
-    let flow = ForwardFlow(forwarder: self, plan: plan, group: pool.group(of: plan.route), exchange: exchange)
+  private func begin(
+    _ plan: borrowing ForwardPlan, _ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ exchange: Exchange
+  ) {
+    let flow = ForwardFlow(forwarder: self, plan: plan, group: pool.group(of: plan.route))
+    var written = flow.takeBuffer()
+    if let problem = write(plan, head, bytes, exchange, &written) { return refuse(problem, plan, exchange) }
+    flow.start(plan, exchange)
     exchange.forward(to: flow)
-    if flow.select() { flow.begin(head: head) } else { giveBack(head) }
+    if flow.select() { flow.begin(head: written) }
+  }
+
+  private func refuse(_ problem: Problem, _ plan: borrowing ForwardPlan, _ exchange: Exchange) {
+    exchange.answerLines = plan.response.added.bytes
+    exchange.answer(problem)
   }
 
   /// Writes the head for the upstream, or says why it cannot be.
@@ -90,27 +89,6 @@ package final class Forwarder {
     if let refusal = RequestHeadWriter.write(head, bytes, plan: plan, peer: peer, into: &out) { return refusal.problem }
     if plan.route.isPlain { return nil }
     return Problem(502, "upstream_scheme", "This upstream asks for TLS, which Intercom does not offer towards upstreams yet.")
-  }
-
-  // MARK: things that are used again
-
-  /// An empty buffer for a head.
-  func takeBuffer() -> HeadBuffer {
-    // Out of the property and back, so that no access to it is open while the array is changed.
-    var spares = spareBuffers
-    spareBuffers = []
-    let buffer = spares.popLast()
-    spareBuffers = spares
-    return buffer ?? HeadBuffer()
-  }
-
-  func giveBack(_ buffer: consuming HeadBuffer) {
-    guard buffer.storage.count <= Self.spareBufferSize else { return }
-    buffer.removeAll()
-    var spares = spareBuffers
-    spareBuffers = []
-    if spares.count < Self.mostSpareBuffers { spares.append(buffer) }
-    spareBuffers = spares
   }
 
   func takeReader() -> AnswerReader { spareReader.take() ?? AnswerReader(limits: settings.answerLimits) }

@@ -48,6 +48,12 @@ package final class UpstreamConnection: TCPConnection {
   /// A flow that is at work for nobody.
   func takeFlow() -> ForwardFlow? { restingFlow.take() }
 
+  /// Waits among the idle ones for the next request.
+  func rest(_ flow: ForwardFlow) {
+    host.giveBack(self)
+    if !isClosed { restingFlow = flow }
+  }
+
   /// Waits for the connection that was started. A failure is told in the next turn at the earliest.
   func dial(for flow: ForwardFlow, timeOut: Duration) {
     self.flow = flow
@@ -208,10 +214,10 @@ package final class UpstreamConnection: TCPConnection {
   private func interim(_ head: borrowing ResponseHead, _ bytes: borrowing Span<UInt8>, _ flow: ForwardFlow) {
     interims += 1
     setDeadline(afterNanoseconds: flow.route.headTime)
-    var written = forwarder.takeBuffer()
+    var written = flow.takeBuffer()
     ResponseHeadWriter.writeInterim(head, bytes, into: &written)
     flow.exchange?.sendInterim(written.storage.span.extracting(first: written.count))
-    forwarder.giveBack(consume written)
+    flow.keep(consume written)
   }
 
   /// The final head is there, and perhaps the beginning of the body behind it.
@@ -223,7 +229,7 @@ package final class UpstreamConnection: TCPConnection {
     if body.isChunked { chunks = ChunkedScanner(guarded: ConnectionOptions.named(by: head.fields, in: bytes)) }
     mayBeReused = head.keepAlive && !body.endsByClosing
     if head.status == 401 { forwarder.onCredentialRefused?(exchange) }
-    var written = flow.takeHeadBuffer()
+    var written = flow.takeBuffer()
     let framing = ResponseHeadWriter.write(
       head, bytes, route: flow.route, rewrite: flow.response, isOldClient: exchange.isOldClient, keepAlive: exchange.decidesKeepAlive(),
       date: exchange.server.currentDateLine, into: &written)
@@ -232,14 +238,14 @@ package final class UpstreamConnection: TCPConnection {
       decodes = true
       exchange.sendAnswer(
         head.status, head: written.storage.span.extracting(first: written.count), body: rest.extracting(first: 0), endsByClosing: true)
-      forwarder.giveBack(consume written)
+      flow.keep(consume written)
       return deliver(rest, flow)
     }
     let count = scan(rest)
     exchange.sendAnswer(
       head.status, head: written.storage.span.extracting(first: written.count), body: rest.extracting(first: count),
       endsByClosing: body.endsByClosing)
-    forwarder.giveBack(consume written)
+    flow.keep(consume written)
     afterBody(surplus: rest.count &- count, flow, exchange)
   }
 
@@ -299,8 +305,7 @@ package final class UpstreamConnection: TCPConnection {
     // A connection whose state is not surely clean is never used again: the next user could get what is left.
     if mayBeReused, surplus == 0, isRequestDone, pendingBytes == 0, !peerHasEnded, !isClosing {
       resumeReading()
-      host.giveBack(self)
-      restingFlow = flow
+      rest(flow)
     } else {
       close()
     }
