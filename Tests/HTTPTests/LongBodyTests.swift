@@ -78,7 +78,10 @@ struct LongBodyTests {
         for _ in 0..<3 {
           try client.send(Self.getLong)
           _ = try client.receive(until: "\r\n\r\n")
-          #expect(try client.receive(exactly: Self.long.count) == Self.long)
+          let first = try client.receive(exactly: Self.long.count / 2)
+          // Meanwhile the surplus arrives: nothing tells of it when the body is through.
+          pauseThread(milliseconds: 150)
+          #expect(try first + client.receive(exactly: Self.long.count - first.count) == Self.long)
           try client.send(get)
           #expect(try client.readResponse().text == "ok")
         }
