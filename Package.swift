@@ -38,11 +38,13 @@ let package = Package(
     library("OpenSSL", "COpenSSL", pkgConfig: "libssl", apt: "libssl-dev"),
     library("Curl", "CCurl", pkgConfig: "libcurl", apt: "libcurl4-openssl-dev"),
     library("YAML", "CYAML", pkgConfig: "yaml-0.1", apt: "libyaml-dev"),
+    library("NGHTTP2", "CNGHTTP2", pkgConfig: "libnghttp2", apt: "libnghttp2-dev"),
     library("SQLite", "CSQLite", pkgConfig: "sqlite3", apt: "libsqlite3-dev"),
     // The only C of our own: it runs before the Swift runtime does.
     ownC("Linux", "CStart"),
     face("Linux", ["CLinux", "CStart"]),
     face("OpenSSL", ["COpenSSL"]),
+    face("NGHTTP2", ["CNGHTTP2"]),
     face("Curl", ["CCurl"]),
     face("YAML", ["CYAML"]),
     face("SQLite", ["CSQLite", "Linux"]),
@@ -55,9 +57,11 @@ let package = Package(
     module("Core", "Telemetry", ["IntercomCore", "Linux"]),
     // Wire
     module("Wire", "HTTP1", ["IntercomCore", "HTTPMessage"]),
+    module("Wire", "HTTP2", ["IntercomCore", "HTTPMessage", "HTTP1"]),
     // IO
     module("IO", "Workers", ["IntercomCore", "Linux"]),
     module("IO", "EventLoop", ["IntercomCore", "Linux", "Workers"]),
+    module("IO", "TLS", ["EventLoop", "Linux", "OpenSSL"]),
     // Domain
     module("Domain", "OIDC", ["IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "JOSE", "Telemetry"]),
     module("Domain", "Sessions", ["IntercomCore", "StrictJSON", "Cryptography", "Telemetry"]),
@@ -67,7 +71,12 @@ let package = Package(
     module("Adapters", "ConfigurationYAML", ["IntercomCore", "YAML"]),
     module("Adapters", "SessionStoreSQLite", ["IntercomCore", "Telemetry", "Sessions", "SQLite", "Linux"]),
     // HTTP
-    module("HTTP", "HTTPServer", ["IntercomCore", "HTTPMessage", "Telemetry", "HTTP1", "EventLoop", "Workers", "Linux"]),
+    module(
+      "HTTP", "HTTPServer",
+      [
+        "IntercomCore", "HTTPMessage", "Cryptography", "Telemetry", "HTTP1", "HTTP2", "EventLoop", "TLS", "Workers", "Linux", "OpenSSL",
+        "NGHTTP2",
+      ]),
     module("HTTP", "ReverseProxy", ["IntercomCore", "HTTPMessage", "Telemetry", "HTTP1", "EventLoop", "Workers", "Policy", "HTTPServer"]),
     // Features
     module(
@@ -96,7 +105,7 @@ let package = Package(
       [
         "IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "JOSE", "Telemetry", "HTTP1", "EventLoop", "Workers", "OIDC",
         "Sessions", "Policy",
-        "CurlTransport", "HTTPServer", "ReverseProxy", "Gateway", "DemoWorkplace", "Linux",
+        "CurlTransport", "HTTPServer", "ReverseProxy", "Gateway", "DemoWorkplace", "Linux", "OpenSSL",
       ]),
     // Writes into a session database until it is killed: what is there afterwards is what tests look at.
     .executableTarget(
@@ -113,11 +122,14 @@ let package = Package(
       path: "Sources/Testing/bench-host", swiftSettings: strict),
     tests("CoreTests", ["IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "Telemetry", "Linux", "IntercomTesting"]),
     tests("JOSETests", ["IntercomCore", "OpenSSL", "StrictJSON", "Cryptography", "JOSE", "IntercomTesting"]),
-    tests("WireTests", ["IntercomCore", "HTTPMessage", "HTTP1", "Policy", "ReverseProxy", "IntercomTesting"]),
+    tests("WireTests", ["IntercomCore", "HTTPMessage", "HTTP1", "HTTP2", "Policy", "ReverseProxy", "IntercomTesting"]),
     tests("IOTests", ["IntercomCore", "EventLoop", "Workers", "Linux", "IntercomTesting"]),
     tests(
       "HTTPTests",
-      ["IntercomCore", "HTTPMessage", "HTTP1", "EventLoop", "Workers", "HTTPServer", "ReverseProxy", "Policy", "Linux", "IntercomTesting"]),
+      [
+        "IntercomCore", "HTTPMessage", "HTTP1", "EventLoop", "Workers", "HTTPServer", "ReverseProxy", "Policy", "Linux", "OpenSSL",
+        "IntercomTesting",
+      ]),
     tests("OIDCTests", ["IntercomCore", "HTTPMessage", "StrictJSON", "JOSE", "OIDC", "Cryptography", "IntercomTesting"]),
     tests("SessionsTests", ["IntercomCore", "HTTPMessage", "Telemetry", "Sessions", "Policy", "Cryptography", "IntercomTesting"]),
     tests(

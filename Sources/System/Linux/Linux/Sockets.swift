@@ -149,6 +149,24 @@ package enum Socket {
     }
   }
 
+  /// Puts what has come into `bytes` and leaves it in the socket. The count, 0 at the peer's end, `wouldBlock` or `broken`.
+  package static func peek(_ descriptor: Int32, into bytes: inout [UInt8]) -> Int {
+    bytes.withUnsafeMutableBytes { buffer in
+      while true {
+        let count = recv(descriptor, buffer.baseAddress, buffer.count, Int32(MSG_PEEK))
+        if count >= 0 { return count }
+        if errno == EAGAIN { return wouldBlock }
+        if errno != EINTR { return broken }
+      }
+    }
+  }
+
+  /// Takes exactly `count` bytes, which are there, out of the socket and throws them away.
+  package static func discard(_ descriptor: Int32, _ count: Int) -> Bool {
+    var bytes = [UInt8](repeating: 0, count: count)
+    return bytes.withUnsafeMutableBytes { recv(descriptor, $0.baseAddress, $0.count, 0) } == count
+  }
+
   /// Bytes that the kernel took from us and the peer has not acknowledged.
   package static func unacknowledged(_ descriptor: Int32) -> Int { Int(clinux_unacknowledged(descriptor)) }
 
@@ -210,6 +228,9 @@ package final class ReceiveBuffer {
       if errno != EINTR { return Socket.broken }
     }
   }
+
+  /// Lets `body` fill the buffer; it says how many bytes there are.
+  package func fill(_ body: (UnsafeMutableBufferPointer<UInt8>) -> Int) -> Int { body(memory) }
 
   /// The first `count` bytes, valid during `body` only.
   package func withBytes(_ count: Int, _ body: (borrowing Span<UInt8>) -> Void) {

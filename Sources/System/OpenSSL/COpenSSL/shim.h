@@ -137,3 +137,106 @@ static inline int intercom_hmac(
   unsigned written = 0;
   return HMAC(digest, key_length ? key : &none, key_length, length ? message : &none, length, out, &written) != NULL;
 }
+
+// ---- TLS over a socket of an event loop.
+#include <errno.h>
+#include <openssl/bio.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <sys/socket.h>
+
+// A socket as a BIO that remembers whether the last recv emptied it: an edge-triggered loop has to know, and SSL_set_fd cannot tell.
+struct intercom_tls_socket {
+  int descriptor;
+  int is_drained;
+  int has_ended;
+};
+static inline int intercom_bio_read(BIO *bio, char *out, int length) {
+  struct intercom_tls_socket *socket = BIO_get_data(bio);
+  BIO_clear_retry_flags(bio);
+  ssize_t count;
+  do count = recv(socket->descriptor, out, (size_t)length, 0);
+  while (count < 0 && errno == EINTR);
+  socket->is_drained = count < length;
+  if (count == 0) socket->has_ended = 1;
+  if (count < 0 && errno == EAGAIN) BIO_set_retry_read(bio);
+  return (int)count;
+}
+static inline int intercom_bio_write(BIO *bio, const char *bytes, int length) {
+  struct intercom_tls_socket *socket = BIO_get_data(bio);
+  BIO_clear_retry_flags(bio);
+  ssize_t count;
+  do count = send(socket->descriptor, bytes, (size_t)length, MSG_NOSIGNAL);
+  while (count < 0 && errno == EINTR);
+  if (count < 0 && errno == EAGAIN) BIO_set_retry_write(bio);
+  return (int)count;
+}
+static inline long intercom_bio_control(BIO *bio, int command, long number, void *pointer) { return command == BIO_CTRL_FLUSH; }
+static inline BIO_METHOD *intercom_socket_method(void) {
+  BIO_METHOD *method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "socket of a loop");
+  if (method && BIO_meth_set_read(method, intercom_bio_read) == 1 && BIO_meth_set_write(method, intercom_bio_write) == 1 &&
+      BIO_meth_set_ctrl(method, intercom_bio_control) == 1)
+    return method;
+  BIO_meth_free(method);
+  return NULL;
+}
+
+// Sound defaults for both sides (RFC 9325): TLS 1.2 and 1.3, forward secrecy and AEAD only, no compression, no renegotiation.
+static inline int intercom_tls_defaults(SSL_CTX *context) {
+  SSL_CTX_set_options(context, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
+  SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  SSL_CTX_set_read_ahead(context, 1);
+  SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+  return SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) == 1 &&
+         SSL_CTX_set_cipher_list(context, "ECDHE+AESGCM:ECDHE+CHACHA20") == 1;
+}
+// A refused ticket costs a full handshake, a ticket accepted for too long costs forward secrecy.
+static inline void intercom_tls_tickets(SSL_CTX *context, int count, long seconds) {
+  SSL_CTX_set_num_tickets(context, (size_t)count);
+  SSL_CTX_set_timeout(context, seconds);
+  if (count == 0) SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
+}
+static inline void intercom_tls_on_server_name(SSL_CTX *context, int (*callback)(SSL *, int *, void *), void *argument) {
+  SSL_CTX_set_tlsext_servername_callback(context, callback);
+  SSL_CTX_set_tlsext_servername_arg(context, argument);
+}
+static inline int intercom_tls_ask_for(SSL *tls, const char *name) { return (int)SSL_set_tlsext_host_name(tls, name); }
+static inline int intercom_certificates_count(const STACK_OF(X509) *list) { return sk_X509_num(list); }
+static inline X509 *intercom_certificate_at(const STACK_OF(X509) *list, int index) { return sk_X509_value(list, index); }
+static inline STACK_OF(X509) *intercom_certificates_new(void) { return sk_X509_new_null(); }
+static inline int intercom_certificates_add(STACK_OF(X509) *list, X509 *owned) { return sk_X509_push(list, owned); }
+static inline void intercom_certificates_free(STACK_OF(X509) *list) { sk_X509_pop_free(list, X509_free); }
+static inline int intercom_no_passphrase(char *out, int size, int writing, void *argument) { return -1; }
+static inline X509 *intercom_read_certificate(BIO *bio) { return PEM_read_bio_X509(bio, NULL, intercom_no_passphrase, NULL); }
+static inline EVP_PKEY *intercom_read_private_key(BIO *bio) { return PEM_read_bio_PrivateKey(bio, NULL, intercom_no_passphrase, NULL); }
+// Seconds from `now` (of 1970) to the end of a certificate's validity; 0 in `known` when it cannot be told.
+static inline long long intercom_certificate_ends_in(const X509 *certificate, long long now, int *known) {
+  int days = 0, seconds = 0;
+  ASN1_TIME *instant = ASN1_TIME_set(NULL, (time_t)now);
+  *known = instant && ASN1_TIME_diff(&days, &seconds, instant, X509_get0_notAfter(certificate)) == 1;
+  ASN1_TIME_free(instant);
+  return (long long)days * 86400 + seconds;
+}
+static inline int intercom_error_is_end_of_pem(unsigned long code) {
+  return ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) == PEM_R_NO_START_LINE;
+}
+// Leaf, chain and key of one identity for one side.
+static inline int intercom_tls_use_identity(SSL_CTX *context, STACK_OF(X509) *chain, EVP_PKEY *key) {
+  if (sk_X509_num(chain) < 1) return 0;
+  if (SSL_CTX_use_certificate(context, sk_X509_value(chain, 0)) != 1 || SSL_CTX_use_PrivateKey(context, key) != 1) return 0;
+  for (int index = 1; index < sk_X509_num(chain); index++)
+    if (SSL_CTX_add1_chain_cert(context, sk_X509_value(chain, index)) != 1) return 0;
+  return SSL_CTX_check_private_key(context) == 1;
+}
+static inline int intercom_tls_trust(SSL_CTX *context, const STACK_OF(X509) *authorities) {
+  X509_STORE *store = SSL_CTX_get_cert_store(context);
+  for (int index = 0; index < sk_X509_num(authorities); index++)
+    if (X509_STORE_add_cert(store, sk_X509_value(authorities, index)) != 1) return 0;
+  return 1;
+}
+static inline int intercom_tls_announce_authorities(SSL_CTX *context, const STACK_OF(X509) *authorities) {
+  for (int index = 0; index < sk_X509_num(authorities); index++)
+    if (SSL_CTX_add_client_CA(context, sk_X509_value(authorities, index)) != 1) return 0;
+  return 1;
+}
