@@ -6,7 +6,9 @@ package struct SourceID: Hashable, Sendable {
   package let rawValue: UInt64
   init(rawValue: UInt64) { self.rawValue = rawValue }
   init(generation: UInt32, descriptor: Int32) { rawValue = UInt64(generation) << 32 | UInt64(UInt32(bitPattern: descriptor)) }
+  /// Where a source with a descriptor stands. One without (-1) is found by its generation alone.
   var slot: Int { Int(rawValue & 0xffff_ffff) }
+  var hasDescriptor: Bool { Int32(truncatingIfNeeded: rawValue) >= 0 }
   var generation: UInt32 { UInt32(truncatingIfNeeded: rawValue >> 32) }
 }
 
@@ -79,6 +81,8 @@ package final class EventLoop {
   /// When the last turn ended.
   private var turnEnd: MonotonicInstant
   private var sources: [EventSource?] = []
+  /// Sources without a descriptor, by generation: streams within connections.
+  private var virtual: [UInt32: EventSource] = [:]
   private var lastGeneration: UInt32 = 0
   private var turn: [EventSource] = []
   private var wheel: TimerWheel
@@ -116,10 +120,26 @@ package final class EventLoop {
     guard !stopping else { throw .stopped }
     lastGeneration &+= 1
     source.generation = lastGeneration
+    guard source.descriptor >= 0 else {
+      virtual[lastGeneration] = source
+      return
+    }
     let slot = Int(source.descriptor)
     while sources.count <= slot { sources.append(nil) }
     do { try poller.add(source.descriptor, interest, id: source.id.rawValue) } catch { throw .system(error) }
     sources[slot] = source
+  }
+
+  /// Puts `successor` into the place of a source on the same descriptor, under an id of its own: events that are on their way to the old one
+  /// are stale then. The kernel tells what is there once more.
+  package func replace(_ source: EventSource, with successor: EventSource) {
+    let slot = Int(source.descriptor)
+    guard slot >= 0, slot < sources.count, sources[slot] === source else { return }
+    source.deadline = .max
+    lastGeneration &+= 1
+    successor.generation = lastGeneration
+    sources[slot] = successor
+    changeInterest(successor, [.readable, .writable, .peerEnded, .edgeTriggered])
   }
 
   func changeInterest(_ source: EventSource, _ interest: PollEvents) {
@@ -128,14 +148,19 @@ package final class EventLoop {
 
   /// Forgets a source whose descriptor is about to be closed (which removes it from epoll).
   package func unregister(_ source: EventSource) {
+    source.deadline = .max
+    guard source.descriptor >= 0 else {
+      virtual[source.generation] = nil
+      return
+    }
     let slot = Int(source.descriptor)
     guard slot < sources.count, sources[slot] === source else { return }
     sources[slot] = nil
-    source.deadline = .max
   }
 
   /// The source of that id while it lives.
   package func source(_ id: SourceID) -> EventSource? {
+    guard id.hasDescriptor else { return virtual[id.generation] }
     guard id.slot < sources.count, let source = sources[id.slot], source.generation == id.generation else { return nil }
     return source
   }
@@ -143,6 +168,7 @@ package final class EventLoop {
   /// Calls `body` with every live source.
   package func forEachSource(_ body: (EventSource) -> Void) {
     for source in sources { if let source { body(source) } }
+    for source in virtual.values { body(source) }
   }
 
   func queue(_ source: EventSource) { turn.append(source) }
@@ -259,6 +285,7 @@ package final class EventLoop {
     attached = nil
     turn = []
     sources = []
+    virtual = [:]
     attachments = [:]
     for pipe in sparePipes { pipe.close() }
     sparePipes = []

@@ -13,10 +13,14 @@ open class TCPConnection: EventSource {
 
   /// Bytes the peer has acknowledged: a system call. The kernel takes much at once and gives it away little by little, so `sentBytes` says
   /// little about how fast a slow peer reads.
-  package final var acknowledgedBytes: Int { sent &- Socket.unacknowledged(descriptor) }
+  package final var acknowledgedBytes: Int {
+    sent &- (carrier?.heldBytes ?? 0) &- (descriptor >= 0 ? Socket.unacknowledged(descriptor) : 0)
+  }
 
   private enum Phase: UInt8 {
     case connecting
+    /// The socket is connected, the carrier not yet.
+    case agreeing
     case open
     /// Closes when what waits is sent.
     case flushing
@@ -37,6 +41,9 @@ open class TCPConnection: EventSource {
   private final var pending: [UInt8] = []
   private final var pendingStart = 0
   private final var waiting = 0
+  private final var isReset = false
+  /// Nil: the socket itself.
+  private final let carrier: (any ByteCarrier)?
   /// The relay that takes this connection's bytes, the one that brings bytes for it, and how many it holds.
   private final var outgoing: Relay?
   private final var incoming: Relay?
@@ -47,9 +54,11 @@ open class TCPConnection: EventSource {
   /// Reads per turn, so that one busy peer does not hold the others up.
   private static let readsPerTurn = 4
 
-  /// Takes over an open descriptor, or one whose connection has been started (`isConnecting`).
-  package init(descriptor: Int32, loop: EventLoop, isConnecting: Bool = false) {
+  /// Takes over an open descriptor, or one whose connection has been started (`isConnecting`). Without a descriptor (-1) the carrier is all
+  /// there is: it calls `carrierHasMore` and `carrierHasRoom`.
+  package init(descriptor: Int32, loop: EventLoop, isConnecting: Bool = false, carrier: (any ByteCarrier)? = nil) {
     phase = isConnecting ? .connecting : .open
+    self.carrier = carrier
     super.init(descriptor: descriptor, loop: loop)
   }
 
@@ -57,10 +66,20 @@ open class TCPConnection: EventSource {
   package final func start() throws(EventLoopError) {
     do { try loop.register(self, [.readable, .writable, .peerEnded, .edgeTriggered]) } catch {
       closed = true
-      Socket.close(descriptor)
+      carrier?.close(reset: true)
+      if descriptor >= 0 { Socket.close(descriptor) }
       throw error
     }
+    if descriptor >= 0 { loop.connections += 1 }
+  }
+
+  /// Takes the place of a source that has begun the connection on the same descriptor; what its carrier has read already is seen in the next
+  /// turn.
+  package final func start(inPlaceOf source: EventSource) {
+    loop.replace(source, with: self)
     loop.connections += 1
+    hasMore = true
+    runSoon()
   }
 
   // MARK: for the subclass
@@ -82,15 +101,17 @@ open class TCPConnection: EventSource {
   /// The connection attempt ended: well, or with `connectError`; then the connection is closed already.
   open func onConnected() {}
   package final private(set) var connectError: SystemCallError?
+  /// Why the carrier did not come about; the connection attempt ended with it.
+  package final private(set) var carrierFailure: CarrierFailure?
 
   /// Bytes that wait for the peer.
   package final var pendingBytes: Int { waiting &+ relayed }
   package final var isReadingPaused: Bool { isPaused }
-  package final var isConnecting: Bool { phase == .connecting }
+  package final var isConnecting: Bool { phase == .connecting || phase == .agreeing }
   /// On the way to being closed: nothing more is read for the subclass.
   package final var isClosing: Bool {
     switch phase {
-    case .connecting, .open: closed
+    case .connecting, .agreeing, .open: closed
     case .flushing, .lingering: true
     }
   }
@@ -105,8 +126,8 @@ open class TCPConnection: EventSource {
 
   package final func send(_ bytes: borrowing Span<UInt8>) {
     guard !closed, !isBroken, bytes.count > 0 else { return }
-    guard waiting == 0, incoming == nil, phase != .connecting else { return keep(bytes) }
-    let count = taken(Socket.send(descriptor, bytes))
+    guard waiting == 0, incoming == nil, !isConnecting else { return keep(bytes) }
+    let count = taken(put(bytes))
     if count < bytes.count { keep(bytes.extracting(count...)) }
   }
 
@@ -115,7 +136,8 @@ open class TCPConnection: EventSource {
     guard second.count > 0 else { return send(first) }
     guard first.count > 0 else { return send(second) }
     guard !closed, !isBroken else { return }
-    guard waiting == 0, incoming == nil, phase != .connecting else {
+    guard carrier == nil else { return sendJoined(first, second) }
+    guard waiting == 0, incoming == nil, !isConnecting else {
       keep(first)
       return keep(second)
     }
@@ -128,13 +150,27 @@ open class TCPConnection: EventSource {
     }
   }
 
+  /// A carrier takes one piece: small ones are put together, so that they leave in one record.
+  private final func sendJoined(_ first: borrowing Span<UInt8>, _ second: borrowing Span<UInt8>) {
+    guard first.count &+ second.count <= Self.joined else {
+      send(first)
+      return send(second)
+    }
+    var both = [UInt8](copying: first)
+    both.append(copying: second)
+    send(both.span)
+  }
+
   /// Closes now; what waits is lost.
   package final func close() {
     guard !closed else { return }
     closed = true
-    loop.connections -= 1
     loop.unregister(self)
-    Socket.close(descriptor)
+    carrier?.close(reset: isReset)
+    if descriptor >= 0 {
+      loop.connections -= 1
+      Socket.close(descriptor)
+    }
     forgetPending()
     dropRelays()
     onClosed()
@@ -143,7 +179,8 @@ open class TCPConnection: EventSource {
   /// Closes now and lets the peer notice that the transfer is broken (RST).
   package final func abort() {
     guard !closed else { return }
-    Socket.setResetOnClose(descriptor)
+    isReset = true
+    if descriptor >= 0 { Socket.setResetOnClose(descriptor) }
     close()
   }
 
@@ -151,7 +188,7 @@ open class TCPConnection: EventSource {
   /// seconds to end its own.
   package final func closeWhenSent(lingering: Bool) {
     guard !isClosing else { return }
-    lingers = lingering && !peerEnded
+    lingers = lingering && !peerEnded && descriptor >= 0
     phase = .flushing
     isPaused = true
     if waiting == 0 { endAfterFlush() }
@@ -161,9 +198,9 @@ open class TCPConnection: EventSource {
 
   final override func onEvent(_ events: PollEvents) {
     let events = events.rawValue
-    if phase == .connecting {
-      connectionAttemptEnded()
-      if closed { return }
+    if isConnecting {
+      if phase == .connecting { connectionAttemptEnded() } else { agree() }
+      if closed || phase == .agreeing { return }
     }
     if waiting &+ relayed > 0, events & PollEvents.writable.rawValue != 0 {
       if let incoming { incoming.source.targetIsWritable() } else { flush() }
@@ -199,7 +236,7 @@ open class TCPConnection: EventSource {
   final override func onDeadline() {
     guard !closed else { return }
     switch phase {
-    case .connecting:
+    case .connecting, .agreeing:
       connectError = .timedOut
       close()
       onConnected()
@@ -214,12 +251,28 @@ open class TCPConnection: EventSource {
   final override func onLoopEnd() { close() }
 
   private final func connectionAttemptEnded() {
-    clearDeadline()
     if let error = Socket.pendingError(descriptor) {
+      clearDeadline()
       connectError = error
       close()
       return onConnected()
     }
+    phase = .agreeing
+    agree()
+  }
+
+  /// Goes on with the carrier's handshake, within the time for connecting.
+  private final func agree() {
+    switch carrier?.handshake() {
+    case .waits: return
+    case .failed(let failure):
+      clearDeadline()
+      carrierFailure = failure
+      close()
+      return onConnected()
+    case .done, nil: break
+    }
+    clearDeadline()
     phase = .open
     if waiting > 0 { flush() }
     if !closed { onConnected() }
@@ -230,13 +283,13 @@ open class TCPConnection: EventSource {
     if outgoing != nil { return pump() }
     let buffer = loop.received
     for _ in 0..<Self.readsPerTurn {
-      let count = buffer.receive(descriptor)
+      let count = take(into: buffer)
       if count <= 0 { return nothingRead(count) }
       if phase != .lingering { buffer.withBytes(count) { onData($0) } }
       if closed { return }
       if outgoing != nil { return pump() }
       // A short read has emptied the socket, unless the end of the stream is behind it.
-      if count < buffer.capacity, !mayHaveEnded { return }
+      if isDrained(count, buffer), !mayHaveEnded { return }
       if isPaused, phase != .lingering {
         if isBroken { return close() }
         hasMore = true
@@ -265,7 +318,7 @@ open class TCPConnection: EventSource {
   }
 
   private final func flush() {
-    let count = taken(Socket.send(descriptor, pending.span.extracting(pendingStart...)))
+    let count = taken(put(pending.span.extracting(pendingStart...)))
     pendingStart &+= count
     waiting &-= count
     guard waiting == 0 else {
@@ -289,6 +342,7 @@ open class TCPConnection: EventSource {
   private final func endAfterFlush() {
     guard lingers else { return close() }
     phase = .lingering
+    carrier?.endSending()
     Socket.shutdownWriting(descriptor)
     setDeadline(after: Self.lingerTime)
     // What came meanwhile was not read: the edge has passed.
@@ -300,6 +354,21 @@ open class TCPConnection: EventSource {
     guard !isBroken else { return }
     pending.append(copying: bytes)
     waiting &+= bytes.count
+  }
+
+  private final func put(_ bytes: borrowing Span<UInt8>) -> Int {
+    if let carrier { return carrier.send(bytes) }
+    return Socket.send(descriptor, bytes)
+  }
+
+  private final func take(into buffer: ReceiveBuffer) -> Int {
+    if let carrier { return carrier.receive(into: buffer) }
+    return buffer.receive(descriptor)
+  }
+
+  private final func isDrained(_ count: Int, _ buffer: ReceiveBuffer) -> Bool {
+    if let carrier { return carrier.isDrained }
+    return count < buffer.capacity
   }
 
   /// Counts what the kernel took; a broken connection is closed in the next turn, not within the caller's frames.
@@ -320,14 +389,16 @@ open class TCPConnection: EventSource {
   /// Lets the next `count` bytes of this connection (`.max`: all up to its end) go to `target` without being seen here: `onRelayed` tells of
   /// progress, `onRelayEnd` of the end. False when that cannot be; then they come by `onData` as ever. To be called from `onData`.
   package final func relay(_ count: Int, to target: TCPConnection) -> Bool {
-    guard outgoing == nil, phase == .open, !closed, !isPaused, target.isReadyForRelay, let pipe = loop.takePipe() else { return false }
+    guard outgoing == nil, carrier == nil, phase == .open, !closed, !isPaused, target.isReadyForRelay, let pipe = loop.takePipe() else {
+      return false
+    }
     let relay = Relay(from: self, to: target, pipe: pipe, count: count)
     outgoing = relay
     target.incoming = relay
     return true
   }
 
-  private final var isReadyForRelay: Bool { incoming == nil && waiting == 0 && phase == .open && !closed && !isBroken }
+  private final var isReadyForRelay: Bool { incoming == nil && carrier == nil && waiting == 0 && phase == .open && !closed && !isBroken }
 
   /// The target of this connection's relay takes no more for now.
   package final var isRelayBlocked: Bool { outgoing?.isBlocked ?? false }
@@ -393,4 +464,13 @@ extension TCPConnection {
     try start()
     setDeadline(after: timeOut)
   }
+}
+
+extension TCPConnection {
+  /// For a carrier without a descriptor: there is something to be read, the peer's end included.
+  package final func carrierHasMore() { onEvent(.readable) }
+  /// For a carrier without a descriptor: it takes bytes again.
+  package final func carrierHasRoom() { onEvent(.writable) }
+  /// For a carrier without a descriptor: the peer is gone, in both directions.
+  package final func carrierBroke() { onEvent(.broken) }
 }

@@ -56,9 +56,17 @@ package struct ChunkedScanner: Sendable {
   private var trailerName: [UInt8] = []
   private var fault: ChunkFault?
   private let guarded: FieldNameSet
+  private let keepsTrailers: Bool
+  /// The trailer section as it came, its empty line included; empty unless it is kept.
+  package private(set) var trailerLines: [UInt8] = []
 
-  /// `guarded`: further names that no trailer may have, such as the identity fields that Intercom sets.
-  package init(guarded: FieldNameSet = FieldNameSet()) { self.guarded = guarded }
+  /// - Parameters:
+  ///   - guarded: further names that no trailer may have, such as the identity fields that Intercom sets.
+  ///   - keepsTrailers: for whoever does not pass the bytes on as they came.
+  package init(guarded: FieldNameSet = FieldNameSet(), keepsTrailers: Bool = false) {
+    self.guarded = guarded
+    self.keepsTrailers = keepsTrailers
+  }
 
   package var isDone: Bool { state == .done }
   /// Why the body is broken, once it is.
@@ -158,6 +166,7 @@ package struct ChunkedScanner: Sendable {
   private mutating func trailer(_ byte: UInt8) -> ChunkFault? {
     trailerBytes &+= 1
     if trailerBytes > Self.mostTrailerBytes { return .trailersTooLarge }
+    if keepsTrailers { trailerLines.append(byte) }
     switch state {
     case .trailerStart:
       if byte == ASCII.cr {

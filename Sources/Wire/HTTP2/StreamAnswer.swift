@@ -1,0 +1,120 @@
+import HTTP1
+import HTTPMessage
+import IntercomCore
+
+/// Receives an answer piece by piece in HTTP/2's terms.
+package protocol StreamAnswerSink: AnyObject {
+  /// A head: names as they were written, without what belongs to a connection of HTTP/1.1. `isInterim`: another follows.
+  func answerHead(status: Int, _ head: borrowing ResponseHead, _ bytes: borrowing Span<UInt8>, isInterim: Bool, endsStream: Bool)
+  func answerBody(_ bytes: borrowing Span<UInt8>)
+  /// The answer is whole. `trailers`: lines with CRLF, empty when there are none.
+  func answerEnded(trailers: [UInt8])
+}
+
+/// Takes an answer of HTTP/1.1, as Intercom writes it, apart for a stream of HTTP/2: the other half of `StreamRequestHead`.
+package struct StreamAnswer: Sendable {
+  private enum Rest {
+    case head
+    case length(Int)
+    case chunked(ChunkedScanner)
+    case untilClose
+    case done
+  }
+  private var rest = Rest.head
+  private var parser = ResponseHeadParser()
+  private var partial: [UInt8] = []
+  private let method: Method
+  private let asksForTunnel: Bool
+
+  /// - Parameters:
+  ///   - method: of the request, as the client sent it.
+  ///   - asksForTunnel: 101 is an answer to it.
+  package init(method: Method, asksForTunnel: Bool) {
+    self.method = method
+    self.asksForTunnel = asksForTunnel
+  }
+
+  /// The end of the connection would be the end of the body.
+  package var endsByClosing: Bool {
+    if case .untilClose = rest { return true }
+    return false
+  }
+  package var isDone: Bool {
+    if case .done = rest { return true }
+    return false
+  }
+
+  /// Takes everything. False when this is no answer: Intercom's own mistake, the stream must be reset.
+  package mutating func take(_ bytes: borrowing Span<UInt8>, _ head: inout ResponseHead, _ sink: some StreamAnswerSink) -> Bool {
+    guard partial.isEmpty else {
+      partial.append(copying: bytes)
+      let all = partial
+      partial = []
+      return takeAll(all.span, &head, sink)
+    }
+    return takeAll(bytes, &head, sink)
+  }
+
+  private mutating func takeAll(_ bytes: borrowing Span<UInt8>, _ head: inout ResponseHead, _ sink: some StreamAnswerSink) -> Bool {
+    var at = 0
+    while at < bytes.count {
+      let left = bytes.extracting(at...)
+      switch rest {
+      case .head:
+        guard let used = takeHead(left, &head, sink) else { return false }
+        if used == 0 {
+          partial = [UInt8](copying: left)
+          return true
+        }
+        at &+= used
+      case .length(let expected):
+        let count = min(expected, left.count)
+        rest = expected == count ? .done : .length(expected &- count)
+        sink.answerBody(left.extracting(0..<count))
+        if expected == count { sink.answerEnded(trailers: []) }
+        at &+= count
+      case .chunked(var scanner):
+        rest = .done
+        let used = scanner.decode(left) { sink.answerBody($0) }
+        if scanner.failure != nil { return false }
+        if scanner.isDone { sink.answerEnded(trailers: scanner.trailerLines) } else { rest = .chunked(scanner) }
+        at &+= used
+      case .untilClose:
+        sink.answerBody(left)
+        return true
+      case .done: return false
+      }
+    }
+    return true
+  }
+
+  /// Bytes used, 0 when the head is not whole, nil when it is no head.
+  private mutating func takeHead(_ bytes: borrowing Span<UInt8>, _ head: inout ResponseHead, _ sink: some StreamAnswerSink) -> Int? {
+    switch parser.parse(bytes, method: method, upgradeAsked: asksForTunnel, into: &head) {
+    case .incomplete: return 0
+    case .refused: return nil
+    case .complete: break
+    }
+    if head.isInterim {
+      sink.answerHead(status: head.status, head, bytes, isInterim: true, endsStream: false)
+      return head.headLength
+    }
+    if head.status == 101 {
+      // RFC 8441 §5: a tunnel that stands is 200.
+      guard asksForTunnel else { return nil }
+      rest = .untilClose
+      sink.answerHead(status: 200, head, bytes, isInterim: false, endsStream: false)
+      return head.headLength
+    }
+    let length = head.headLength
+    switch head.framing {
+    case .none, .length(0): rest = .done
+    case .length(let count): rest = .length(count)
+    case .chunked: rest = .chunked(ChunkedScanner(keepsTrailers: true))
+    case .untilClose: rest = .untilClose
+    }
+    sink.answerHead(status: head.status, head, bytes, isInterim: false, endsStream: isDone)
+    if isDone { sink.answerEnded(trailers: []) }
+    return length
+  }
+}
