@@ -71,16 +71,23 @@ package class Exchange: TCPConnection {
   final var sentAtLook: Int?
   final var wasAsked = false
 
-  init(descriptor: Int32, peer: SocketAddress, server: ServerLoop) {
+  init(descriptor: Int32, peer: SocketAddress, server: ServerLoop, carrier: (any ByteCarrier)?) {
     self.server = server
     self.peer = peer
     began = server.loop.now.nanoseconds
-    super.init(descriptor: descriptor, loop: server.loop)
+    super.init(descriptor: descriptor, loop: server.loop, carrier: carrier)
   }
 
   /// Puts the connection to work.
   final func open() throws(EventLoopError) {
     try start()
+    server.connections += 1
+    setDeadline(afterNanoseconds: server.times.idle)
+  }
+
+  /// Puts the connection to work in the place of the one that opened it.
+  final func open(inPlaceOf source: EventSource) {
+    start(inPlaceOf: source)
     server.connections += 1
     setDeadline(afterNanoseconds: server.times.idle)
   }

@@ -1,6 +1,7 @@
 import EventLoop
 import IntercomCore
 import Linux
+import OpenSSL
 import Synchronization
 
 /// Listeners on some addresses, one per loop, whose requests one kind of handler answers.
@@ -23,12 +24,20 @@ package final class HTTPServer<Handler: RequestHandler>: Sendable {
     on addresses: [SocketAddress], loops: [LoopActor], settings: ServerSettings = ServerSettings(),
     makeHandler: @escaping @Sendable (EventLoop) -> Handler
   ) async throws(EventLoopError) -> HTTPServer {
+    try await start(on: addresses.map { ListenerSetup($0) }, loops: loops, settings: settings, makeHandler: makeHandler)
+  }
+
+  /// The same with TLS and proxies in front.
+  package static func start(
+    on setups: [ListenerSetup], loops: [LoopActor], settings: ServerSettings = ServerSettings(),
+    makeHandler: @escaping @Sendable (EventLoop) -> Handler
+  ) async throws(EventLoopError) -> HTTPServer {
     let number = serverNumbers.add(1, ordering: .relaxed).newValue
     var actual: [SocketAddress] = []
     var sockets: [[Int32]] = []
     do throws(EventLoopError) {
-      for address in addresses {
-        let opened = try Listener.sockets(on: address, count: loops.count)
+      for setup in setups {
+        let opened = try Listener.sockets(on: setup.address, count: loops.count)
         sockets.append(opened)
         do { actual.append(try Socket.localAddress(opened[0])) } catch { throw .system(error) }
       }
@@ -43,7 +52,8 @@ package final class HTTPServer<Handler: RequestHandler>: Sendable {
         try await actor.withLoop { (loop) throws(EventLoopError) in
           let state = HandlerLoop(loop: loop, settings: settings, handler: makeHandler(loop))
           loop.attachments[number] = state
-          for socket in own { state.listeners.append(try Self.listen(socket, state)) }
+          state.certificates = setups.map { $0.tls }
+          for (index, socket) in own.enumerated() { state.listeners.append(try Self.listen(socket, state, setups[index], index)) }
         }
       } catch {
         await server.stop()
@@ -54,11 +64,23 @@ package final class HTTPServer<Handler: RequestHandler>: Sendable {
     return server
   }
 
-  private static func listen(_ socket: Int32, _ state: HandlerLoop<Handler>) throws(EventLoopError) -> Listener {
+  private static func listen(
+    _ socket: Int32, _ state: HandlerLoop<Handler>, _ setup: ListenerSetup, _ index: Int
+  ) throws(EventLoopError) -> Listener {
     try Listener(descriptor: socket, loop: state.loop, maximumConnections: state.settings.maximumConnections) {
       [unowned state] client, peer in
+      guard setup.isPlain else { return Opening.begin(client, peer, state, setup, tls: state.certificates[index]) }
       // It closes the descriptor itself when it cannot be registered.
-      try? ServerConnection<Handler>(descriptor: client, peer: peer, server: state).open()
+      try? ServerConnection<Handler>(descriptor: client, peer: peer, server: state, carrier: nil).open()
+    }
+  }
+
+  /// Gives new connections these certificates, in the order of the listeners; connections that stand keep theirs.
+  package func replaceCertificates(_ contexts: [TLSContext?]) async {
+    await forEachState { state in
+      guard contexts.count == state.certificates.count else { return }
+      // A listener does not change between plain and TLS.
+      state.certificates = zip(state.certificates, contexts).map { old, new in old == nil ? nil : new ?? old }
     }
   }
 
@@ -105,6 +127,7 @@ package final class HTTPServer<Handler: RequestHandler>: Sendable {
       state.listeners = []
       state.loop.forEachSource { source in
         if let exchange = source as? Exchange, exchange.server === state { exchange.drain() }
+        if let connection = source as? HTTP2Connection, connection.server === state { connection.endSoon() }
       }
     }
     let time = SystemTime()
@@ -127,6 +150,7 @@ package final class HTTPServer<Handler: RequestHandler>: Sendable {
       state.listeners = []
       state.loop.forEachSource { source in
         if let exchange = source as? Exchange, exchange.server === state { exchange.close() }
+        if let connection = source as? HTTP2Connection, connection.server === state { connection.close() }
       }
     }
   }

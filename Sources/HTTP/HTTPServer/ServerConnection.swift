@@ -10,9 +10,9 @@ package final class ServerConnection<Handler: RequestHandler>: Exchange {
   package let context = Handler.Context()
   private let handlerLoop: HandlerLoop<Handler>
 
-  init(descriptor: Int32, peer: SocketAddress, server: HandlerLoop<Handler>) {
+  init(descriptor: Int32, peer: SocketAddress, server: HandlerLoop<Handler>, carrier: (any ByteCarrier)?) {
     handlerLoop = server
-    super.init(descriptor: descriptor, peer: peer, server: server)
+    super.init(descriptor: descriptor, peer: peer, server: server, carrier: carrier)
   }
 
   package var handler: Handler { handlerLoop.handler }

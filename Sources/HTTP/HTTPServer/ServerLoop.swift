@@ -2,6 +2,8 @@ import EventLoop
 import HTTP1
 import HTTPMessage
 import IntercomCore
+import Linux
+import OpenSSL
 
 /// A head and its parser: one serves all connections of a loop, a connection whose head comes in pieces keeps it until the head is whole.
 final class HeadReader {
@@ -37,6 +39,12 @@ package class ServerLoop {
   final var listeners: [Listener] = []
   /// Connections of this listener that are open.
   final var connections = 0
+  /// Connections of which it is not known yet what they speak.
+  final var openings = 0
+  /// Connections that ended before their first request, by reason.
+  package final private(set) var openingFailures: [OpeningFailure: Int] = [:]
+  /// By number of the listener; nil where it is plain. Replaced when certificates are read anew: connections that stand keep theirs.
+  final var certificates: [TLSContext?] = []
 
   /// For heads: filled and sent within one call.
   final var scratch: [UInt8] = []
@@ -57,6 +65,13 @@ package class ServerLoop {
 
   final func takeReader() -> HeadReader { spareReader.take() ?? HeadReader(limits: settings.headLimits) }
   final func giveBack(_ reader: HeadReader) { spareReader = reader }
+
+  final func count(_ failure: OpeningFailure) { openingFailures[failure, default: 0] += 1 }
+
+  /// A connection for one client; with the carrier that it needs.
+  func makeExchange(descriptor: Int32, peer: SocketAddress, carrier: (any ByteCarrier)?) -> Exchange {
+    Exchange(descriptor: descriptor, peer: peer, server: self, carrier: carrier)
+  }
 
   /// `Date: …` with its CRLF (RFC 9110 §6.6.1).
   package final var currentDateLine: [UInt8] {
@@ -82,6 +97,10 @@ final class HandlerLoop<Handler: RequestHandler>: ServerLoop {
   init(loop: EventLoop, settings: ServerSettings, handler: Handler) {
     self.handler = handler
     super.init(loop: loop, settings: settings)
+  }
+
+  override func makeExchange(descriptor: Int32, peer: SocketAddress, carrier: (any ByteCarrier)?) -> Exchange {
+    ServerConnection<Handler>(descriptor: descriptor, peer: peer, server: self, carrier: carrier)
   }
 }
 

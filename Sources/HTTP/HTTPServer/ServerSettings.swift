@@ -1,5 +1,6 @@
 import HTTP1
 import IntercomCore
+import NGHTTP2
 import Telemetry
 
 /// Limits and times of a listener's connections (behaviour: "Times", "Requests and paths").
@@ -27,6 +28,9 @@ package struct ServerSettings: Sendable {
   /// Names that no trailer of a request may have, such as the identity fields that Intercom sets: some backends read trailers as fields of
   /// the head (RFC 9110 §6.5.1).
   package var guardedTrailers = FieldNameSet()
+  /// Bounds of a connection of HTTP/2.
+  package var http2 = HTTP2Limits()
+  package var random: any RandomSource = SystemRandom()
   package var log = StructuredLog.none
 
   package init() {}

@@ -1,7 +1,9 @@
 import EventLoop
+import HTTPMessage
 import HTTPServer
 import IntercomCore
 import Linux
+import OpenSSL
 
 /// Loops and a listener on a free port, for the length of a test.
 package struct TestServer<Handler: RequestHandler>: Sendable {
@@ -11,14 +13,16 @@ package struct TestServer<Handler: RequestHandler>: Sendable {
 
   /// Starts, calls `body` with the server, and stops whatever happens.
   package static func run(
-    loops: Int = 1, settings: ServerSettings = ServerSettings(), makeHandler: @escaping @Sendable (EventLoop) -> Handler,
+    loops: Int = 1, settings: ServerSettings = ServerSettings(), tls: TLSContext? = nil, proxies: [NetworkBlock]? = nil,
+    makeHandler: @escaping @Sendable (EventLoop) -> Handler,
     _ body: (TestServer) async throws -> Void
   ) async throws {
     // A fine tick, because tests use time-outs of some hundredths of a second.
     let group = try EventLoopGroup(count: loops, configuration: LoopConfiguration(tick: .milliseconds(5)))
     do {
       let server = try await HTTPServer.start(
-        on: [SocketAddress(.loopbackV4, port: 0)], loops: group.loops, settings: settings, makeHandler: makeHandler)
+        on: [ListenerSetup(SocketAddress(.loopbackV4, port: 0), tls: tls, proxies: proxies)], loops: group.loops, settings: settings,
+        makeHandler: makeHandler)
       try await body(TestServer(group: group, server: server))
     } catch {
       await group.stop()
@@ -37,8 +41,9 @@ package struct TestServer<Handler: RequestHandler>: Sendable {
 extension TestServer where Handler == EndpointHandler {
   /// A server of endpoints.
   package static func run(
-    _ table: EndpointTable, settings: ServerSettings = ServerSettings(), _ body: (TestServer) async throws -> Void
+    _ table: EndpointTable, settings: ServerSettings = ServerSettings(), tls: TLSContext? = nil, proxies: [NetworkBlock]? = nil,
+    _ body: (TestServer) async throws -> Void
   ) async throws {
-    try await run(settings: settings, makeHandler: { _ in EndpointHandler(table) }, body)
+    try await run(settings: settings, tls: tls, proxies: proxies, makeHandler: { _ in EndpointHandler(table) }, body)
   }
 }

@@ -1,0 +1,219 @@
+import Cryptography
+import EventLoop
+import HTTP1
+import HTTP2
+import HTTPMessage
+import IntercomCore
+import Linux
+import NGHTTP2
+
+/// A client's connection of HTTP/2: frames in, one exchange for each stream, frames out. All streams that have something leave in one write.
+///
+/// `package`, because Swift 6.3.1 makes an endlessly recursive stub of the inherited initialiser for an internal class here.
+package final class HTTP2Connection: TCPConnection, HTTP2SessionOwner {
+  let server: ServerLoop
+  private let peer: SocketAddress
+  private var session: HTTP2Session?
+  private var streams: [Int32: HTTP2Stream] = [:]
+  /// Streams that something happened to since the last step.
+  private var touched: [HTTP2Stream] = []
+  private var isStepping = false
+  private var hasSaidGoodbye = false
+  /// Heads of answers are read into this one.
+  var answerHead = ResponseHead()
+  private var output: [UInt8] = []
+
+  /// Bytes that may wait for a slow client's socket before frames are made for it.
+  private static let outputLimit = 262_144
+
+  init(descriptor: Int32, carrier: any ByteCarrier, peer: SocketAddress, server: ServerLoop) {
+    self.server = server
+    self.peer = peer
+    super.init(descriptor: descriptor, loop: server.loop, carrier: carrier)
+    session = HTTP2Session(owner: self, limits: server.settings.http2)
+  }
+
+  /// Puts the connection to work in the place of the one that agreed upon HTTP/2.
+  func open(inPlaceOf source: EventSource) {
+    start(inPlaceOf: source)
+    server.connections += 1
+    setDeadline(after: server.settings.headTime)
+    if session == nil { return close() }
+    continueSoon()
+  }
+
+  // MARK: bytes
+
+  package override func onData(_ bytes: borrowing Span<UInt8>) {
+    guard let session else { return close() }
+    isStepping = true
+    do throws(HTTP2Session.Failure) { try session.receive(bytes, now: loop.now.nanoseconds) } catch {
+      isStepping = false
+      return fail(error)
+    }
+    settle()
+    isStepping = false
+    flush()
+  }
+
+  package override func onDrained() { flush() }
+  package override func afterTurn() {
+    settle()
+    flush()
+  }
+
+  /// What happened to streams is handed on here, never within a call of the library.
+  private func settle() {
+    while !touched.isEmpty {
+      let now = touched
+      touched = []
+      for stream in now { stream.settle() }
+    }
+  }
+
+  private func flush() {
+    guard let session, !isClosing else { return }
+    repeat {
+      guard pendingBytes < Self.outputLimit else { return }
+      output.removeAll(keepingCapacity: true)
+      let hasMore: Bool
+      do throws(HTTP2Session.Failure) { hasMore = try session.takeOutput(into: &output, limit: 65_536) } catch { return fail(error) }
+      let bytes = output
+      send(bytes.span)
+      settle()
+      if isClosed { return }
+      for stream in streams.values where stream.wantsNoMore { session.reset(stream.id, code: .noError) }
+      if !hasMore, output.isEmpty { break }
+    } while true
+    if output.capacity > 262_144 { output = [] }
+    if session.isOver { closeWhenSent(lingering: true) }
+  }
+
+  private func fail(_ failure: HTTP2Session.Failure) {
+    session?.terminate(failure == .flooded ? .enhanceYourCalm : .protocolError)
+    output.removeAll(keepingCapacity: true)
+    _ = try? session?.takeOutput(into: &output, limit: 65_536)
+    let bytes = output
+    send(bytes.span)
+    if !isClosing { closeWhenSent(lingering: true) }
+    endStreams()
+  }
+
+  package override func onClosed() {
+    server.connections -= 1
+    endStreams()
+    session = nil
+  }
+
+  private func endStreams() {
+    let all = streams.values
+    streams = [:]
+    touched = []
+    for stream in all { stream.abandon() }
+  }
+
+  // MARK: time
+
+  package override func onTimeOut() {
+    guard !streams.isEmpty || pendingBytes > 0 else { return endSoon() }
+    for stream in streams.values where stream.isStuck(least: server.settings.paceBytes) { session?.reset(stream.id, code: .cancel) }
+    setDeadline(after: server.settings.paceWindow)
+    flush()
+  }
+
+  /// Idle for too long, or the server drains: no new streams, and the end when the last one is over.
+  func endSoon() {
+    guard !hasSaidGoodbye else { return streams.isEmpty ? close() : () }
+    hasSaidGoodbye = true
+    session?.goAway(.noError)
+    setDeadline(after: streams.isEmpty ? .seconds(1) : server.settings.paceWindow)
+    flush()
+  }
+
+  // MARK: for streams
+
+  func open(_ stream: HTTP2Stream) -> Exchange? {
+    let exchange = server.makeExchange(descriptor: -1, peer: peer, carrier: stream)
+    do { try exchange.open() } catch { return nil }
+    return exchange
+  }
+
+  func consume(_ stream: Int32, _ count: Int) {
+    session?.consume(stream, count)
+    flushSoon()
+  }
+
+  func hasOutput(_ stream: HTTP2Stream) { resume(stream) }
+
+  func resume(_ stream: HTTP2Stream) {
+    session?.resume(stream.id)
+    flushSoon()
+  }
+
+  func submitInterim(_ stream: Int32, _ fields: inout HTTP2FieldBlock) {
+    session?.submitInterim(stream, &fields)
+    flushSoon()
+  }
+
+  func submitAnswer(_ stream: Int32, _ fields: inout HTTP2FieldBlock, hasBody: Bool) {
+    session?.submitAnswer(stream, &fields, hasBody: hasBody)
+    flushSoon()
+  }
+
+  func reset(_ stream: Int32, _ code: HTTP2ErrorCode) {
+    session?.reset(stream, code: code)
+    flushSoon()
+  }
+
+  /// Streams answer one after the other in a turn: what they have leaves together at its end.
+  private func flushSoon() { if !isStepping { continueSoon() } }
+
+  /// The key of a WebSocket's handshake with the upstream: sixteen random bytes in base64 (RFC 6455 §4.1).
+  func webSocketKey() -> [UInt8] { Array(Base64.encode(server.settings.random.bytes(16)).utf8) }
+
+  // MARK: what the session tells
+
+  package func streamBegan(_ stream: Int32) {
+    streams[stream] = HTTP2Stream(id: stream, connection: self)
+    setDeadline(after: server.settings.paceWindow)
+  }
+
+  package func field(_ stream: Int32, _ name: borrowing Span<UInt8>, _ value: borrowing Span<UInt8>) -> Bool {
+    streams[stream]?.add(name, value) ?? false
+  }
+
+  package func headEnded(_ stream: Int32, isTrailer: Bool, endsStream: Bool) {
+    guard let found = streams[stream] else { return }
+    if isTrailer {
+      if endsStream { found.end() }
+    } else if !found.begin(endsStream: endsStream) {
+      return session?.reset(stream, code: .protocolError) ?? ()
+    }
+    touched.append(found)
+  }
+
+  package func data(_ stream: Int32, _ bytes: borrowing Span<UInt8>) {
+    guard let found = streams[stream] else { return session?.consume(stream, bytes.count) ?? () }
+    found.take(bytes)
+    touched.append(found)
+  }
+
+  package func bodyEnded(_ stream: Int32) {
+    guard let found = streams[stream] else { return }
+    found.end()
+    touched.append(found)
+  }
+
+  package func takeBody(_ stream: Int32, _ out: UnsafeMutableBufferPointer<UInt8>) -> HTTP2Body? {
+    guard let found = streams[stream] else { return nil }
+    let body = found.takeBody(out)
+    touched.append(found)
+    return body
+  }
+
+  package func streamClosed(_ stream: Int32, code: UInt32) {
+    guard let found = streams.removeValue(forKey: stream) else { return }
+    found.abandon()
+    if streams.isEmpty { setDeadline(after: hasSaidGoodbye ? .seconds(1) : server.settings.idleTime) }
+  }
+}

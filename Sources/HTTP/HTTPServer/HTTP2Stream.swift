@@ -1,0 +1,234 @@
+import EventLoop
+import HTTP1
+import HTTP2
+import HTTPMessage
+import IntercomCore
+import Linux
+import NGHTTP2
+
+/// A stream of an HTTP/2 connection, which to its exchange is a connection of HTTP/1.1 with one request (docs/decisions/0020): what the client
+/// sends is written as HTTP/1.1 into `inbox`, what the exchange answers is taken apart into `outbox`.
+final class HTTP2Stream: ByteCarrier {
+  let id: Int32
+  private unowned let connection: HTTP2Connection
+  private(set) weak var exchange: Exchange?
+
+  // Client → exchange
+  private var head = StreamRequestHead()
+  private var inbox: [UInt8] = []
+  private var inboxStart = 0
+  /// Bytes of the body in `inbox` that the client's windows wait for.
+  private var owed = 0
+  private var isChunked = false
+  private var trailers: [UInt8] = []
+  private(set) var hasEnded = false
+  private var isGone = false
+
+  // Exchange → client
+  private var answer: StreamAnswer?
+  private var outbox: [UInt8] = []
+  private var outboxStart = 0
+  private var outTrailers: HTTP2FieldBlock?
+  private var isAnswerWhole = false
+  private var hasAnswered = false
+  private var isFull = false
+  private var isClosed = false
+
+  // Pace
+  /// Bytes that have left; and what they were when the pace was looked at last.
+  private var moved = 0
+  private var movedAtCheck = 0
+
+  /// Bytes of an answer that may wait for the client's window.
+  private static let outboxLimit = 32_768
+
+  init(id: Int32, connection: HTTP2Connection) {
+    self.id = id
+    self.connection = connection
+  }
+
+  // MARK: from the client
+
+  func add(_ name: borrowing Span<UInt8>, _ value: borrowing Span<UInt8>) -> Bool {
+    guard exchange == nil else { return addTrailer(name, value) }
+    head.add(name, value)
+    return !head.isMalformed
+  }
+
+  private func addTrailer(_ name: borrowing Span<UInt8>, _ value: borrowing Span<UInt8>) -> Bool {
+    guard name.count > 0, name[0] != UInt8(ascii: ":"), trailers.count <= ChunkedScanner.mostTrailerBytes else { return false }
+    trailers.append(copying: name)
+    trailers += ": ".utf8
+    trailers.append(copying: value)
+    trailers += [13, 10]
+    return true
+  }
+
+  /// The head is whole: the exchange gets it in the connection's next step. False: malformed.
+  func begin(endsStream: Bool) -> Bool {
+    guard let bytes = head.http1(endsStream: endsStream, webSocketKey: connection.webSocketKey()) else { return false }
+    isChunked = !endsStream && !head.hasStatedLength && !head.asksForTunnel
+    hasEnded = endsStream
+    inbox = bytes
+    answer = StreamAnswer(method: head.isHead ? .head : .get, asksForTunnel: head.asksForTunnel)
+    guard let exchange = connection.open(self) else { return false }
+    self.exchange = exchange
+    return true
+  }
+
+  func take(_ bytes: borrowing Span<UInt8>) {
+    guard bytes.count > 0 else { return }
+    if isClosed { return connection.consume(id, bytes.count) }
+    owed &+= bytes.count
+    if isChunked {
+      inbox += String(bytes.count, radix: 16).utf8
+      inbox += [13, 10]
+      inbox.append(copying: bytes)
+      inbox += [13, 10]
+    } else {
+      inbox.append(copying: bytes)
+    }
+  }
+
+  func end() {
+    guard !hasEnded else { return }
+    hasEnded = true
+    guard isChunked else { return }
+    inbox += "0\r\n".utf8
+    inbox += trailers
+    inbox += [13, 10]
+  }
+
+  /// The client has reset the stream, or the whole connection is over.
+  func abandon() {
+    isGone = true
+    exchange?.carrierBroke()
+  }
+
+  /// Hands on what came in this step, and asks for more of the answer where there is room.
+  func settle() {
+    if inboxStart < inbox.count || hasEnded { exchange?.carrierHasMore() }
+    if isFull, outbox.count &- outboxStart < Self.outboxLimit / 2 {
+      isFull = false
+      exchange?.carrierHasRoom()
+    }
+  }
+
+  // MARK: the carrier
+
+  func handshake() -> CarrierHandshake { .done }
+
+  func receive(into buffer: ReceiveBuffer) -> Int {
+    if isGone { return Socket.broken }
+    guard inboxStart < inbox.count else { return hasEnded && tunnels ? 0 : Socket.wouldBlock }
+    let count = buffer.fill { memory in
+      let count = min(memory.count, inbox.count &- inboxStart)
+      _ = memory.update(fromContentsOf: inbox[inboxStart..<(inboxStart &+ count)])
+      return count
+    }
+    inboxStart &+= count
+    if inboxStart == inbox.count {
+      inbox.removeAll(keepingCapacity: inbox.count <= 4096)
+      inboxStart = 0
+      if owed > 0 { connection.consume(id, owed) }
+      owed = 0
+    }
+    return count
+  }
+
+  /// After a request the client's END_STREAM ends nothing but its body: a half-closed stream waits for its answer.
+  private var tunnels: Bool { head.asksForTunnel }
+  var isDrained: Bool { inboxStart == inbox.count && !(hasEnded && tunnels) && !isGone }
+  var heldBytes: Int { outbox.count &- outboxStart }
+
+  func send(_ bytes: borrowing Span<UInt8>) -> Int {
+    guard !isGone, !isClosed, answer != nil else { return Socket.broken }
+    guard heldBytes < Self.outboxLimit else {
+      isFull = true
+      return Socket.wouldBlock
+    }
+    guard answer?.take(bytes, &connection.answerHead, self) == true else {
+      connection.reset(id, .internalError)
+      return Socket.broken
+    }
+    connection.hasOutput(self)
+    return bytes.count
+  }
+
+  func endSending() { finishAnswer(isWhole: true) }
+
+  func close(reset: Bool) {
+    guard !isClosed else { return }
+    isClosed = true
+    if owed > 0 { connection.consume(id, owed) }
+    owed = 0
+    guard !isGone else { return }
+    finishAnswer(isWhole: !reset)
+  }
+
+  /// The exchange is over. An answer that is not whole must not look so (RFC 9113 §8.1).
+  private func finishAnswer(isWhole: Bool) {
+    guard !isAnswerWhole else { return }
+    guard isWhole, hasAnswered, answer?.endsByClosing == true else { return connection.reset(id, .internalError) }
+    isAnswerWhole = true
+    connection.resume(self)
+  }
+
+  // MARK: to the client
+
+  func takeBody(_ out: UnsafeMutableBufferPointer<UInt8>) -> HTTP2Body? {
+    let count = min(out.count, heldBytes)
+    _ = out.update(fromContentsOf: outbox[outboxStart..<(outboxStart &+ count)])
+    outboxStart &+= count
+    moved &+= count
+    guard outboxStart == outbox.count else { return .piece(count) }
+    outbox.removeAll(keepingCapacity: outbox.count <= 4096)
+    outboxStart = 0
+    guard isAnswerWhole else { return count > 0 ? .piece(count) : .later }
+    if let outTrailers { return .lastBeforeTrailers(count, outTrailers) }
+    return .last(count)
+  }
+
+  /// Whether the client alone holds the answer up: it has not taken enough since this was asked last.
+  func isStuck(least: Int) -> Bool {
+    defer { movedAtCheck = moved }
+    return heldBytes > 0 && moved &- movedAtCheck < least
+  }
+
+  /// The answer is out although the client still sends: it is told that nobody reads the rest.
+  var wantsNoMore: Bool { isAnswerWhole && heldBytes == 0 && !hasEnded }
+}
+
+extension HTTP2Stream: StreamAnswerSink {
+  func answerHead(status: Int, _ head: borrowing ResponseHead, _ bytes: borrowing Span<UInt8>, isInterim: Bool, endsStream: Bool) {
+    var fields = HTTP2FieldBlock()
+    fields.append(":status", String(status))
+    for index in 0..<head.fields.count {
+      let field = head.fields[index]
+      // The connection's own fields have no place here (RFC 9113 §8.2.2); the key's proof was for our side of the upstream.
+      if FieldIDSet.hopByHop.contains(field.id) || field.isNamedByConnection { continue }
+      fields.append(bytes.extracting(field.name.lower..<field.name.upper), bytes.extracting(field.value.lower..<field.value.upper))
+    }
+    if isInterim { return connection.submitInterim(id, &fields) }
+    hasAnswered = true
+    connection.submitAnswer(id, &fields, hasBody: !endsStream)
+  }
+
+  func answerBody(_ bytes: borrowing Span<UInt8>) { outbox.append(copying: bytes) }
+
+  func answerEnded(trailers lines: [UInt8]) {
+    isAnswerWhole = true
+    outTrailers = Self.block(lines)
+  }
+
+  /// `name: value` lines as fields; nil when there are none.
+  private static func block(_ lines: [UInt8]) -> HTTP2FieldBlock? {
+    var block = HTTP2FieldBlock()
+    for line in lines.split(separator: 10) {
+      guard let colon = line.firstIndex(of: UInt8(ascii: ":")) else { continue }
+      let value = line[(colon + 1)...].drop { $0 == 0x20 || $0 == 0x09 }.prefix { $0 != 13 }
+      block.append(Array(line[..<colon]).span, Array(value).span)
+    }
+    return block.count == 0 ? nil : block
+  }
+}
