@@ -112,12 +112,15 @@ let package = Package(
       name: "store-writer",
       dependencies: ["IntercomCore", "Telemetry", "Linux", "Sessions", "SessionStoreSQLite", "IntercomTesting"],
       path: "Sources/Testing/store-writer", swiftSettings: strict),
-    // What dev/bench runs beside `intercom serve`: a provider, and stores that are full already.
+    // What dev/bench runs beside `intercom serve`: a provider, and stores that are full already. It names all modules whose values
+    // IntercomApp's `Deployment` holds, imported or not: SwiftPM compiles a target anew only when a module that it names has changed, and
+    // one that knows an old layout crashes.
     .executableTarget(
       name: "bench-host",
       dependencies: [
-        "IntercomCore", "StrictJSON", "Cryptography", "JOSE", "Telemetry", "Linux", "EventLoop", "Sessions", "CurlTransport",
-        "SessionStoreSQLite", "HTTPServer", "DemoWorkplace", "IntercomApp", "IntercomTesting",
+        "IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "JOSE", "Telemetry", "HTTP1", "Linux", "EventLoop", "OIDC", "Sessions",
+        "Policy", "CurlTransport", "SessionStoreSQLite", "HTTPServer", "ReverseProxy", "Gateway", "DemoWorkplace", "IntercomApp",
+        "IntercomTesting",
       ],
       path: "Sources/Testing/bench-host", swiftSettings: strict),
     tests("CoreTests", ["IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "Telemetry", "Linux", "IntercomTesting"]),

@@ -143,6 +143,12 @@ struct DecisionTests {
 
     // Methods
     DecisionRow("a method that the route does not list is 405", "PUT /wiki/a\n\(mail)", gives: "405 method_refused"),
+    DecisionRow(
+      "what is kept ready for a session lets no method pass that its route does not list", "PUT /wiki/a\n\(live)\n\(mail)", .warm,
+      gives: "405 method_refused"),
+    DecisionRow(
+      "what is kept ready for a session lets no encoded slash pass where the route takes none", "GET /wiki/a%2Fb\n\(live)\n\(mail)", .warm,
+      gives: "400 encoded_slash"),
     DecisionRow("TRACE is always 405", "TRACE /fs/a", gives: "405 method_refused"),
     DecisionRow("an unknown method is 405", "BREW /fs/a", gives: "405 method_refused"),
     DecisionRow("OPTIONS without a requested method is forwarded", "OPTIONS /fs/a\n\(live)\n\(mail)", .warm, gives: "forward fs"),

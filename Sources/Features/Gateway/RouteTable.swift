@@ -130,7 +130,7 @@ struct PathTable: Sendable {
       var word = load8(bytes, start &+ 1)
       let left = end &- start &- 1
       if left < 8 { word &= (1 &<< UInt64(left &* 8)) &- 1 }
-      let slashes = zeroBytes(word ^ 0x2f2f_2f2f_2f2f_2f2f)
+      let slashes = ByteWord.zeros(word ^ ByteWord.all(UInt8(ascii: "/")))
       // What stands below the first slash.
       return slashes == 0 ? word : word & (((slashes & (0 &- slashes)) &>> 7) &- 1)
     }
@@ -195,8 +195,8 @@ struct PathTable: Sendable {
       var word = load8(head, at)
       let left = path.upper &- at
       if left < 8 { word &= (1 &<< UInt64(left &* 8)) &- 1 }
-      let slashes = zeroBytes(word ^ 0x2f2f_2f2f_2f2f_2f2f)
-      if (slashes & ((slashes &<< 8) | before)) | zeroBytes(word ^ 0x3b3b_3b3b_3b3b_3b3b) != 0 { return true }
+      let slashes = ByteWord.zeros(word ^ ByteWord.all(UInt8(ascii: "/")))
+      if (slashes & ((slashes &<< 8) | before)) | ByteWord.zeros(word ^ ByteWord.all(UInt8(ascii: ";"))) != 0 { return true }
       before = slashes &>> 56
       at &+= 8
     }
