@@ -471,11 +471,13 @@ package class Exchange: TCPConnection {
       input: waitsForBody ? (body.received, bodyPauses) : nil)
     self.pace = pace
     guard !isSlow else {
+      // Asked before the end: a relay lets go of what it held, and a client that gets FIN instead of RST would go on reading what the kernel has.
+      let isHeldUp = pendingBytes > 0
       if phase != .idle, phase != .closing {
         finish(.timedOut)
         phase = .closing
       }
-      return pendingBytes > 0 ? abort() : close()
+      return isHeldUp ? abort() : close()
     }
     setDeadline(afterNanoseconds: server.times.paceCheck)
   }
