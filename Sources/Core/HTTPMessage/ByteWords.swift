@@ -115,17 +115,23 @@ public func skipText(_ bytes: borrowing Span<UInt8>, _ from: Int) -> Int {
 /// How many bytes of `left` from `leftStart` on and of `right` from `rightStart` on are the same; up to seven fewer at the end of one of them.
 @inlinable @inline(__always)
 public func commonPrefix(_ left: borrowing Span<UInt8>, _ leftStart: Int, _ right: borrowing Span<UInt8>, _ rightStart: Int) -> Int {
+  guard hasBytes(left, leftStart, 0), hasBytes(right, rightStart, 0) else { return 0 }
+  let most = min(left.count &- leftStart, right.count &- rightStart)
+  // From zero on, a load's look at its bounds is that of the loop.
+  let left = left.extracting(leftStart..<leftStart &+ most).bytes
+  let right = right.extracting(rightStart..<rightStart &+ most).bytes
   var same = 0
-  while hasBytes(left, leftStart &+ same, 32), hasBytes(right, rightStart &+ same, 32) {
+  while same &+ 32 <= most {
     let differences =
-      left.bytes.unsafeLoadUnaligned(fromByteOffset: leftStart &+ same, as: SIMD4<UInt64>.self)
-      ^ right.bytes.unsafeLoadUnaligned(fromByteOffset: rightStart &+ same, as: SIMD4<UInt64>.self)
+      left.unsafeLoadUnaligned(fromByteOffset: same, as: SIMD4<UInt64>.self)
+      ^ right.unsafeLoadUnaligned(fromByteOffset: same, as: SIMD4<UInt64>.self)
     let both = differences.lowHalf | differences.highHalf
     if both[0] | both[1] != 0 { break }
     same &+= 32
   }
-  while hasBytes(left, leftStart &+ same, 8), hasBytes(right, rightStart &+ same, 8) {
-    let difference = load8(left, leftStart &+ same) ^ load8(right, rightStart &+ same)
+  while same &+ 8 <= most {
+    let difference =
+      left.unsafeLoadUnaligned(fromByteOffset: same, as: UInt64.self) ^ right.unsafeLoadUnaligned(fromByteOffset: same, as: UInt64.self)
     if difference != 0 { return same &+ difference.trailingZeroBitCount &>> 3 }
     same &+= 8
   }
