@@ -39,11 +39,8 @@ saml_up() {
   if ! running saml; then
     debian_packages "the SAML applications" apache2-bin libapache2-mod-auth-mellon
     [ -f /usr/lib/apache2/modules/mod_auth_mellon.so ] || { do_without "no mod_auth_mellon"; return 0; }
-    port_free "$port"
-    remove_data saml
-    data=$(mktemp -d "${TMPDIR:-/tmp}/intercom-saml.XXXXXX")
-    echo "$data" >"$state/saml.data"
-    mkdir -p "$data/pages" "$data/run"
+    apache_folder saml
+    mkdir "$data/pages"
     cp "$root/services/saml/pages/"* "$data/pages/"
     cp "$state/saml/sp.key" "$state/saml/sp.crt" "$data/run/"
     curl -sf -o "$data/run/idp.xml" "http://127.0.0.1:$((base + 80))/realms/workplace/protocol/saml/descriptor" || fail "Keycloak gives no SAML metadata"
@@ -51,13 +48,7 @@ saml_up() {
       sed -e "s#@URL@#$saml_url#g" -e "s#@NAME@#$name#g" -e "s#@CERTIFICATE@#$(saml_certificate)#" \
         "$root/services/saml/sp-metadata.xml.template" >"$data/run/$name.xml"
     done
-    chmod 755 "$data"
-    [ "$(id -u)" != 0 ] || chown -R www-data "$data/run"
-    sed -e "s#@PORT@#$port#g" -e "s#@URL@#$saml_url#g" -e "s#@DATA@#$data#g" -e "s#@LOG@#$state/saml.log#g" \
-      "$root/services/saml/httpd.conf.template" >"$state/saml/httpd.conf"
-    setsid /usr/sbin/apache2 -f "$state/saml/httpd.conf" -DFOREGROUND >>"$state/saml.log" 2>&1 </dev/null &
-    echo $! >"$state/saml.pid"
-    await saml 20 curl -sf "http://127.0.0.1:$port/wiki/saml/metadata"
+    apache saml "$root/services/saml/httpd.conf.template" "http://127.0.0.1:$port/wiki/saml/metadata" -e "s#@URL@#$saml_url#g"
   fi
   note SAML_URL "$saml_url/"
 }

@@ -102,7 +102,6 @@ keycloak_up() {
   note KEYCLOAK_ISSUER "$issuer"; note KEYCLOAK_PORT "$port"
 }
 
-# The files lie where Apache's own user may enter, which a checkout in somebody's home is not.
 # Without Keycloak nobody can sign tokens for it.
 files_up() {
   running keycloak || return 0
@@ -110,21 +109,32 @@ files_up() {
   if ! running files; then
     # apache2-bin alone: the package apache2 would start a server of its own on port 80.
     debian_packages "the file store" apache2-bin libapache2-mod-oauth2
-    port_free "$port"
-    remove_data files
-    data=$(mktemp -d "${TMPDIR:-/tmp}/intercom-files.XXXXXX")
-    echo "$data" >"$state/files.data"
-    mkdir -p "$data/dav" "$data/run" "$state/files"
+    apache_folder files
+    mkdir "$data/dav"
     cp -r "$root/services/apache/files/." "$data/dav/"
-    chmod 755 "$data"
-    [ "$(id -u)" != 0 ] || chown -R www-data "$data/dav" "$data/run"
-    sed -e "s#@PORT@#$port#g" -e "s#@DATA@#$data#g" -e "s#@KEYCLOAK_PORT@#$((base + 80))#g" -e "s#@LOG@#$state/files.log#g" \
-      "$root/services/apache/httpd.conf.template" >"$state/files/httpd.conf"
-    setsid /usr/sbin/apache2 -f "$state/files/httpd.conf" -DFOREGROUND >>"$state/files.log" 2>&1 </dev/null &
-    echo $! >"$state/files.pid"
-    await files 20 curl -s "http://127.0.0.1:$port/"
+    apache files "$root/services/apache/httpd.conf.template" "http://127.0.0.1:$port/" -e "s#@KEYCLOAK_PORT@#$((base + 80))#g"
   fi
   note FILES_URL "http://127.0.0.1:$port/dav/"
+}
+
+# apache_folder NAME: sets `data` to a new folder where Apache's own user may enter, which a checkout in somebody's home is not.
+apache_folder() {
+  remove_data "$1"
+  data=$(mktemp -d "${TMPDIR:-/tmp}/intercom-$1.XXXXXX")
+  echo "$data" >"$state/$1.data"
+  mkdir -p "$data/run" "$state/$1"
+  chmod 755 "$data"
+}
+
+# apache NAME TEMPLATE URL SED-ARGUMENT…: starts Apache on `port` with the template filled in and waits until URL answers.
+apache() {
+  local name=$1 template=$2 url=$3; shift 3
+  port_free "$port"
+  [ "$(id -u)" != 0 ] || chown -R www-data "$data"/*
+  sed -e "s#@PORT@#$port#g" -e "s#@DATA@#$data#g" -e "s#@LOG@#$state/$name.log#g" "$@" "$template" >"$state/$name/httpd.conf"
+  setsid /usr/sbin/apache2 -f "$state/$name/httpd.conf" -DFOREGROUND >>"$state/$name.log" 2>&1 </dev/null &
+  echo $! >"$state/$name.pid"
+  await "$name" 20 curl -s "$url"
 }
 
 # remove_data NAME: the temporary folder of a server that was stopped.
