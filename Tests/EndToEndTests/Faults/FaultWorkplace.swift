@@ -54,7 +54,13 @@ struct FaultWorkplace: Sendable {
         continue
       }
       if head.contains(" /stuck ") { return pauseThread(milliseconds: 3000) }
-      if head.hasPrefix("PUT ") { while try !socket.receive().suffix(5).elementsEqual("0\r\n\r\n".utf8) {} }
+      if head.hasPrefix("PUT ") {
+        var last: [UInt8] = []
+        while !last.suffix(5).elementsEqual("0\r\n\r\n".utf8) {
+          last = try socket.receive()
+          if last.isEmpty { return }
+        }
+      }
       try socket.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
     }
   }
