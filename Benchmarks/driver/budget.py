@@ -8,6 +8,7 @@ ABOVE = "memory above start"
 # Each: the scenario, what it is, the wish in words, (results of the scenario) -> (measured, limit), how the measured is shown.
 BUDGETS = [
     ("instructions", f"{INSTRUCTIONS} ÷ {SAME}", "≤ 0.40", lambda data: (over(data, "nginx-same"), 0.4), "{:.2f}"),
+    ("browsers", f"{INSTRUCTIONS}, four browsers in turn ÷ {SAME}", "≤ 0.40", lambda data: (over(data, "nginx-same"), 0.4), "{:.2f}"),
     ("two-loops", f"{INSTRUCTIONS}, two event loops ÷ one", "≤ 1.10", lambda data: (data["loops"]["2"] / data["loops"]["1"], 1.1), "{:.2f}"),
     # A connection's own calls and the loop's waits are a few hundredths.
     ("system-calls", "system calls, warm 1 KB request", "4", lambda data: (sum(data["peers"]["intercom"].values()), 4.25), "{:.2f}"),

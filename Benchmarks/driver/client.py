@@ -27,10 +27,58 @@ HEAD = (
     "{more}\r\n"
 )
 
+# The same request of three other browsers: other values, another order.
+OTHERS = [
+    "{method} {target} HTTP/1.1\r\n"
+    "Host: intercom.localhost:{port}\r\n"
+    "User-Agent: Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n"
+    "Accept: */*\r\n"
+    "Accept-Language: en-US,en;q=0.5\r\n"
+    "Accept-Encoding: gzip, deflate, br\r\n"
+    "Referer: https://mail.example.org/\r\n"
+    "Origin: https://mail.example.org\r\n"
+    "Connection: keep-alive\r\n"
+    "Cookie: lang=en-US; intercom={cookie}; theme=light\r\n"
+    "Sec-Fetch-Dest: empty\r\n"
+    "Sec-Fetch-Mode: cors\r\n"
+    "Sec-Fetch-Site: same-site\r\n"
+    "{more}\r\n",
+    "{method} {target} HTTP/1.1\r\n"
+    "Host: intercom.localhost:{port}\r\n"
+    "Accept: application/json\r\n"
+    "Sec-Fetch-Site: same-site\r\n"
+    "Cookie: intercom={cookie}; seen=12; theme=dark\r\n"
+    "Accept-Language: fr-FR,fr;q=0.9\r\n"
+    "Accept-Encoding: gzip, deflate, br\r\n"
+    "Sec-Fetch-Mode: cors\r\n"
+    "Origin: https://mail.example.org\r\n"
+    "User-Agent: Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.6 Safari/605.1.15\r\n"
+    "Referer: https://mail.example.org/\r\n"
+    "Sec-Fetch-Dest: empty\r\n"
+    "{more}\r\n",
+    "{method} {target} HTTP/1.1\r\n"
+    "Host: intercom.localhost:{port}\r\n"
+    "Connection: keep-alive\r\n"
+    'sec-ch-ua: "Chromium";v="128", "Not;A=Brand";v="24", "Microsoft Edge";v="128"\r\n'
+    "Accept: application/json, text/plain, */*\r\n"
+    "sec-ch-ua-mobile: ?1\r\n"
+    "User-Agent: Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/128.0.0.0 Mobile Safari/537.36 EdgA/128.0.0.0\r\n"
+    "Origin: https://mail.example.org\r\n"
+    "Sec-Fetch-Site: same-site\r\n"
+    "Sec-Fetch-Mode: cors\r\n"
+    "Sec-Fetch-Dest: empty\r\n"
+    "Referer: https://mail.example.org/\r\n"
+    "Accept-Encoding: gzip, deflate, br, zstd\r\n"
+    "Accept-Language: de\r\n"
+    "Cookie: theme=dark; intercom={cookie}; lang=de\r\n"
+    "{more}\r\n",
+]
+BROWSERS = [HEAD] + OTHERS
 
-def request(port, target, cookie, method="GET", more=""):
+
+def request(port, target, cookie, method="GET", more="", browser=0):
     """The head; `more` are further lines, each with its end."""
-    return HEAD.format(method=method, port=port, target=target, cookie=cookie, more=more).encode()
+    return BROWSERS[browser].format(method=method, port=port, target=target, cookie=cookie, more=more).encode()
 
 
 class Connection:

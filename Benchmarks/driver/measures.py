@@ -22,7 +22,8 @@ BODY_LARGE = "/fs/body/large"
 def messages(running, count, offset=0):
     """`count` requests, one session after the other."""
     known = running.cookies
-    return (client.request(running.port, TARGET, known[(offset + n) % len(known)]) for n in range(count))
+    return (
+        client.request(running.port, TARGET, known[(offset + n) % len(known)], browser=n % running.browsers) for n in range(count))
 
 
 def warm(running, connections=16):

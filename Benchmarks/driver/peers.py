@@ -46,6 +46,8 @@ class Running:
     process: Process
     port: int
     cookies: list
+    # How many kinds of browsers its clients are, one after the other.
+    browsers: int = 1
 
 
 @dataclasses.dataclass

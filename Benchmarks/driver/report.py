@@ -64,6 +64,12 @@ def cpu(data):
         ["", "µs", "user", "kernel", "best round", "requests/s", "p50 ms", "p99 ms"], rows)
 
 
+def browsers(data):
+    same = data["peers"].get("nginx-same")
+    rows = [[LABELS[key], f"{value:,.0f}", ratio(value, same)] for key, value in data["peers"].items()]
+    return "## User instructions, four browsers in turn\n\n" + table(["", "instructions per request", "÷ nginx, the same work"], rows)
+
+
 def two_loops(data):
     one, two = data["loops"]["1"], data["loops"]["2"]
     return "## User instructions with two event loops\n\n" + table(
@@ -180,7 +186,7 @@ def login(data):
 
 
 TABLES = {
-    "instructions": instructions, "two-loops": two_loops, "system-calls": system_calls, "cpu": cpu, "bodies": bodies, "streams": streams,
+    "instructions": instructions, "browsers": browsers, "two-loops": two_loops, "system-calls": system_calls, "cpu": cpu, "bodies": bodies, "streams": streams,
     "idle": idle, "start": start, "mixed": mixed, "memory": memory, "cold": cold, "login": login,
 }
 

@@ -62,11 +62,12 @@ class Run:
         return [(index, peer) for index, peer in enumerate(field.present(self.tools)) if peer.is_same_work or not same_work]
 
 
-def count_instructions(run, index, peer, warm):
+def count_instructions(run, index, peer, warm, browsers=1):
     by_perf = measures.has_counters()
     with run.stage() as stage:
         run.upstream(stage)
         running = run.peer(stage, index, peer, () if by_perf else measures.callgrind(stage, peer.key))
+        running.browsers = browsers
         warm(running)
         count = measures.instructions_by_perf if by_perf else measures.instructions_by_callgrind
         return count(running, stage, max(20, run.size.counted // peer.weight), 16)
@@ -78,6 +79,16 @@ def instructions(run):
     for index, peer in run.peers():
         run.say(f"  {peer.label}")
         result["peers"][peer.key] = count_instructions(run, index, peer, measures.warm)
+    return result
+
+
+def browsers(run):
+    """User instructions per request when four kinds of browsers take turns: no head is like the one before."""
+    result = {"peers": {}}
+    for index, peer in run.peers(same_work=True):
+        if peer.key in ("intercom", "nginx-same"):
+            run.say(f"  {peer.label}")
+            result["peers"][peer.key] = count_instructions(run, index, peer, measures.warm, len(client.BROWSERS))
     return result
 
 
@@ -249,6 +260,7 @@ def sign_in_twice(base, port, times):
 
 SCENARIOS = {
     "instructions": instructions,
+    "browsers": browsers,
     "two-loops": two_loops,
     "system-calls": system_calls,
     "cpu": cpu,
