@@ -29,6 +29,9 @@ struct LongBodyTests {
   private static let getLong = "GET /long HTTP/1.1\r\nHost: intercom.example\r\n\r\n"
   private static var length: String { "Content-Length: \(long.count)\r\n" }
 
+  @Test("go within the kernel on this machine: the tests of this suite are of relays")
+  func areRelayed() { #expect(SplicePipe.isAvailable) }
+
   @Test("come whole, one after the other on the same connections, to clients that pause")
   func whole() async throws {
     let server = try Self.server(Self.length)

@@ -177,7 +177,7 @@ package final class EventLoop {
 
   /// An empty pipe; nil when there are as many relays as may be, or no descriptors left.
   func takePipe() -> SplicePipe? {
-    guard pipesInUse < Self.mostPipes else { return nil }
+    guard pipesInUse < Self.mostPipes, SplicePipe.isAvailable else { return nil }
     var spares = sparePipes
     sparePipes = []
     let spare = spares.popLast()

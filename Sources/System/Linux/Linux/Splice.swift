@@ -13,6 +13,18 @@ package struct SplicePipe: Sendable {
     (read, write) = (ends[0], ends[1])
   }
 
+  /// Whether bytes of a socket can go this way here: some sandboxes' kernels have no splice(2). Tried once.
+  package static let isAvailable: Bool = {
+    var pair: [Int32] = [-1, -1]
+    guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0, &pair) == 0 else { return false }
+    defer { for end in pair { _ = Glibc.close(end) } }
+    guard let pipe = SplicePipe() else { return false }
+    defer { pipe.close() }
+    var byte: UInt8 = 1
+    return Glibc.send(pair[0], &byte, 1, Int32(MSG_NOSIGNAL)) == 1 && pipe.fill(from: pair[1], atMost: 1) == 1
+      && pipe.drain(into: pair[1], count: 1) == 1
+  }()
+
   package func close() {
     _ = Glibc.close(read)
     _ = Glibc.close(write)
