@@ -204,9 +204,9 @@ package final class HTTP2Connection: TCPConnection, HTTP2SessionOwner {
     touched.append(found)
   }
 
-  package func takeBody(_ stream: Int32, _ out: UnsafeMutableBufferPointer<UInt8>) -> HTTP2Body? {
+  package func takeBody(_ stream: Int32, _ room: inout HTTP2Room) -> HTTP2Body? {
     guard let found = streams[stream] else { return nil }
-    let body = found.takeBody(out)
+    let body = found.takeBody(&room)
     touched.append(found)
     return body
   }

@@ -121,11 +121,7 @@ final class HTTP2Stream: ByteCarrier {
   func receive(into buffer: ReceiveBuffer) -> Int {
     if isGone { return Socket.broken }
     guard inboxStart < inbox.count else { return hasEnded && tunnels ? 0 : Socket.wouldBlock }
-    let count = buffer.fill { memory in
-      let count = min(memory.count, inbox.count &- inboxStart)
-      _ = memory.update(fromContentsOf: inbox[inboxStart..<(inboxStart &+ count)])
-      return count
-    }
+    let count = buffer.put(inbox.span.extracting(inboxStart...))
     inboxStart &+= count
     if inboxStart == inbox.count {
       inbox.removeAll(keepingCapacity: inbox.count <= 4096)
@@ -176,17 +172,16 @@ final class HTTP2Stream: ByteCarrier {
 
   // MARK: to the client
 
-  func takeBody(_ out: UnsafeMutableBufferPointer<UInt8>) -> HTTP2Body? {
-    let count = min(out.count, heldBytes)
-    _ = out.update(fromContentsOf: outbox[outboxStart..<(outboxStart &+ count)])
+  func takeBody(_ room: inout HTTP2Room) -> HTTP2Body? {
+    let count = room.append(outbox.span.extracting(outboxStart...))
     outboxStart &+= count
     moved &+= count
-    guard outboxStart == outbox.count else { return .piece(count) }
+    guard outboxStart == outbox.count else { return .piece }
     outbox.removeAll(keepingCapacity: outbox.count <= 4096)
     outboxStart = 0
-    guard isAnswerWhole else { return count > 0 ? .piece(count) : .later }
-    if let outTrailers { return .lastBeforeTrailers(count, outTrailers) }
-    return .last(count)
+    guard isAnswerWhole else { return count > 0 ? .piece : .later }
+    if let outTrailers { return .lastBeforeTrailers(outTrailers) }
+    return .last
   }
 
   /// Whether the client alone holds the answer up: it has not taken enough since this was asked last.

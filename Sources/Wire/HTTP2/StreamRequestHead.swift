@@ -37,6 +37,7 @@ package struct StreamRequestHead: Sendable {
   package var isHead: Bool { method.elementsEqual("HEAD".utf8) }
   private var isConnect: Bool { method.elementsEqual("CONNECT".utf8) }
 
+  /// The next field of the head, pseudo-fields first, as HPACK gave it.
   package mutating func add(_ name: borrowing Span<UInt8>, _ value: borrowing Span<UInt8>) {
     size &+= name.count &+ value.count &+ 32
     guard size <= Self.mostBytes &+ (32 << 10) else { return }

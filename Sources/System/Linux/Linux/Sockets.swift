@@ -232,6 +232,13 @@ package final class ReceiveBuffer {
   /// Lets `body` fill the buffer; it says how many bytes there are.
   package func fill(_ body: (UnsafeMutableBufferPointer<UInt8>) -> Int) -> Int { body(memory) }
 
+  /// Puts as many of these bytes into the buffer as fit, and says how many.
+  package func put(_ bytes: borrowing Span<UInt8>) -> Int {
+    let count = min(bytes.count, memory.count)
+    bytes.withUnsafeBufferPointer { bytes in _ = memory.update(fromContentsOf: bytes[..<count]) }
+    return count
+  }
+
   /// The first `count` bytes, valid during `body` only.
   package func withBytes(_ count: Int, _ body: (borrowing Span<UInt8>) -> Void) {
     body(UnsafeBufferPointer(rebasing: memory[0..<min(max(0, count), memory.count)]).span)

@@ -30,19 +30,36 @@ package protocol HTTP2SessionOwner: AnyObject {
   /// Bytes of a body; they count against the windows until `consume`.
   func data(_ stream: Int32, _ bytes: borrowing Span<UInt8>)
   func bodyEnded(_ stream: Int32)
-  /// Copies bytes of the answer's body. Nil resets the stream.
-  func takeBody(_ stream: Int32, _ out: UnsafeMutableBufferPointer<UInt8>) -> HTTP2Body?
+  /// Puts bytes of the answer's body into `room`. Nil resets the stream.
+  func takeBody(_ stream: Int32, _ room: inout HTTP2Room) -> HTTP2Body?
   /// The stream is over: well with code 0, else with the code of its RST_STREAM (RFC 9113 §7).
   func streamClosed(_ stream: Int32, code: UInt32)
 }
 
+/// Room for bytes of a body in the frame that is being made.
+package struct HTTP2Room {
+  private let memory: UnsafeMutableBufferPointer<UInt8>
+  package private(set) var count = 0
+
+  fileprivate init(_ memory: UnsafeMutableBufferPointer<UInt8>) { self.memory = memory }
+
+  /// Appends as many of these bytes as fit and says how many.
+  package mutating func append(_ bytes: borrowing Span<UInt8>) -> Int {
+    let taken = min(bytes.count, memory.count - count)
+    let at = count
+    bytes.withUnsafeBufferPointer { bytes in _ = memory[at...].update(fromContentsOf: bytes[..<taken]) }
+    count += taken
+    return taken
+  }
+}
+
 /// What of a body there is to be sent.
 package enum HTTP2Body {
-  /// So many bytes were written; more may follow.
-  case piece(Int)
-  /// So many were written, and they are the last. With trailers the stream ends behind these.
-  case last(Int)
-  case lastBeforeTrailers(Int, HTTP2FieldBlock)
+  /// What was put into the room; more may follow.
+  case piece
+  /// What was put there is the end. With trailers the stream ends behind these.
+  case last
+  case lastBeforeTrailers(HTTP2FieldBlock)
   /// Nothing yet: `resume` when there is.
   case later
 }
@@ -173,15 +190,16 @@ package final class HTTP2Session {
   package func terminate(_ code: HTTP2ErrorCode) { nghttp2_session_terminate_session(session, code.rawValue) }
 
   private func read(_ stream: Int32, _ out: UnsafeMutableBufferPointer<UInt8>, _ flags: UnsafeMutablePointer<UInt32>) -> Int {
-    switch owner.takeBody(stream, out) {
-    case .piece(let count): return count
-    case .last(let count):
+    var room = HTTP2Room(out)
+    switch owner.takeBody(stream, &room) {
+    case .piece: return room.count
+    case .last:
       flags.pointee |= UInt32(NGHTTP2_DATA_FLAG_EOF.rawValue)
-      return count
-    case .lastBeforeTrailers(let count, var trailers):
+      return room.count
+    case .lastBeforeTrailers(var trailers):
       flags.pointee |= UInt32(NGHTTP2_DATA_FLAG_EOF.rawValue) | UInt32(NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue)
       _ = trailers.withFields { nghttp2_submit_trailer(session, stream, $0, $1) }
-      return count
+      return room.count
     case .later: return Int(NGHTTP2_ERR_DEFERRED.rawValue)
     case nil: return Int(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
     }

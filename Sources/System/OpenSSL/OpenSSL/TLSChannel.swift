@@ -50,11 +50,14 @@ package final class TLSChannel {
     SSL_set_connect_state(tls)
   }
 
-  /// Made once, never changed.
-  private nonisolated(unsafe) static let method: OpaquePointer? = intercom_socket_method()
+  /// What our BIO does. `@unchecked`: made once, never changed.
+  private struct Method: @unchecked Sendable {
+    let pointer: OpaquePointer?
+  }
+  private static let method = Method(pointer: intercom_socket_method())
 
   private init(_ context: TLSContext, _ descriptor: Int32) throws(OpenSSLError) {
-    guard let method = Self.method, let tls = SSL_new(context.contexts[0]) else { throw OpenSSLError("TLS connection") }
+    guard let method = Self.method.pointer, let tls = SSL_new(context.contexts[0]) else { throw OpenSSLError("TLS connection") }
     guard let bio = BIO_new(method) else {
       SSL_free(tls)
       throw OpenSSLError("TLS connection")
