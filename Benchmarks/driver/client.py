@@ -9,71 +9,68 @@ import urllib.parse
 
 from processes import Failure
 
-# As a browser sends it: twelve fields; two of the three cookies are of the page and of no use to the upstream.
-HEAD = (
-    "{method} {target} HTTP/1.1\r\n"
-    "Host: intercom.localhost:{port}\r\n"
-    "Connection: keep-alive\r\n"
-    "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/128.0.0.0 Safari/537.36\r\n"
-    "Accept: application/json, text/plain, */*\r\n"
-    "Origin: https://mail.example.org\r\n"
-    "Sec-Fetch-Site: same-site\r\n"
-    "Sec-Fetch-Mode: cors\r\n"
-    "Sec-Fetch-Dest: empty\r\n"
-    "Referer: https://mail.example.org/\r\n"
-    "Accept-Encoding: gzip, deflate, br, zstd\r\n"
-    "Accept-Language: de-DE,de;q=0.9,en;q=0.8\r\n"
-    "Cookie: theme=dark; intercom={cookie}; lang=de-DE\r\n"
-    "{more}\r\n"
-)
+def head(*lines):
+    """A request's head with these lines between Host and what a scenario adds."""
+    return "\r\n".join(["{method} {target} HTTP/1.1", "Host: intercom.localhost:{port}", *lines, "{more}\r\n"])
 
-# The same request of three other browsers: other values, another order.
-OTHERS = [
-    "{method} {target} HTTP/1.1\r\n"
-    "Host: intercom.localhost:{port}\r\n"
-    "User-Agent: Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n"
-    "Accept: */*\r\n"
-    "Accept-Language: en-US,en;q=0.5\r\n"
-    "Accept-Encoding: gzip, deflate, br\r\n"
-    "Referer: https://mail.example.org/\r\n"
-    "Origin: https://mail.example.org\r\n"
-    "Connection: keep-alive\r\n"
-    "Cookie: lang=en-US; intercom={cookie}; theme=light\r\n"
-    "Sec-Fetch-Dest: empty\r\n"
-    "Sec-Fetch-Mode: cors\r\n"
-    "Sec-Fetch-Site: same-site\r\n"
-    "{more}\r\n",
-    "{method} {target} HTTP/1.1\r\n"
-    "Host: intercom.localhost:{port}\r\n"
-    "Accept: application/json\r\n"
-    "Sec-Fetch-Site: same-site\r\n"
-    "Cookie: intercom={cookie}; seen=12; theme=dark\r\n"
-    "Accept-Language: fr-FR,fr;q=0.9\r\n"
-    "Accept-Encoding: gzip, deflate, br\r\n"
-    "Sec-Fetch-Mode: cors\r\n"
-    "Origin: https://mail.example.org\r\n"
-    "User-Agent: Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.6 Safari/605.1.15\r\n"
-    "Referer: https://mail.example.org/\r\n"
-    "Sec-Fetch-Dest: empty\r\n"
-    "{more}\r\n",
-    "{method} {target} HTTP/1.1\r\n"
-    "Host: intercom.localhost:{port}\r\n"
-    "Connection: keep-alive\r\n"
-    'sec-ch-ua: "Chromium";v="128", "Not;A=Brand";v="24", "Microsoft Edge";v="128"\r\n'
-    "Accept: application/json, text/plain, */*\r\n"
-    "sec-ch-ua-mobile: ?1\r\n"
-    "User-Agent: Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/128.0.0.0 Mobile Safari/537.36 EdgA/128.0.0.0\r\n"
-    "Origin: https://mail.example.org\r\n"
-    "Sec-Fetch-Site: same-site\r\n"
-    "Sec-Fetch-Mode: cors\r\n"
-    "Sec-Fetch-Dest: empty\r\n"
-    "Referer: https://mail.example.org/\r\n"
-    "Accept-Encoding: gzip, deflate, br, zstd\r\n"
-    "Accept-Language: de\r\n"
-    "Cookie: theme=dark; intercom={cookie}; lang=de\r\n"
-    "{more}\r\n",
+
+# As browsers send it: twelve or fourteen fields; two of the three cookies are of the page and of no use to the upstream. The first is the client of
+# every scenario, the others send the same with other values in another order.
+BROWSERS = [
+    head(
+        "Connection: keep-alive",
+        "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/128.0.0.0 Safari/537.36",
+        "Accept: application/json, text/plain, */*",
+        "Origin: https://mail.example.org",
+        "Sec-Fetch-Site: same-site",
+        "Sec-Fetch-Mode: cors",
+        "Sec-Fetch-Dest: empty",
+        "Referer: https://mail.example.org/",
+        "Accept-Encoding: gzip, deflate, br, zstd",
+        "Accept-Language: de-DE,de;q=0.9,en;q=0.8",
+        "Cookie: theme=dark; intercom={cookie}; lang=de-DE",
+    ),
+    head(
+        "User-Agent: Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:128.0) Gecko/20100101 Firefox/128.0",
+        "Accept: */*",
+        "Accept-Language: en-US,en;q=0.5",
+        "Accept-Encoding: gzip, deflate, br",
+        "Referer: https://mail.example.org/",
+        "Origin: https://mail.example.org",
+        "Connection: keep-alive",
+        "Cookie: lang=en-US; intercom={cookie}; theme=light",
+        "Sec-Fetch-Dest: empty",
+        "Sec-Fetch-Mode: cors",
+        "Sec-Fetch-Site: same-site",
+    ),
+    head(
+        "Accept: application/json",
+        "Sec-Fetch-Site: same-site",
+        "Cookie: intercom={cookie}; seen=12; theme=dark",
+        "Accept-Language: fr-FR,fr;q=0.9",
+        "Accept-Encoding: gzip, deflate, br",
+        "Sec-Fetch-Mode: cors",
+        "Origin: https://mail.example.org",
+        "User-Agent: Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.6 Safari/605.1.15",
+        "Referer: https://mail.example.org/",
+        "Sec-Fetch-Dest: empty",
+    ),
+    head(
+        "Connection: keep-alive",
+        'sec-ch-ua: "Chromium";v="128", "Not;A=Brand";v="24", "Microsoft Edge";v="128"',
+        "Accept: application/json, text/plain, */*",
+        "sec-ch-ua-mobile: ?1",
+        "User-Agent: Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/128.0.0.0 Mobile Safari/537.36 EdgA/128.0.0.0",
+        "Origin: https://mail.example.org",
+        "Sec-Fetch-Site: same-site",
+        "Sec-Fetch-Mode: cors",
+        "Sec-Fetch-Dest: empty",
+        "Referer: https://mail.example.org/",
+        "Accept-Encoding: gzip, deflate, br, zstd",
+        "Accept-Language: de",
+        "Cookie: theme=dark; intercom={cookie}; lang=de",
+    ),
 ]
-BROWSERS = [HEAD] + OTHERS
 
 
 def request(port, target, cookie, method="GET", more="", browser=0):

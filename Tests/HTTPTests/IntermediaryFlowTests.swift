@@ -11,13 +11,19 @@ import Testing
 /// Rules of RFC 9110 and RFC 9112 for whoever passes messages on, over sockets.
 @Suite("Rules for intermediaries, over sockets")
 struct IntermediaryFlowTests {
-  @Test("an OPTIONS request with Max-Forwards: 0 is answered here and never forwarded (RFC 9110 §7.6.2)")
-  func lastRecipient() async throws {
+  /// An upstream that answers well, and the heads that it got.
+  private func recordingUpstream() throws -> (RawServer, Monitor<[String]>) {
     let heads = Monitor<[String]>([])
     let server = try upstream { head in
       heads.withLock { $0.append(head) }
       return okay
     }
+    return (server, heads)
+  }
+
+  @Test("an OPTIONS request with Max-Forwards: 0 is answered here and never forwarded (RFC 9110 §7.6.2)")
+  func lastRecipient() async throws {
+    let (server, heads) = try recordingUpstream()
     try await Proxy.run(to: server) { proxy in
       try await proxy.client { client in
         for hops in ["0", "1", "x"] {
@@ -166,11 +172,7 @@ struct IntermediaryFlowTests {
 
   @Test("after Connection: close nothing that follows on the connection is looked at (RFC 9112 §9.6)")
   func close() async throws {
-    let heads = Monitor<[String]>([])
-    let server = try upstream { head in
-      heads.withLock { $0.append(head) }
-      return okay
-    }
+    let (server, heads) = try recordingUpstream()
     try await Proxy.run(to: server) { proxy in
       try await proxy.client { client in
         try client.send("GET /x HTTP/1.1\r\nHost: intercom.example\r\nConnection: close\r\n\r\n" + get)

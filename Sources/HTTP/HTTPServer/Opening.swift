@@ -23,14 +23,9 @@ final class Opening {
   /// Takes the descriptor over.
   static func begin(_ descriptor: Int32, _ peer: SocketAddress, _ server: ServerLoop, _ setup: ListenerSetup, tls: TLSContext?) {
     // Whoever is no proxy of ours could name any address as the client's.
-    if setup.proxies != nil, !setup.trusts(peer.ip) {
-      server.count(.untrustedProxy)
-      return Socket.close(descriptor)
-    }
+    if setup.proxies != nil, !setup.trusts(peer.ip) { return Socket.close(descriptor) }
     let opening = Opening(server: server, peer: peer, setup: setup, tls: tls)
-    server.openings += 1
-    let source = OpeningConnection(
-      descriptor: descriptor, loop: server.loop, advance: { opening.advance($0) }, onEnd: { [unowned server] in server.openings -= 1 })
+    let source = OpeningConnection(descriptor: descriptor, loop: server.loop) { opening.advance($0) }
     try? source.start(within: server.settings.headTime)
   }
 
@@ -38,9 +33,7 @@ final class Opening {
     if awaitsProxy {
       switch ProxyHeader.take(from: source.descriptor) {
       case .waits: return .waits
-      case .refused:
-        server.count(.badProxyHeader)
-        return .failed
+      case .refused: return .failed
       case .client(let client):
         awaitsProxy = false
         if let client { peer = client }
@@ -58,9 +51,7 @@ final class Opening {
     guard let carrier else { return .failed }
     switch carrier.handshake() {
     case .waits: return .waits
-    case .failed:
-      server.count(.failedHandshake)
-      return .failed
+    case .failed: return .failed
     case .done: break
     }
     if carrier.agreedProtocol == .http2 {
@@ -70,11 +61,4 @@ final class Opening {
     }
     return .handedOver
   }
-}
-
-/// Why a connection ended before its first request.
-package enum OpeningFailure: String, Sendable, CaseIterable {
-  case untrustedProxy = "untrusted_proxy"
-  case badProxyHeader = "bad_proxy_header"
-  case failedHandshake = "failed_handshake"
 }

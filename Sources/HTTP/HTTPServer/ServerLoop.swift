@@ -39,10 +39,6 @@ package class ServerLoop {
   final var listeners: [Listener] = []
   /// Connections of this listener that are open.
   final var connections = 0
-  /// Connections of which it is not known yet what they speak.
-  final var openings = 0
-  /// Connections that ended before their first request, by reason.
-  package final private(set) var openingFailures: [OpeningFailure: Int] = [:]
   /// By number of the listener; nil where it is plain. Replaced when certificates are read anew: connections that stand keep theirs.
   final var certificates: [TLSContext?] = []
 
@@ -65,8 +61,6 @@ package class ServerLoop {
 
   final func takeReader() -> HeadReader { spareReader.take() ?? HeadReader(limits: settings.headLimits) }
   final func giveBack(_ reader: HeadReader) { spareReader = reader }
-
-  final func count(_ failure: OpeningFailure) { openingFailures[failure, default: 0] += 1 }
 
   /// A connection for one client; with the carrier that it needs.
   func makeExchange(descriptor: Int32, peer: SocketAddress, carrier: (any ByteCarrier)?) -> Exchange {

@@ -14,17 +14,11 @@ package final class OpeningConnection: EventSource {
   }
 
   private let advance: (OpeningConnection) -> Progress
-  private let onEnd: () -> Void
   private var isOver = false
 
-  /// - Parameters:
-  ///   - advance: called whenever the socket has something or takes something.
-  ///   - onEnd: called once, however it ends.
-  package init(
-    descriptor: Int32, loop: EventLoop, advance: @escaping (OpeningConnection) -> Progress, onEnd: @escaping () -> Void
-  ) {
+  /// - Parameter advance: called whenever the socket has something or takes something.
+  package init(descriptor: Int32, loop: EventLoop, advance: @escaping (OpeningConnection) -> Progress) {
     self.advance = advance
-    self.onEnd = onEnd
     super.init(descriptor: descriptor, loop: loop)
   }
 
@@ -33,7 +27,6 @@ package final class OpeningConnection: EventSource {
     do { try loop.register(self, [.readable, .writable, .peerEnded, .edgeTriggered]) } catch {
       isOver = true
       Socket.close(descriptor)
-      onEnd()
       throw error
     }
     loop.connections += 1
@@ -48,7 +41,6 @@ package final class OpeningConnection: EventSource {
     case .handedOver:
       isOver = true
       loop.connections -= 1
-      onEnd()
     case .failed: close()
     }
   }
@@ -63,6 +55,5 @@ package final class OpeningConnection: EventSource {
     loop.connections -= 1
     loop.unregister(self)
     Socket.close(descriptor)
-    onEnd()
   }
 }

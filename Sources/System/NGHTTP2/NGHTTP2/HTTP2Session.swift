@@ -176,11 +176,7 @@ package final class HTTP2Session {
     nghttp2_submit_rst_stream(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream, code.rawValue)
   }
 
-  /// Tells the client to begin no more streams; those that are open go on (GOAWAY, RFC 9113 §6.8). First a word in advance, since streams
-  /// may be on their way, then the last.
-  package func announceEnd() { nghttp2_submit_shutdown_notice(session) }
-
-  /// The last word: streams up to the last one that came are answered.
+  /// Tells the client to begin no more streams (GOAWAY, RFC 9113 §6.8): those up to the last one that came are answered.
   package func goAway(_ code: HTTP2ErrorCode) {
     nghttp2_submit_goaway(
       session, UInt8(NGHTTP2_FLAG_NONE.rawValue), nghttp2_session_get_last_proc_stream_id(session), code.rawValue, nil, 0)

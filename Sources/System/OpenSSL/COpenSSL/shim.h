@@ -210,14 +210,6 @@ static inline void intercom_certificates_free(STACK_OF(X509) *list) { sk_X509_po
 static inline int intercom_no_passphrase(char *out, int size, int writing, void *argument) { return -1; }
 static inline X509 *intercom_read_certificate(BIO *bio) { return PEM_read_bio_X509(bio, NULL, intercom_no_passphrase, NULL); }
 static inline EVP_PKEY *intercom_read_private_key(BIO *bio) { return PEM_read_bio_PrivateKey(bio, NULL, intercom_no_passphrase, NULL); }
-// Seconds from `now` (of 1970) to the end of a certificate's validity; 0 in `known` when it cannot be told.
-static inline long long intercom_certificate_ends_in(const X509 *certificate, long long now, int *known) {
-  int days = 0, seconds = 0;
-  ASN1_TIME *instant = ASN1_TIME_set(NULL, (time_t)now);
-  *known = instant && ASN1_TIME_diff(&days, &seconds, instant, X509_get0_notAfter(certificate)) == 1;
-  ASN1_TIME_free(instant);
-  return (long long)days * 86400 + seconds;
-}
 static inline int intercom_error_is_end_of_pem(unsigned long code) {
   return ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) == PEM_R_NO_START_LINE;
 }

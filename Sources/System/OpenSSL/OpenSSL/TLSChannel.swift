@@ -105,9 +105,6 @@ package final class TLSChannel {
     return UnsafeBufferPointer(start: name, count: Int(length)).elementsEqual(TLSProtocol.http2.name) ? .http2 : .http11
   }
 
-  /// Whether the other side has shown a certificate; it was verified then.
-  package var hasPeerCertificate: Bool { SSL_get0_peer_certificate(tls) != nil }
-
   /// Bytes received (as many records as fit), 0 at the peer's orderly end, `wouldBlock` or `broken`.
   package func receive(into buffer: UnsafeMutableBufferPointer<UInt8>) -> Int {
     var filled = 0

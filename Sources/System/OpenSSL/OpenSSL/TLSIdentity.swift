@@ -18,8 +18,6 @@ package final class TLSCertificates: @unchecked Sendable {
 
   deinit { intercom_certificates_free(stack) }
 
-  package var count: Int { Int(intercom_certificates_count(stack)) }
-
   private static func read(_ pem: [UInt8], into list: OpaquePointer) throws(OpenSSLError) {
     guard let bio = BIO_new_mem_buf(pem, CInt(clamping: pem.count)) else { throw OpenSSLError("certificates") }
     defer { BIO_free(bio) }
@@ -74,13 +72,5 @@ package final class TLSIdentity: @unchecked Sendable {
     }
     ERR_clear_error()
     return matches
-  }
-
-  /// Seconds until the certificate expires, negative afterwards. `now` is in seconds of 1970.
-  package func endsIn(now: Int) -> Int? {
-    guard let own else { return nil }
-    var known: CInt = 0
-    let seconds = intercom_certificate_ends_in(own, Int64(now), &known)
-    return known == 1 ? Int(seconds) : nil
   }
 }

@@ -23,7 +23,7 @@ enum CanaryViews {
     ("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&apos;", "'"),
   ].map { (text: Array($0.0.utf8), byte: Array($0.1.utf8)[0]) }
 
-  /// `\uXXXX`, `\xXX` and `\` before any other byte, and the character references of HTML.
+  /// Without escapes: `\u` with four hexadecimal digits, `\x` with two, `\` before any other byte, and the character references of HTML.
   static func unescaped(_ bytes: [UInt8]) -> [UInt8] {
     var out: [UInt8] = []
     out.reserveCapacity(bytes.count)
