@@ -97,6 +97,7 @@ let package = Package(
         "IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "JOSE", "Telemetry", "HTTP1", "EventLoop", "Workers", "OIDC",
         "Sessions", "Policy",
         "CurlTransport", "ConfigurationYAML", "SessionStoreSQLite", "HTTPServer", "ReverseProxy", "Gateway", "DemoWorkplace", "Linux",
+        "OpenSSL",
       ]),
     .executableTarget(name: "intercom", dependencies: ["IntercomApp"], path: "Sources/App/intercom", swiftSettings: strict),
     // Testing
@@ -119,7 +120,7 @@ let package = Package(
       name: "bench-host",
       dependencies: [
         "IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "JOSE", "Telemetry", "HTTP1", "Linux", "EventLoop", "OIDC", "Sessions",
-        "Policy", "CurlTransport", "SessionStoreSQLite", "HTTPServer", "ReverseProxy", "Gateway", "DemoWorkplace", "IntercomApp",
+        "Policy", "CurlTransport", "SessionStoreSQLite", "HTTPServer", "ReverseProxy", "Gateway", "DemoWorkplace", "IntercomApp", "OpenSSL",
         "IntercomTesting",
       ],
       path: "Sources/Testing/bench-host", swiftSettings: strict),
@@ -159,7 +160,7 @@ let package = Package(
       [
         "IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "JOSE", "Telemetry", "HTTP1", "EventLoop", "Workers", "OIDC",
         "Sessions", "ConfigurationYAML",
-        "HTTPServer", "ReverseProxy", "Gateway", "DemoWorkplace", "CurlTransport", "IntercomApp", "Linux", "IntercomTesting",
+        "HTTPServer", "ReverseProxy", "Gateway", "DemoWorkplace", "CurlTransport", "IntercomApp", "Linux", "OpenSSL", "IntercomTesting",
       ]),
     tests(
       "EndToEndTests",

@@ -1,4 +1,5 @@
 import ConfigurationYAML
+import IntercomTesting
 import Linux
 import Testing
 
@@ -18,6 +19,18 @@ struct ConfigurationDocumentsTests {
     "portal-key": "0123456789abcdef0123456789abcdef\n", "ca.pem": "-----BEGIN CERTIFICATE-----\n",
   ]
 
+  /// The same with certificates.
+  private func files() async throws -> [String: String] {
+    let authority = try await TestAuthority()
+    let main = try await authority.issue("main", names: "DNS:intercom.example.org,DNS:tasks.example.org", days: 90)
+    return Self.files.merging(
+      try [
+        "fullchain.pem": TestAuthority.text(main.chain), "privkey.pem": TestAuthority.text(main.key),
+        "clients-ca.pem": TestAuthority.text(authority.path),
+      ]
+    ) { first, _ in first }
+  }
+
   private func reader(_ text: String) -> ConfigurationReader {
     ConfigurationReader(file: "intercom.yaml", bytes: Array(text.utf8)) {
       (name: String) throws(ConfigurationFileError) -> ConfigurationFile in
@@ -32,9 +45,9 @@ struct ConfigurationDocumentsTests {
   }
 
   @Test("Examples/intercom.yaml is right, without a warning, and writes every setting")
-  func example() throws {
+  func example() async throws {
     let text = try read("Examples/intercom.yaml")
-    let reading = ConfigurationFixture.read(text, files: Self.files)
+    let reading = ConfigurationFixture.read(text, files: try await files())
     #expect(reading.errors == [])
     #expect(reading.warnings == [])
     let written = text.split(separator: "\n").map { line in String(line.drop { " -#".contains($0) }) }
@@ -45,13 +58,15 @@ struct ConfigurationDocumentsTests {
   }
 
   @Test("the example's values that are called default are the defaults")
-  func exampleDefaults() throws {
+  func exampleDefaults() async throws {
     let text = try read("Examples/intercom.yaml")
-    let whole = try #require(ConfigurationFixture.read(text, files: Self.files).configuration)
+    let whole = try #require(ConfigurationFixture.read(text, files: try await files()).configuration)
     let plain = try #require(ConfigurationFixture.read(ConfigurationFixture.minimal).configuration)
     #expect("\(whole.timeouts)" == "\(plain.timeouts)")
     #expect("\(whole.limits)" == "\(plain.limits)")
-    #expect(whole.listen == plain.listen && whole.admin.listen == plain.admin.listen && whole.log.level == plain.log.level)
+    #expect(whole.listen.first == plain.listen.first && whole.forwardedField == plain.forwardedField)
+    #expect(whole.tls.minimumVersion == plain.tls.minimumVersion && whole.tls.speaksHTTP2 == plain.tls.speaksHTTP2)
+    #expect(whole.admin.listen == plain.admin.listen && whole.log.level == plain.log.level)
     #expect(whole.sessions.idle == plain.sessions.idle && whole.sessions.absolute == plain.sessions.absolute)
     #expect(whole.cookieName == plain.cookieName && whole.sessions.sameSite == plain.sessions.sameSite)
     #expect(whole.provider.clockSkew == plain.provider.clockSkew && whole.provider.scopes == plain.provider.scopes)
@@ -61,7 +76,9 @@ struct ConfigurationDocumentsTests {
   func tableIsWhole() throws {
     let reader = reader(try read("Examples/intercom.yaml"))
     _ = ConfigurationDraft(reader)
-    let sections: Set<String> = ["provider", "sessions", "routes", "routes.*", "admin", "timeouts", "limits", "log"]
+    let sections: Set<String> = [
+      "tls", "tls.certificates", "tls.certificates.*", "provider", "sessions", "routes", "routes.*", "admin", "timeouts", "limits", "log",
+    ]
     #expect(reader.askedPaths.subtracting(sections) == Set(ConfigurationKeys.rows.map(\.path)))
     #expect(Set(ConfigurationKeys.rows.map(\.path)).count == ConfigurationKeys.rows.count)
   }

@@ -18,9 +18,12 @@ enum ConfigurationFixture {
 
     """
 
+  /// - Parameter open: files that everybody may read.
+  ///
   /// Names the memory store where neither text nor environment names one: what the default needs is the matter of few tests.
   static func read(
-    _ text: String, _ environment: [String: String] = [:], files: [String: String] = [:], foresee: @escaping ForeseeStore = { _ in nil }
+    _ text: String, _ environment: [String: String] = [:], files: [String: String] = [:], open: Set<String> = [],
+    foresee: @escaping ForeseeStore = { _ in nil }, time: any TimeSource = SystemTime()
   ) -> ConfigurationReading {
     var environment = environment
     if !text.contains("store:"), environment["INTERCOM_CFG_SESSIONS__STORE"] == nil {
@@ -28,17 +31,18 @@ enum ConfigurationFixture {
     }
     let readFile: ReadConfigurationFile = { (name: String) throws(ConfigurationFileError) -> ConfigurationFile in
       guard let content = files[name] else { throw ConfigurationFileError("No such file or directory") }
-      return ConfigurationFile(Array(content.utf8))
+      return ConfigurationFile(Array(content.utf8), isReadableByOthers: open.contains(name))
     }
-    return ConfigurationLoader(environment: environment, readFile: readFile, foresee: foresee).read(Array(text.utf8), file: "c.yaml")
+    return ConfigurationLoader(environment: environment, readFile: readFile, foresee: foresee, time: time).read(
+      Array(text.utf8), file: "c.yaml")
   }
 
   static func errors(_ text: String, _ environment: [String: String] = [:], files: [String: String] = [:]) -> [String] {
     read(text, environment, files: files).errors.map(\.description)
   }
 
-  static func warnings(_ text: String, _ environment: [String: String] = [:]) -> [String] {
-    read(text, environment).warnings.map(\.description)
+  static func warnings(_ text: String, _ environment: [String: String] = [:], files: [String: String] = [:]) -> [String] {
+    read(text, environment, files: files).warnings.map(\.description)
   }
 
   /// The minimal file with one more route (or other settings of the one it has).

@@ -101,7 +101,7 @@ struct FlowFixture: Sendable {
       issuer: issuer, clientID: "intercom", clientSecret: Secret(clientSecret), redirectURI: base + "/callback")
     client.scopes = ["openid", "profile", "email"]
     var deployment = Deployment(
-      listen: [reservation.address], admin: SocketAddress(.loopbackV4, port: 0), base: url, origins: [app], client: client,
+      listen: [ListenerSetup(reservation.address)], admin: SocketAddress(.loopbackV4, port: 0), base: url, origins: [app], client: client,
       keys: try KeyRing([Secret(sealingKey)]), cookies: OwnCookies(isSecure: false),
       routes: try routes(CORSPolicy(origins: [url.origin, app]), "http://127.0.0.1:\(upstream)", nobody: "http://127.0.0.1:1"), log: log)
     deployment.passwords = [Secret(basicSecret)]

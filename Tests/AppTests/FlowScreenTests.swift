@@ -82,7 +82,7 @@ struct FlowScreenTests {
     var options = FlowFixture.Options()
     options.startsProvider = false
     options.deployment = { deployment in
-      guard let port = deployment.listen.first?.port, let root = RoutePath("/") else { throw FixtureFault.badURL }
+      guard let port = deployment.listen.first?.address.port, let root = RoutePath("/") else { throw FixtureFault.badURL }
       let demo = try DemoAssembly(
         port: Int(port), folder: folder, workers: nil, time: deployment.time, random: SystemRandom(), transport: carrier)
       guard let site = demo.sites.first(where: { $0.host.description.hasPrefix("portal.") }),

@@ -4,7 +4,12 @@ import YAML
 /// A file that the configuration names: a secret, for example.
 package struct ConfigurationFile: Sendable {
   package let bytes: [UInt8]
-  package init(_ bytes: [UInt8]) { self.bytes = bytes }
+  /// Users besides the owner and its group may read it.
+  package let isReadableByOthers: Bool
+  package init(_ bytes: [UInt8], isReadableByOthers: Bool = false) {
+    self.bytes = bytes
+    self.isReadableByOthers = isReadableByOthers
+  }
 }
 
 /// Why a file could not be read, in words (`No such file or directory`).

@@ -46,7 +46,9 @@ package struct ConfigurationValue {
   }
 
   /// The values of a list. A single value counts as a list of one, for it cannot mean anything else.
-  package func items() -> [ConfigurationValue]? {
+  ///
+  /// - Parameter mapsAlone: so does a single map.
+  package func items(mapsAlone: Bool = false) -> [ConfigurationValue]? {
     switch source {
     case .text(let text, let separator):
       let parts = text.split(separator: separator).map { trimmed($0) }.filter { !$0.isEmpty }
@@ -56,6 +58,7 @@ package struct ConfigurationValue {
       case .list(let all): return all.enumerated().map { item($0.offset, .node($0.element), reader.filePlace($0.element.mark)) }
       case .scalar: return [self]
       case .refused: return nil
+      case .map where mapsAlone: return [self]
       case .map:
         refuse("expected a list, found a map", "write one '- ' per line, or [a, b]")
         return nil
@@ -64,7 +67,10 @@ package struct ConfigurationValue {
   }
 
   private func item(_ index: Int, _ source: Source, _ place: ConfigurationPlace) -> ConfigurationValue {
-    ConfigurationValue(reader: reader, source: source, place: place, path: "\(path)[\(index)]", pattern: pattern, levels: levels)
+    // Variables name keys of maps; without a level of its own, one for a key of an item would be for those of all.
+    ConfigurationValue(
+      reader: reader, source: source, place: place, path: "\(path)[\(index)]", pattern: pattern, levels: levels + [Array("[\(index)]".utf8)]
+    )
   }
 
   /// The map as a section, whose unknown keys are faults like everywhere.

@@ -127,13 +127,17 @@ package func unknownChoice(_ text: String, _ names: [String]) -> ValueFault {
 
 extension ValueShape {
   /// A list of such values without doubles (by how they show); every faulty item is a fault of its own.
-  package static func list<Item>(of item: ValueShape<Item>, _ count: ClosedRange<Int>) -> ValueShape where Value == [Item] {
+  ///
+  /// - Parameter mapsAlone: items may be maps, and a single one may stand without a list.
+  package static func list<Item>(
+    of item: ValueShape<Item>, _ count: ClosedRange<Int>, mapsAlone: Bool = false
+  ) -> ValueShape where Value == [Item] {
     let words =
       item.range.isEmpty
       ? "\(count.lowerBound)…\(count.upperBound) items" : "\(count.lowerBound)…\(count.upperBound) items of \(item.range)"
     let show: @Sendable ([Item]) -> String = { "[" + $0.map(item.show).joined(separator: ", ") + "]" }
     return ValueShape(type: "list of \(item.type)", range: words, isSecret: item.isSecret, show: show) { value in
-      guard let all = value.items() else { return nil }
+      guard let all = value.items(mapsAlone: mapsAlone) else { return nil }
       guard count.contains(all.count) else {
         value.refuse("a list of \(all.count) items", "write \(count.lowerBound) to \(count.upperBound)")
         return nil

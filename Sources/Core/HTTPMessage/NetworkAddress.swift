@@ -110,6 +110,9 @@ package struct NetworkBlock: Sendable, Hashable {
     guard address.high & ~high == 0, address.low & ~low == 0 else { return nil }
   }
 
+  /// Whether every address, at least every IPv4 address, is in it.
+  package var isEverybody: Bool { prefix == 0 || (prefix == 96 && first.isV4) }
+
   package func contains(_ address: NetworkAddress) -> Bool {
     let (high, low) = Self.mask(prefix)
     return address.high & high == first.high && address.low & low == first.low

@@ -30,7 +30,7 @@ extension Deployment {
       try Self.route($0, base, origins, configuration.timeouts, configuration.provider.tokenExchange, &passwords)
     }
     self.init(
-      listen: try configuration.listen.map { try Self.address($0) }, admin: try Self.address(configuration.admin.listen), base: base,
+      listen: try Self.listeners(of: configuration), admin: try Self.address(configuration.admin.listen), base: base,
       origins: origins, client: try Self.client(configuration), keys: try KeyRing(keys, random: random), cookies: cookies, routes: routes,
       log: log)
     self.passwords = passwords
@@ -60,6 +60,8 @@ extension Deployment {
     server.paceWindow = configuration.timeouts.clientPace
     server.paceBytes = configuration.limits.clientPace
     server.maximumConnections = configuration.limits.connections
+    server.http2.streams = UInt32(clamping: configuration.limits.streams)
+    server.http2.fieldList = UInt32(clamping: configuration.limits.head)
     server.log = log
   }
 

@@ -3,6 +3,7 @@ import CurlTransport
 import DemoWorkplace
 import Gateway
 import HTTPMessage
+import HTTPServer
 import IntercomCore
 import Linux
 import OIDC
@@ -44,7 +45,7 @@ struct DemoDeployment {
       redirectURI: base.origin.description + "/callback")
     client.scopes = ["openid", "profile", "email"]
     var deployment = Deployment(
-      listen: [SocketAddress(.loopbackV4, port: port)],
+      listen: [ListenerSetup(SocketAddress(.loopbackV4, port: port))],
       admin: admin, base: base, origins: origins, client: client,
       keys: try KeyRing([Secret(random.bytes(32))], random: random), cookies: OwnCookies(isSecure: false),
       routes: [route] + Self.siteRoutes(assembly, base, apps: origins), log: log)

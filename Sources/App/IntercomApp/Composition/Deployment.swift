@@ -22,7 +22,7 @@ package enum SessionStorage: Sendable {
 
 /// Everything that one Intercom process is to be, as plain values: made from a configuration file or by the demo, read by `Composition`.
 package struct Deployment: Sendable {
-  package var listen: [SocketAddress]
+  package var listen: [ListenerSetup]
   package var admin: SocketAddress?
   package var base: HTTPURL
   package var origins: [Origin]
@@ -60,7 +60,7 @@ package struct Deployment: Sendable {
   package var transport: (any HTTPTransport)?
 
   package init(
-    listen: [SocketAddress], admin: SocketAddress?, base: HTTPURL, origins: [Origin], client: ClientConfiguration, keys: KeyRing,
+    listen: [ListenerSetup], admin: SocketAddress?, base: HTTPURL, origins: [Origin], client: ClientConfiguration, keys: KeyRing,
     cookies: OwnCookies, routes: [Route], log: StructuredLog
   ) {
     self.listen = listen

@@ -1,13 +1,18 @@
 import ConfigurationYAML
 import HTTPMessage
 import IntercomCore
+import OpenSSL
 import Telemetry
 
 /// A configuration that was read and found right: plain values, no file, no text that still could be wrong.
 ///
 /// What each part means to an operator stands in the table of settings (`ConfigurationKeys`) and so in docs/configuration.md.
 package struct Configuration: Sendable {
-  package var listen: [ListenAddress]
+  package var listen: [Listener]
+  package var tls: TLS
+  /// Proxies that may say who is behind them.
+  package var trustedProxies: [TrustedNetwork]
+  package var forwardedField: ForwardedField
   /// Scheme and authority; its path is empty.
   package var baseURL: WebURL
   package var provider: Provider
@@ -20,6 +25,54 @@ package struct Configuration: Sendable {
   package var timeouts: Timeouts
   package var limits: Limits
   package var log: Log
+
+  /// One entry of `listen`.
+  package struct Listener: Sendable, Hashable, CustomStringConvertible {
+    package var address: ListenAddress
+    package var speaksTLS: Bool
+    package var clientCertificates: ClientCertificates
+    /// Every connection begins with a PROXY header.
+    package var proxyProtocol: Bool
+
+    package var description: String {
+      var parts: [String] = speaksTLS ? ["TLS"] : []
+      if clientCertificates != .none { parts.append("client certificates \(clientCertificates.rawValue)") }
+      if proxyProtocol { parts.append("PROXY header") }
+      return parts.isEmpty ? "\(address)" : "\(address) (\(parts.joined(separator: ", ")))"
+    }
+  }
+
+  package enum ClientCertificates: String, Sendable, CaseIterable { case none, optional, required }
+
+  /// What the listeners that speak TLS have in common.
+  package struct TLS: Sendable {
+    /// In the order of the file: the first serves clients that name no host or an unknown one.
+    package var certificates: [Certificate]
+    package var minimumVersion: TLSMinimum
+    package var speaksHTTP2: Bool
+    /// Whose certificates clients may show.
+    package var clientAuthorities: TLSCertificates?
+  }
+
+  /// One entry of `tls.certificates`, its files read.
+  package struct Certificate: Sendable {
+    package var name: String
+    package var identity: TLSIdentity
+  }
+
+  package enum TLSMinimum: String, Sendable, CaseIterable {
+    case tls12 = "1.2"
+    case tls13 = "1.3"
+  }
+
+  /// The field in which trusted proxies name their clients: one of two, because a proxy that maintains the one passes the other on as the
+  /// client wrote it (decision 22).
+  package enum ForwardedField: String, Sendable, CaseIterable {
+    /// `X-Forwarded-For`
+    case xForwarded
+    /// [RFC 7239](https://www.rfc-editor.org/rfc/rfc7239)
+    case forwarded
+  }
 
   /// The OpenID provider and how Intercom is registered there.
   package struct Provider: Sendable {
@@ -163,6 +216,8 @@ package struct Configuration: Sendable {
     package var upstreamIdle: Int
     package var upstreamFailures: Int
     package var upstreamTimeouts: Int
+    /// Requests under way on one connection of HTTP/2.
+    package var streams: Int
     /// 0: one per core.
     package var loops: Int
     /// 0: chosen by the number of cores.

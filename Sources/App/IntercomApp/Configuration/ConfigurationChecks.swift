@@ -26,7 +26,7 @@ extension ConfigurationDraft {
     for origin in origins.value where origin.url.scheme == .http && baseURL?.value.scheme == .https && !origin.url.isLoopback {
       reader.warn(origins, "the origin \(origin.text) is http: whoever is on the way can act as this app", "serve the app by https")
     }
-    if listen.value.contains(admin.value), admin.value.port != 0 {
+    if listen.value.contains(where: { $0.address.value == admin.value }), admin.value.port != 0 {
       reader.refuse(admin, "\(admin.value) is the main listener's address too", "choose another port, such as 8009")
     }
     if !admin.value.address.isLoopback {

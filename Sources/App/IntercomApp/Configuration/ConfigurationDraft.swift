@@ -52,7 +52,10 @@ struct ConfigurationDraft {
     let isPublic: Located<Bool>
   }
 
-  let listen: Located<[ListenAddress]>
+  let listen: Located<[Listener]>
+  let tls: TLS
+  let trustedProxies: Located<[TrustedNetwork]>
+  let forwardedField: Located<Configuration.ForwardedField>
   let baseURL: Located<WebURL>?
   let origins: Located<[WebOrigin]>
   let provider: Provider
@@ -71,6 +74,9 @@ extension ConfigurationDraft {
   init(_ reader: ConfigurationReader) {
     let top = reader.top
     listen = top[ConfigurationKeys.Top.listen]
+    tls = TLS(top.section("tls"))
+    trustedProxies = top[ConfigurationKeys.Top.trustedProxies]
+    forwardedField = top[ConfigurationKeys.Top.forwardedField]
     baseURL = top[ConfigurationKeys.Top.baseURL]
     origins = top[ConfigurationKeys.Top.origins]
     provider = Provider(top.section("provider"))

@@ -6,10 +6,12 @@ import Telemetry
 /// Every setting of the configuration file, declared once: it is read, checked and documented from here.
 enum ConfigurationKeys {
   enum Top {
-    static let listen = DefaultedSetting<[ListenAddress]>(
-      "listen", .list(of: .listenAddress, 1...16),
-      default: [ListenAddress(address: .v4([127, 0, 0, 1]), port: 8008)],
-      "Addresses and ports of the main listener. One address may stand without a list. Port 0 lets the kernel choose.")
+    static let listen = DefaultedSetting<[ConfigurationDraft.Listener]>(
+      "listen", .list(of: .listener, 1...16, mapsAlone: true), default: [.standard],
+      """
+      Where the main listener is reached: addresses with ports, or maps with the keys below. One may stand without a list. Port 0 lets the \
+      kernel choose.
+      """)
     static let baseURL = Setting<WebURL>(
       "baseURL", .baseURL, required: true, example: "https://intercom.example.org",
       """
@@ -22,7 +24,22 @@ enum ConfigurationKeys {
       Exact origins of the apps that may call Intercom from script, embed `/silent` and be returned to after sign-in. The base URL's own \
       origin always counts as allowed.
       """)
-    static let rows = [listen.row(in: ""), baseURL.row(in: ""), origins.row(in: "")]
+    static let trustedProxies = DefaultedSetting<[TrustedNetwork]>(
+      "trustedProxies", .list(of: .network, 0...256), default: [],
+      """
+      Addresses, or blocks of them, of the proxies in front of Intercom. Only what they say of their clients counts, by a PROXY header or by \
+      `forwardedField`; what anybody else sends is replaced by its own address.
+      """)
+    static let forwardedField = DefaultedSetting<Configuration.ForwardedField>(
+      "forwardedField", .choice, default: .xForwarded,
+      """
+      The field in which the trusted proxies name their clients: `xForwarded` (X-Forwarded-For) or `forwarded` (RFC 7239). The other one is \
+      dropped: a proxy that writes one passes the other on as the client wrote it.
+      """)
+    static let rows =
+      [listen.row(in: "")] + Listener.rows + [
+        baseURL.row(in: ""), origins.row(in: ""), trustedProxies.row(in: ""), forwardedField.row(in: ""),
+      ]
   }
 
   enum Provider {
@@ -216,5 +233,5 @@ enum ConfigurationKeys {
 
   /// All rows in the order of the documentation.
   static let rows: [SettingRow] =
-    Top.rows + Provider.rows + Sessions.rows + Route.rows + Admin.rows + Timeouts.rows + Limits.rows + Log.rows
+    Top.rows + TLS.rows + Provider.rows + Sessions.rows + Route.rows + Admin.rows + Timeouts.rows + Limits.rows + Log.rows
 }

@@ -23,21 +23,26 @@ package struct ConfigurationLoader: Sendable {
   private let environment: [String: String]
   private let readFile: ReadConfigurationFile
   private let foresee: ForeseeStore
+  private let time: any TimeSource
 
-  /// - Parameter foresee: for `config check`; `serve` opens the database, and that tells more.
+  /// - Parameters:
+  ///   - foresee: for `config check`; `serve` opens the database, and that tells more.
+  ///   - time: by which certificates are good or have expired.
   package init(
     environment: [String: String], readFile: @escaping ReadConfigurationFile = ConfigurationLoader.readFromDisk,
-    foresee: @escaping ForeseeStore = { _ in nil }
+    foresee: @escaping ForeseeStore = { _ in nil }, time: any TimeSource = SystemTime()
   ) {
     self.environment = environment
     self.readFile = readFile
     self.foresee = foresee
+    self.time = time
   }
 
   /// Reads at most one MiB.
   @Sendable package static func readFromDisk(_ path: String) throws(ConfigurationFileError) -> ConfigurationFile {
     do throws(NamedFileError) {
-      return ConfigurationFile(try readNamedFile(path, limit: largestFile).bytes)
+      let file = try readNamedFile(path, limit: largestFile)
+      return ConfigurationFile(file.bytes, isReadableByOthers: file.isReadableByOthers)
     } catch {
       throw ConfigurationFileError(error.reason)
     }
@@ -66,7 +71,8 @@ package struct ConfigurationLoader: Sendable {
       var draft = ConfigurationDraft(reader)
       draft.admin = admin(draft.admin, reader)
       draft.check(reader, readFile, foresee: foresee)
-      configuration = draft.configuration()
+      let tls = ListenerChecks(draft, TLSFiles(reader: reader, readFile: readFile, now: time.wallNow())).run()
+      configuration = draft.configuration(tls)
     }
     if reader.holdsInlineSecrets, isReadableByOthers {
       reader.add(

@@ -4,12 +4,15 @@ import IntercomCore
 
 extension ConfigurationDraft {
   /// The configuration, when nothing that it needs is missing. Whether it is right is said by the collected faults.
-  func configuration() -> Configuration? {
-    guard let baseURL, let provider = provider.model else { return nil }
+  ///
+  /// - Parameter tls: nil when a certificate or its key cannot be used.
+  func configuration(_ tls: Configuration.TLS?) -> Configuration? {
+    guard let baseURL, let tls, let provider = provider.model else { return nil }
     let models = routes.compactMap(\.model)
     guard models.count == routes.count else { return nil }
     return Configuration(
-      listen: listen.value, baseURL: baseURL.value, provider: provider,
+      listen: listen.value.map(\.model), tls: tls, trustedProxies: trustedProxies.value, forwardedField: forwardedField.value,
+      baseURL: baseURL.value, provider: provider,
       origins: origins.value.filter { !$0.text.utf8.elementsEqual(baseURL.value.text.utf8) }, sessions: sessions.model, routes: models,
       admin: Configuration.Admin(listen: admin.value), timeouts: timeoutsModel, limits: limitsModel,
       log: Configuration.Log(level: log.value))
@@ -34,7 +37,7 @@ extension ConfigurationDraft {
       responseHead: value(Keys.responseHead), clientPace: value(Keys.clientPace), connections: value(Keys.connections),
       upstreamConnections: value(Keys.upstreamConnections), upstreamIdle: value(Keys.upstreamIdle),
       upstreamFailures: value(Keys.upstreamFailures), upstreamTimeouts: value(Keys.upstreamTimeouts),
-      loops: value(Keys.loops), workers: value(Keys.workers))
+      streams: value(Keys.streams), loops: value(Keys.loops), workers: value(Keys.workers))
   }
 }
 

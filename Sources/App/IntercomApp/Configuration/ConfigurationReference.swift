@@ -22,6 +22,12 @@ package enum ConfigurationReference {
     [
       Section(title: "Top level", text: "", rows: ConfigurationKeys.Top.rows),
       Section(
+        title: "`tls`",
+        text: "What the listeners with `tls: true` have in common. `certificates` is a map; the key is a certificate's name, here `*`. A "
+          + "client that names a host gets the first certificate for it; the first of all serves those that name none or an unknown one. "
+          + "More in [operations.md](operations.md#tls-http2-and-proxies-in-front).",
+        rows: ConfigurationKeys.TLS.rows),
+      Section(
         title: "`provider`",
         text: "The OpenID provider. Register Intercom there as a confidential client with the redirect URI "
           + "`<baseURL>/callback` and the back-channel logout URL `<baseURL>/backchannel-logout`.", rows: ConfigurationKeys.Provider.rows),

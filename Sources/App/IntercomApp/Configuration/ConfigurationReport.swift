@@ -1,4 +1,5 @@
 import ConfigurationYAML
+import HTTPMessage
 import IntercomCore
 import StrictJSON
 
@@ -43,8 +44,31 @@ package struct ConfigurationReport {
       ("admin", configuration.admin.listen.description),
     ]
     if let internalURL = provider.internalURL { lines.insert(("called at", internalURL.text), at: 3) }
-    lines += configuration.routes.map { ("route", summary($0)) }
+    lines += certificates(configuration.tls) + proxies(configuration) + configuration.routes.map { ("route", summary($0)) }
     return lines.map { name, value in "  " + name + String(repeating: " ", count: max(1, 14 - name.count)) + value }
+  }
+
+  private static func certificates(_ tls: Configuration.TLS) -> [(String, String)] {
+    guard !tls.certificates.isEmpty else { return [] }
+    let rows = tls.certificates.map { certificate in
+      let facts = certificate.identity.chain.facts
+      let names = facts?.names.joined(separator: " ") ?? ""
+      return (
+        "certificate",
+        "\(certificate.name): \(names.isEmpty ? "no names" : names); expires \(facts.map { HTTPDate.format(WallInstant(seconds: $0.notAfter)) } ?? "?")"
+      )
+    }
+    let authorities =
+      tls.clientAuthorities.map { "; clients' certificates of \($0.count == 1 ? "one authority" : "\($0.count) authorities")" } ?? ""
+    return rows + [
+      ("TLS", "\(tls.minimumVersion.rawValue) and later, \(tls.speaksHTTP2 ? "HTTP/2 and HTTP/1.1" : "HTTP/1.1")\(authorities)")
+    ]
+  }
+
+  private static func proxies(_ configuration: Configuration) -> [(String, String)] {
+    guard !configuration.trustedProxies.isEmpty else { return [] }
+    let field = configuration.forwardedField == .xForwarded ? "X-Forwarded-For" : "Forwarded"
+    return [("behind", "\(configuration.trustedProxies.map(\.description).joined(separator: ", ")), which name clients in \(field)")]
   }
 
   private static func sessionsSummary(_ configuration: Configuration) -> String {

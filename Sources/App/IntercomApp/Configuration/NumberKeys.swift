@@ -72,13 +72,14 @@ extension ConfigurationKeys {
     static let upstreamTimeouts = count(
       "upstreamTimeouts", 10, 1...1000,
       "Requests in a row without an answer within `timeouts.upstreamHead` before an endpoint is left alone; if it is the only one, 503.")
+    static let streams = count(
+      "streams", 100, 1...1000, "Requests that a client may have under way on one connection of HTTP/2; it waits with more.")
     static let loopRange = 0...256
     static let loops = count("loops", 0, loopRange, "Event loops, each with its own thread; 0 is one per core. `serve --threads` wins.")
     static let workers = count("workers", 0, 0...256, "Threads for blocking work; 0 chooses by the cores.")
     static let all = [
       target, field, head, fields, responseHead, clientPace, connections, upstreamConnections, upstreamIdle, upstreamFailures,
-      upstreamTimeouts,
-      loops, workers,
+      upstreamTimeouts, streams, loops, workers,
     ]
     static let rows = all.map { $0.row(in: section) }
   }

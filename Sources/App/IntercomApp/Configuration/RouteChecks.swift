@@ -82,7 +82,7 @@ struct RouteChecks {
       reader.refuse(upstream, "https to upstreams is not part of this version", "write http://… and protect the way there by other means")
     }
     let isOwn: (WebURL) -> Bool = { url in
-      url.isLoopback && draft.listen.value.contains { $0.port == url.port && Self.reaches($0, url) }
+      url.isLoopback && draft.listen.value.map(\.address.value).contains { $0.port == url.port && Self.reaches($0, url) }
     }
     if urls.contains(where: isOwn) {
       reader.refuse(upstream, "this is Intercom's own listener: requests would go in circles", "write the address of the backend")

@@ -191,6 +191,7 @@ static inline int intercom_tls_defaults(SSL_CTX *context) {
   return SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) == 1 &&
          SSL_CTX_set_cipher_list(context, "ECDHE+AESGCM:ECDHE+CHACHA20") == 1;
 }
+static inline int intercom_tls_only_1_3(SSL_CTX *context) { return SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) == 1; }
 // A refused ticket costs a full handshake, a ticket accepted for too long costs forward secrecy.
 static inline void intercom_tls_tickets(SSL_CTX *context, int count, long seconds) {
   SSL_CTX_set_num_tickets(context, (size_t)count);
@@ -212,6 +213,31 @@ static inline X509 *intercom_read_certificate(BIO *bio) { return PEM_read_bio_X5
 static inline EVP_PKEY *intercom_read_private_key(BIO *bio) { return PEM_read_bio_PrivateKey(bio, NULL, intercom_no_passphrase, NULL); }
 static inline int intercom_error_is_end_of_pem(unsigned long code) {
   return ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) == PEM_R_NO_START_LINE;
+}
+// Seconds since 1970 at which a certificate begins to be good, or ceases to be.
+static inline int intercom_certificate_time(const X509 *certificate, int is_end, long long *seconds) {
+  int days = 0, rest = 0;
+  ASN1_TIME *epoch = ASN1_TIME_set(NULL, 0);
+  const ASN1_TIME *time = is_end ? X509_get0_notAfter(certificate) : X509_get0_notBefore(certificate);
+  int done = epoch && ASN1_TIME_diff(&days, &rest, epoch, time) == 1;
+  ASN1_TIME_free(epoch);
+  *seconds = (long long)days * 86400 + rest;
+  return done;
+}
+// Subject alternative names: NULL when there are none.
+static inline GENERAL_NAMES *intercom_certificate_names(const X509 *certificate) {
+  return X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
+}
+static inline int intercom_names_count(const GENERAL_NAMES *names) { return sk_GENERAL_NAME_num(names); }
+static inline void intercom_names_free(GENERAL_NAMES *names) { GENERAL_NAMES_free(names); }
+// The bytes of a name, which belong to `names`: GEN_DNS or GEN_IPADD; -1 for a name of another kind.
+static inline int intercom_name_at(const GENERAL_NAMES *names, int index, const unsigned char **bytes, int *length) {
+  int type = -1;
+  const ASN1_STRING *value = GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(names, index), &type);
+  if (type != GEN_DNS && type != GEN_IPADD) return -1;
+  *bytes = ASN1_STRING_get0_data(value);
+  *length = ASN1_STRING_length(value);
+  return type;
 }
 // Leaf, chain and key of one identity for one side.
 static inline int intercom_tls_use_identity(SSL_CTX *context, STACK_OF(X509) *chain, EVP_PKEY *key) {

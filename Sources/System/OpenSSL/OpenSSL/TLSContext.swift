@@ -10,6 +10,12 @@ package enum TLSProtocol: Sendable, Hashable {
   var name: [UInt8] { self == .http2 ? Array("h2".utf8) : Array("http/1.1".utf8) }
 }
 
+/// The oldest version of TLS that a listener speaks.
+package enum TLSVersion: Sendable, Hashable {
+  case tls12
+  case tls13
+}
+
 /// How a listener asks its clients for certificates.
 package struct TLSClientCertificates: Sendable {
   package let authorities: TLSCertificates
@@ -38,7 +44,7 @@ package final class TLSContext: @unchecked Sendable {
   ///   - identities: not empty.
   ///   - protocols: in our order of preference. A client that offers others only is refused; one that offers none gets HTTP/1.1.
   package init(
-    server identities: [TLSIdentity], protocols: [TLSProtocol], clients: TLSClientCertificates? = nil
+    server identities: [TLSIdentity], protocols: [TLSProtocol], minimum: TLSVersion = .tls12, clients: TLSClientCertificates? = nil
   ) throws(OpenSSLError) {
     guard !identities.isEmpty else { throw OpenSSLError("a TLS listener without a certificate") }
     let names = ServerNames(protocols: protocols)
@@ -47,6 +53,7 @@ package final class TLSContext: @unchecked Sendable {
       for identity in identities {
         let context = try Self.context(TLS_server_method(), identity)
         made.append(context)
+        if minimum == .tls13, intercom_tls_only_1_3(context) != 1 { throw OpenSSLError("TLS 1.3") }
         try Self.set(context, names, clients)
       }
     } catch {
@@ -85,7 +92,7 @@ package final class TLSContext: @unchecked Sendable {
   private static func context(_ method: OpaquePointer?, _ identity: TLSIdentity?) throws(OpenSSLError) -> OpaquePointer {
     guard let context = SSL_CTX_new(method) else { throw OpenSSLError("TLS context") }
     guard intercom_tls_defaults(context) == 1,
-      identity.map({ intercom_tls_use_identity(context, $0.chain.stack, $0.key) == 1 }) ?? true
+      identity.map({ intercom_tls_use_identity(context, $0.chain.stack, $0.key.pointer) == 1 }) ?? true
     else {
       SSL_CTX_free(context)
       throw OpenSSLError("TLS certificate and key")

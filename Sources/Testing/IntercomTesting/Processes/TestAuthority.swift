@@ -42,11 +42,15 @@ package final class TestAuthority: Sendable {
 
   private static func read(_ path: String) throws -> [UInt8] { Array(try Data(contentsOf: URL(filePath: path))) }
 
+  /// What a file of `issue` holds.
+  package static func text(_ path: String) throws -> String { String(decoding: try read(path), as: UTF8.self) }
+
   private static func key(_ path: String) -> [String] {
     ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", path]
   }
 
-  private static func openssl(_ arguments: [String]) async throws {
+  /// Runs `openssl` and waits for it.
+  package static func openssl(_ arguments: [String]) async throws {
     let child = try ChildProcess("openssl", arguments, log: "openssl")
     guard try await child.waitForExit() == .code(0) else {
       throw WaitFailure("openssl \(arguments.first ?? "")", within: .zero, seen: child.outputTail)
