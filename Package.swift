@@ -77,7 +77,9 @@ let package = Package(
         "IntercomCore", "HTTPMessage", "Cryptography", "Telemetry", "HTTP1", "HTTP2", "EventLoop", "TLS", "Workers", "Linux", "OpenSSL",
         "NGHTTP2",
       ]),
-    module("HTTP", "ReverseProxy", ["IntercomCore", "HTTPMessage", "Telemetry", "HTTP1", "EventLoop", "Workers", "Policy", "HTTPServer"]),
+    module(
+      "HTTP", "ReverseProxy",
+      ["IntercomCore", "HTTPMessage", "Cryptography", "Telemetry", "HTTP1", "EventLoop", "Workers", "Policy", "HTTPServer"]),
     // Features
     module(
       "Features", "Gateway",

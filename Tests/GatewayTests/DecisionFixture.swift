@@ -72,7 +72,10 @@ struct DecisionFixture: Sendable {
     let wiki = try proxy("wiki", .read)
     var open = try proxy("public", .read)
     open.isPublic = true
-    return [fs, nob, wiki, open] + OwnRoutes.all(cors)
+    open.upgrades = [Array("websocket".utf8)]
+    var live = try proxy("live", .plain)
+    live.upgrades = [Array("websocket".utf8), Array("raw/1".utf8)]
+    return [fs, nob, wiki, open, live] + OwnRoutes.all(cors)
   }
 
   /// `METHOD target` and field lines, as one word and what it is about.

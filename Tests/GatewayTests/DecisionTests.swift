@@ -25,6 +25,7 @@ struct DecisionRow: Sendable, CustomTestStringConvertible {
 }
 
 private let mail = "Origin: https://mail.example.org"
+private let webSocket = "Connection: Upgrade\nUpgrade: websocket"
 private let live = "Cookie: __Host-intercom=\(DecisionFixture.sessionValue)"
 
 @Suite("The decision")
@@ -171,6 +172,44 @@ struct DecisionTests {
     DecisionRow("an encoded slash is refused elsewhere", "GET /nob/a%2Fb\n\(live)\n\(mail)", .warm, gives: "400 encoded_slash"),
     DecisionRow(
       "an upgrade is refused", "GET /fs/a\n\(live)\n\(mail)\nConnection: upgrade\nUpgrade: websocket", .warm, gives: "501 upgrade_refused"),
+    DecisionRow("an upgrade that the route names passes", "GET /live/a\n\(live)\n\(mail)\n\(webSocket)", .warm, gives: "forward live"),
+    DecisionRow(
+      "names of protocols are compared whatever their case, one of several is enough",
+      "GET /live/a\n\(live)\n\(mail)\nConnection: upgrade\nUpgrade: x, RAW/1", .warm, gives: "forward live"),
+    DecisionRow(
+      "another version of a protocol is another protocol", "GET /live/a\n\(live)\n\(mail)\nConnection: upgrade\nUpgrade: raw/2", .warm,
+      gives: "501 upgrade_refused"),
+    DecisionRow(
+      "Upgrade in two lines is not understood", "GET /live/a\n\(live)\n\(mail)\n\(webSocket)\nUpgrade: websocket", .warm,
+      gives: "501 upgrade_refused"),
+    DecisionRow(
+      "a WebSocket without an Origin uses no session, whatever Sec-Fetch-Site says",
+      "GET /live/a\n\(live)\nSec-Fetch-Site: same-origin\nSec-Fetch-Mode: websocket\n\(webSocket)", .warm,
+      gives: "403 upgrade_origin_missing"),
+    DecisionRow(
+      "nor does one that looks like a navigation", "GET /live/a\n\(live)\nSec-Fetch-Mode: navigate\n\(webSocket)", .warm,
+      gives: "403 upgrade_origin_missing"),
+    DecisionRow(
+      "a WebSocket of a foreign page is refused, with a session and without",
+      "GET /live/a\n\(live)\nOrigin: https://evil.example\n\(webSocket)", .warm, gives: "403 origin_refused"),
+    DecisionRow(
+      "a WebSocket of a foreign page is refused on public routes too", "GET /public/a\nOrigin: https://evil.example\n\(webSocket)",
+      gives: "403 origin_refused"),
+    DecisionRow("a public route's WebSocket needs no Origin", "GET /public/a\n\(webSocket)", gives: "forward public"),
+    DecisionRow(
+      "the session's token is proof for clients that can send it",
+      "GET /live/a\n\(live)\nX-CSRF-Token: \(DecisionFixture.csrfToken)\n\(webSocket)", .warm, gives: "forward live"),
+    DecisionRow("a WebSocket without a session is 401", "GET /live/a\n\(mail)\n\(webSocket)", gives: "401 session_required"),
+    DecisionRow(
+      "a WebSocket with a body is refused", "GET /live/a\n\(live)\n\(mail)\n\(webSocket)\nContent-Length: 3", .warm,
+      gives: "400 bad_upgrade"),
+    DecisionRow("an upgrade by POST is refused", "POST /live/a\n\(live)\n\(mail)\n\(webSocket)", .warm, gives: "400 bad_upgrade"),
+    DecisionRow(
+      "h2c is ignored", "GET /fs/a\n\(live)\n\(mail)\nConnection: upgrade, HTTP2-Settings\nUpgrade: h2c\nHTTP2-Settings: AA", .warm,
+      gives: "forward fs"),
+    DecisionRow(
+      "Upgrade that Connection does not name is somebody else's", "GET /fs/a\n\(live)\n\(mail)\nUpgrade: websocket", .warm,
+      gives: "forward fs"),
     DecisionRow("own paths are exact", "GET /silent/x", gives: "404 no_route"),
   ]
 

@@ -46,7 +46,7 @@ struct Proxy: Sendable {
 
   static func run(
     to upstream: String..., times: UpstreamTimeouts = UpstreamTimeouts(), settings: ForwardSettings = ForwardSettings(),
-    server serverSettings: ServerSettings = ServerSettings(),
+    server serverSettings: ServerSettings = ServerSettings(), upgrades: [[UInt8]] = [],
     lookUp: @escaping @Sendable (String) -> Result<[IPAddress], NameResolutionError> = { _ in .failure(.notFound("no such name")) },
     _ body: (Proxy) async throws -> Void
   ) async throws {
@@ -60,7 +60,7 @@ struct Proxy: Sendable {
     let route = try #require(
       ForwardRoute(
         index: 0, name: "test", path: path, upstream: endpoint, others: Array(endpoints.dropFirst()), baseURL: base,
-        ownCookies: OwnCookieNames(["intercom"]), timeouts: times))
+        ownCookies: OwnCookieNames(["intercom"]), timeouts: times, upgrades: upgrades))
     let make: @Sendable (EventLoop) -> ProxyHandler = { ProxyHandler($0, route, resolver, settings, refused: refused) }
     try await TestServer.run(settings: serverSettings, makeHandler: make) { server in
       try await body(Proxy(server: server, refused: refused))

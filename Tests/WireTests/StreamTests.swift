@@ -37,7 +37,7 @@ struct StreamTests {
     ]
     #expect(
       head(websocket, endsStream: false)
-        == "GET /ws HTTP/1.1\r\nHost: x.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: a2V5\r\n\r\n")
+        == "GET /ws HTTP/1.1\r\nHost: x.example\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Key: a2V5\r\n\r\n")
     #expect(head([(":method", "CONNECT"), (":authority", "x.example:1")]) == "CONNECT x.example:1 HTTP/1.1\r\nHost: x.example:1\r\n\r\n")
     #expect(head([(":method", "CONNECT"), (":authority", "x.example:1"), (":path", "/")]) == nil)
     #expect(head(get + [], endsStream: true) != nil)
@@ -104,5 +104,12 @@ struct StreamTests {
     #expect(told("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", piece: piece) == nil)
     #expect(told("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nab", piece: piece) == nil)
     #expect(told("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n", piece: piece) == nil)
+  }
+
+  @Test("A 2xx that is no switch is 502 where a tunnel is asked for: it would look like one (RFC 8441)")
+  func mistaken() {
+    #expect(told("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na", tunnel: true) == ["502", "body a", "end "])
+    #expect(told("HTTP/1.1 204 No Content\r\n\r\n", tunnel: true) == ["502 end", "end "])
+    #expect(told("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", tunnel: true) == ["403 end", "end "])
   }
 }

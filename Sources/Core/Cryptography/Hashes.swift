@@ -1,5 +1,12 @@
 import OpenSSL
 
+/// What a server of WebSocket proves that it has read the client's key by: base64 of the SHA-1 of the key and a fixed text
+/// ([RFC 6455 §4.2.2](https://www.rfc-editor.org/rfc/rfc6455#section-4.2.2)). No secret is protected by it.
+package func webSocketAccept(key: [UInt8]) -> [UInt8] {
+  let text = key + Array("258EAFA5-E914-47DA-95CA-C5AB0DC85B11".utf8)
+  return Array(Base64.encode(digest(.sha1, of: text.span)).utf8)
+}
+
 /// SHA-256 (FIPS 180-4): 32 bytes.
 package func sha256(_ message: [UInt8]) -> [UInt8] { digest(.sha256, of: message.span) }
 /// SHA-256 (FIPS 180-4): 32 bytes.

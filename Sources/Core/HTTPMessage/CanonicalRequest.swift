@@ -91,6 +91,8 @@ public struct CanonicalRequest: Sendable {
   public var hasAccessControlRequestHeaders = false
   public var destination: ByteRange = .empty
   public var hasDestination = false
+  /// The client asks to switch to another protocol: the value of Upgrade, which Connection names too. Empty when it stands in several lines.
+  public var upgrade: ByteRange = .empty
   public var hasUpgrade = false
 
   public var framing: BodyFraming = .none

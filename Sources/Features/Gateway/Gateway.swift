@@ -38,7 +38,9 @@ package struct Gateway: Sendable {
       if let endpoint = screened.entry.own { return .stop(.own(own(endpoint, screened, request, head))) }
       if screened.entry.route.isPublic { return .forward(try permitPublic(screened, request, head, known)) }
       let identified = try identify(screened, request, head, known)
-      guard proves(identified, request, head) else { return .stop(.answer(Self.proofMissing(screened.cors))) }
+      guard proves(identified, request, head) else {
+        return .stop(.answer(screened.isUpgrade ? Self.upgradeUnproved(screened.cors) : Self.proofMissing(screened.cors)))
+      }
       return .forward(try permitAndEquip(identified, request, head, known))
     } catch { return .stop(error) }
   }
@@ -49,6 +51,8 @@ struct Screened {
   let entry: RouteEntry
   let hasAllowedOrigin: Bool
   let response: ResponseRewrite
+  /// It asks for a protocol that the route carries.
+  var isUpgrade = false
 
   var cors: FieldLines { response.added }
 }
@@ -123,7 +127,7 @@ extension Gateway {
     let match = entry.route.ignoresOrigin ? .absent : entry.route.cors.match(request, head)
     if case .refused = match { throw .answer(Self.originRefused()) }
     let isAllowed = if case .allowed = match { true } else { false }
-    let screened = Screened(entry: entry, hasAllowedOrigin: isAllowed, response: entry.route.cors.rewrite(for: match))
+    var screened = Screened(entry: entry, hasAllowedOrigin: isAllowed, response: entry.route.cors.rewrite(for: match))
     if isAllowed, request.hasAccessControlRequestMethod, request.method == .options {
       let lines = entry.route.cors.preflightLines(
         for: match, methods: entry.route.methods, requestedHeaders: request.accessControlRequestHeaders.bytes(in: head))
@@ -134,11 +138,40 @@ extension Gateway {
       throw .answer(
         GatewayAnswer(Problem(400, "encoded_slash", "This route takes no encoded slash (%2F) in its path."), cors: screened.cors))
     }
-    if request.hasUpgrade, entry.own == nil {
-      throw .answer(
-        GatewayAnswer(Problem(501, "upgrade_refused", "This route does not carry protocol upgrades."), cors: screened.cors))
-    }
+    if request.hasUpgrade, entry.own == nil { screened.isUpgrade = try isUpgrade(entry.route, request, head, screened.cors) }
     return screened
+  }
+
+  /// Whether the client asks for a protocol that the route carries. HTTP/2 without TLS is ignored, as RFC 9110 §7.8 allows: its requests would
+  /// pass unseen. Other protocols are refused with what to do, for a client that gets a page instead of its tunnel is a puzzle.
+  private func isUpgrade(
+    _ route: Route, _ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>, _ cors: FieldLines
+  ) throws(Stop) -> Bool {
+    let asked = UpgradeField.protocols(request.upgrade, head)
+    if !asked.isEmpty, asked.allSatisfy({ $0 == Self.cleartextHTTP2 }) { return false }
+    guard asked.contains(where: { route.upgrades.contains($0) }) else { throw .answer(Self.upgradeRefused(cors)) }
+    let hasBody =
+      switch request.framing {
+      case .none, .length(0): false
+      case .length, .chunked: true
+      }
+    guard request.method == .get, !hasBody else { throw .answer(Self.upgradeMalformed(cors)) }
+    return true
+  }
+
+  private static let cleartextHTTP2 = Array("h2c".utf8)
+
+  private static func upgradeRefused(_ cors: FieldLines) -> GatewayAnswer {
+    GatewayAnswer(
+      Problem(
+        501, "upgrade_refused",
+        "This route does not carry this protocol. An operator can name it under the route's upgrades, such as upgrades: [websocket]."),
+      cors: cors)
+  }
+
+  private static func upgradeMalformed(_ cors: FieldLines) -> GatewayAnswer {
+    GatewayAnswer(
+      Problem(400, "bad_upgrade", "A request that asks for another protocol must be a GET without a body."), cors: cors)
   }
 
   private static func methodRefused(_ route: Route, _ cors: FieldLines) -> GatewayAnswer {
@@ -246,7 +279,8 @@ extension Gateway {
     let screened = identified.screened
     if case .anyProof = screened.entry.route.csrf {
       if screened.hasAllowedOrigin { return true }
-      if Self.reads(request) {
+      // Every page may open a WebSocket anywhere, with cookies and without asking: only the Origin tells whose page it is.
+      if Self.reads(request), !screened.isUpgrade {
         let intent = RequestIntent(request, head)
         if intent.isSameOriginOrUser || intent.isTopLevel { return true }
       }
@@ -265,6 +299,13 @@ extension Gateway {
   static func proofMissing(_ cors: FieldLines) -> GatewayAnswer {
     GatewayAnswer(
       Problem(403, "csrf_proof_missing", "The request does not prove where it comes from: send the X-CSRF-Token that /silent gave."),
+      cors: cors)
+  }
+
+  static func upgradeUnproved(_ cors: FieldLines) -> GatewayAnswer {
+    GatewayAnswer(
+      Problem(
+        403, "upgrade_origin_missing", "A WebSocket that uses a session must come from a page: its handshake needs an allowed Origin."),
       cors: cors)
   }
 

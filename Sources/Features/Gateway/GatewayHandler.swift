@@ -20,6 +20,8 @@ package final class GatewayContext: ExchangeContext {
   var refusal: String?
   /// There is more to forget than `forwarded`.
   var isUnusual = false
+  /// It goes on and ends with its session.
+  var isRegistered = false
 
   package init() {}
 
@@ -41,6 +43,7 @@ package final class GatewayHandler: RequestHandler {
 
   let services: GatewayServices
   let sessions: SessionTable
+  let connections: SessionConnections
   private let loop: EventLoop
   private let loops: GatewayLoops
   private let forwarder: Forwarder
@@ -69,6 +72,11 @@ package final class GatewayHandler: RequestHandler {
     tellsSuccess = services.log.writes(.trace)
     clock = LoopClock(services.sessions.now(), at: loop.now)
     sessions = SessionTable(capacity: sessionCapacity, random: services.random)
+    connections = SessionConnections(loop: loop, sessions: sessions, manager: services.sessions)
+    connections.ask = { [unowned self] key, noted in self.ask(key, noted) }
+    forwarder.onStreaming = { [unowned self] exchange in
+      if let exchange = exchange as? ServerConnection<GatewayHandler> { self.streaming(exchange) }
+    }
     forwarder.onCredentialRefused = { [unowned self] exchange in
       if let exchange = exchange as? ServerConnection<GatewayHandler> { self.credentialRefused(exchange) }
     }
@@ -100,6 +108,7 @@ package final class GatewayHandler: RequestHandler {
   package func exchangeEnded(_ summary: ExchangeSummary, _ exchange: ServerConnection<GatewayHandler>) {
     let context = exchange.context
     let route = context.forwarded?.route
+    if context.isRegistered { forget(exchange) }
     metrics.exchangeEnded(summary, route: route)
     if tellsSuccess || context.isUnusual || summary.problem != nil { tellEnd(summary, route, exchange) }
     context.reset()
@@ -167,6 +176,7 @@ package final class GatewayHandler: RequestHandler {
   ) {
     exchange.context.forwarded = order.credential
     if let view = order.session {
+      if order.credential.session == nil { note(view, order.permit.route, exchange.context) }
       if view.use(at: now) { touch(view, now) }
       if tellsStories { exchange.context.story?.subjectName = view.session.displayName }
     }
@@ -178,9 +188,10 @@ package final class GatewayHandler: RequestHandler {
   /// asks for a new one. This one is not sent twice. A newer credential stays: many requests that were refused together cause one exchange.
   private func credentialRefused(_ exchange: ServerConnection<GatewayHandler>) {
     guard let sent = exchange.context.forwarded, let session = sent.session else { return }
+    let rule = services.gateway.table.entries[sent.route].route.credential
+    if case .none = rule { return }
     drop(sent, of: session)
     let (tokens, key, loops) = (services.tokens, SessionKey(session), loops)
-    let rule = services.gateway.table.entries[sent.route].route.credential
     loop.spawn { _ in
       if case .exchange(let target) = rule {
         await tokens.invalidate(key, target) { GatewayServices.bearer($0.accessToken)?.bytes == sent.lines.bytes }
@@ -192,6 +203,36 @@ package final class GatewayHandler: RequestHandler {
   private func drop(_ sent: CredentialView, of session: SessionID) {
     guard let view = sessions[session], let held = view.credential(route: sent.route, now: services.sessions.now()) else { return }
     if held === sent || held.lines.bytes == sent.lines.bytes { view.setCredential(nil, route: sent.route) }
+  }
+
+  // MARK: what goes on
+
+  /// A route without a credential: whose request it is, all the same. A public route's is nobody's.
+  private func note(_ view: SessionView, _ route: Int, _ context: GatewayContext) {
+    if services.gateway.table.entries[route].route.needsSession { context.forwarded = view.nothing(route: route) }
+  }
+
+  /// An answer streams, or a tunnel stands.
+  private func streaming(_ exchange: ServerConnection<GatewayHandler>) {
+    if exchange.isTunnel { metrics.tunnelOpened() }
+    guard let key = exchange.context.forwarded?.key else { return }
+    exchange.context.isRegistered = true
+    connections.add(exchange, of: key)
+  }
+
+  private func forget(_ exchange: ServerConnection<GatewayHandler>) {
+    exchange.context.isRegistered = false
+    connections.remove(exchange)
+  }
+
+  /// The store is asked whether a session of which something goes on still lives. It ends one whose time is over.
+  private func ask(_ key: SessionKey, _ noted: WallInstant?) {
+    let (manager, loops) = (services.sessions, loops)
+    loop.spawn { actor in
+      let lookup: SessionLookup?
+      do throws(SessionStoreError) { lookup = try await manager.load(key, noted: noted) } catch { lookup = nil }
+      await loops.on(actor) { handler in handler.connections.answered(key, lookup) }
+    }
   }
 
   // MARK: use
@@ -307,7 +348,10 @@ package final class GatewayLoops: SessionEndObserver {
 
   /// Returns when no loop can use a copy of these sessions any more.
   package func sessionsEnded(_ sessions: [EndedSession]) async {
-    await server.withLock { $0 }?.onEachLoop { handler, _ in handler.sessions.drop(sessions) }
+    await server.withLock { $0 }?.onEachLoop { handler, _ in
+      handler.sessions.drop(sessions)
+      handler.connections.sessionsEnded(sessions)
+    }
   }
 
   /// Group memberships and other claims may be gone with the old tokens: no loop goes on sending them (S27).

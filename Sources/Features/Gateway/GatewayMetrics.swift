@@ -10,6 +10,8 @@ package struct GatewayMetrics: Sendable {
   private let durations: MetricFamily<Histogram>
   private let bytesIn: MetricFamily<Counter>
   private let bytesOut: MetricFamily<Counter>
+  private let tunnels: MetricFamily<Gauge>
+  private let tunnelsEnded: MetricFamily<Counter>
   private let turns: TurnMetrics
   private let own: Int
 
@@ -28,6 +30,10 @@ package struct GatewayMetrics: Sendable {
       "request_duration_seconds", help: "From a request's head to its answer's end, proxied routes.", bounds: MetricRegistry.requestBounds)
     bytesIn = registry.counter("request_bytes_total", help: "Bytes of request bodies.")
     bytesOut = registry.counter("response_bytes_total", help: "Bytes of answers.")
+    tunnels = registry.gauge("tunnels", help: "Tunnels (WebSocket and other upgrades) that are open.")
+    tunnelsEnded = registry.counter(
+      "tunnels_ended_total", help: "Tunnels that have ended, by reason.",
+      labels: [MetricLabel("reason", ExchangeSummary.Ending.allCases.map(\.rawValue))])
     turns = TurnMetrics(registry: registry)
   }
 
@@ -58,7 +64,15 @@ package struct GatewayMetrics: Sendable {
       if index < requests.count { metrics.add(requests[index]) }
       metrics.add(bytesIn, summary.bytesIn)
       metrics.add(bytesOut, summary.bytesOut)
+      if summary.status == 101 { return tunnelEnded(summary.ending) }
       if route != nil { metrics.observe(durations, nanoseconds: summary.nanoseconds) }
+    }
+
+    func tunnelOpened() { metrics.add(families.tunnels[], 1) }
+
+    private func tunnelEnded(_ ending: ExchangeSummary.Ending) {
+      metrics.add(families.tunnels[], -1)
+      metrics.add(families.tunnelsEnded[ExchangeSummary.Ending.allCases.firstIndex(of: ending) ?? 0])
     }
 
     func turnEnded(clients: Int, sessions: Int, took: Duration) {

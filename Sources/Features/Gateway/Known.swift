@@ -74,6 +74,14 @@ package final class SessionView {
     touchDue = newer.lastUse.advanced(by: touchInterval).seconds
   }
 
+  /// Where a route needs no credential: nothing, in this session's name.
+  func nothing(route: Int) -> CredentialView {
+    if route < credentials.count, let view = credentials[route] { return view }
+    let view = CredentialView(Credential(lines: FieldLines(), freshUntil: WallInstant(seconds: .max)), route: route, session: id)
+    setCredential(view, route: route)
+    return view
+  }
+
   /// Keeps (or with nil drops) the credential of a route.
   package func setCredential(_ view: CredentialView?, route: Int) {
     guard route >= 0, route < 4096 else { return }
@@ -103,6 +111,8 @@ package struct Credential: Sendable {
 package final class CredentialView: Sendable {
   /// Whose it is and where it goes; nobody's where a route needs none.
   let session: SessionID?
+  /// Its key, for what must end with it.
+  let key: SessionKey?
   let route: Int
   let request: RequestRewrite
   let freshUntil: WallInstant
@@ -110,6 +120,7 @@ package final class CredentialView: Sendable {
   package init(_ credential: Credential, route: Int, session: SessionID?) {
     self.route = route
     self.session = session
+    key = session.map { SessionKey($0) }
     request = RequestRewrite(added: credential.lines)
     freshUntil = credential.freshUntil
   }

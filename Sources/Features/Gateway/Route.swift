@@ -75,6 +75,8 @@ package struct Route: Sendable {
   package var ignoresOrigin = false
   package var cors: CORSPolicy
   package var timeouts = UpstreamTimeouts()
+  /// Protocols to which its requests may switch (RFC 9110 §7.8), in lower case: `websocket`.
+  package var upgrades: [[UInt8]] = []
   /// Further endpoints of the same service, and how requests are shared among all of them.
   package var otherEndpoints: [UpstreamEndpoint] = []
   package var balance = Balance.roundRobin

@@ -63,9 +63,11 @@ package class Exchange: TCPConnection {
   final var answerCoding = AnswerCoding.none
   final var isAnswerDone = false
   private final var linesOfAnswer: [UInt8] = []
-  private final var sinkAtWork: (any ExchangeSink)?
+  final var sinkAtWork: (any ExchangeSink)?
   final var work: EndpointWork?
 
+  /// The client and an upstream have left HTTP behind: what comes is the sink's, both ways.
+  final var isTunnelling = false
   private final var pace = Pace()
   /// `sentBytes` when it was last looked whether a client that has ended its direction is gone; nil when there was no need to look.
   final var sentAtLook: Int?
@@ -388,6 +390,9 @@ package class Exchange: TCPConnection {
     resumeInput()
   }
 
+  /// Nothing of what was read and waits is looked at any more.
+  final func forgetInput() { buffered = [] }
+
   /// The connection closes when what waits is sent.
   final func endConnection(_ ending: ExchangeSummary.Ending?) {
     if let ending { finish(ending) }
@@ -398,7 +403,7 @@ package class Exchange: TCPConnection {
   }
 
   /// Reports the exchange and lets go of whoever worked on it.
-  private final func finish(_ ending: ExchangeSummary.Ending) {
+  final func finish(_ ending: ExchangeSummary.Ending) {
     if let sink = sinkAtWork.take() { sink.exchangeEnded() }
     if let work = work.take() { work.end(isCancelled: ending != .complete) }
     report(
@@ -435,6 +440,7 @@ package class Exchange: TCPConnection {
 
   /// The client has ended its direction: the body must be done with what has come. Bytes of it that wait here are still taken, in the next turn.
   private final func clientEnded() {
+    if isTunnelling { return buffered.isEmpty ? sinkAtWork?.clientEnded() ?? () : () }
     if body.isDone { return lookForClient() }
     if buffered.isEmpty, phase != .idle, phase != .closing { close() }
   }
@@ -447,7 +453,7 @@ package class Exchange: TCPConnection {
 
   package final override func onClosed() {
     server.connections -= 1
-    buffered = []
+    forgetInput()
     partial = nil
     guard phase != .idle, phase != .closing else { return }
     finish(.clientGone)
@@ -464,7 +470,7 @@ package class Exchange: TCPConnection {
       return refuse(Problem(408, "request_timeout", "The request's head took too long."), .timedOut)
     }
     if sentAtLook != nil, pendingBytes == 0 { return lookAgain() }
-    let waitsForBody = !body.isDone && !isBodyPaused && (phase == .running || phase == .forwarding || phase == .swallowing)
+    let waitsForBody = !body.isDone && !isBodyPaused && !isTunnelling && (phase == .running || phase == .forwarding || phase == .swallowing)
     var pace = self.pace
     let isSlow = pace.isTooSlow(
       now: loop.now, settings: server.settings, output: pendingBytes > 0 ? (acknowledgedBytes, drains) : nil,
@@ -479,7 +485,8 @@ package class Exchange: TCPConnection {
       }
       return isHeldUp ? abort() : close()
     }
-    setDeadline(afterNanoseconds: server.times.paceCheck)
+    // Tunnels look while something waits for the client: many are silent for hours.
+    if !isTunnelling || pendingBytes > 0 || phase == .closing { setDeadline(afterNanoseconds: server.times.paceCheck) }
   }
 
   /// No further request on this connection.

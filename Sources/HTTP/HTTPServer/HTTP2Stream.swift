@@ -165,7 +165,8 @@ final class HTTP2Stream: ByteCarrier {
   /// The exchange is over. An answer that is not whole must not look so (RFC 9113 §8.1).
   private func finishAnswer(isWhole: Bool) {
     guard !isAnswerWhole else { return }
-    guard isWhole, hasAnswered, answer?.endsByClosing == true else { return connection.reset(id, .internalError) }
+    // A tunnel that breaks is cancelled (RFC 8441 §5).
+    guard isWhole, hasAnswered, answer?.endsByClosing == true else { return connection.reset(id, tunnels ? .cancel : .internalError) }
     isAnswerWhole = true
     connection.resume(self)
   }
@@ -191,7 +192,7 @@ final class HTTP2Stream: ByteCarrier {
   }
 
   /// The answer is out although the client still sends: it is told that nobody reads the rest.
-  var wantsNoMore: Bool { isAnswerWhole && heldBytes == 0 && !hasEnded }
+  var wantsNoMore: Bool { isAnswerWhole && heldBytes == 0 && !hasEnded && (isClosed || !tunnels) }
 }
 
 extension HTTP2Stream: StreamAnswerSink {
@@ -202,6 +203,7 @@ extension HTTP2Stream: StreamAnswerSink {
       let field = head.fields[index]
       // The connection's own fields have no place here (RFC 9113 §8.2.2); the key's proof was for our side of the upstream.
       if FieldIDSet.hopByHop.contains(field.id) || field.isNamedByConnection { continue }
+      if tunnels, StreamAnswer.isProofOfKey(field, bytes) { continue }
       fields.append(bytes.extracting(field.name.lower..<field.name.upper), bytes.extracting(field.value.lower..<field.value.upper))
     }
     if isInterim { return connection.submitInterim(id, &fields) }

@@ -137,9 +137,23 @@ package final class HTTPServer<Handler: RequestHandler>: Sendable {
         await stop()
         return false
       }
+      await closeTunnelsLeftAlone()
       try? await time.sleep(for: .milliseconds(10))
     }
     return true
+  }
+
+  /// Tunnels may stand for days: while others are being answered they stay, but nobody waits for them alone.
+  private func closeTunnelsLeftAlone() async {
+    await forEachState { state in
+      var tunnels: [Exchange] = []
+      var others = false
+      state.loop.forEachSource { source in
+        guard let exchange = source as? Exchange, exchange.server === state else { return }
+        if exchange.isTunnel { tunnels.append(exchange) } else { others = true }
+      }
+      if !others { for tunnel in tunnels { tunnel.cut(.drained) } }
+    }
   }
 
   /// Closes the listeners and all connections now.

@@ -49,6 +49,10 @@ package struct ExchangeSummary: Sendable {
     case upstreamBroken
     /// Intercom's own fault.
     case failed
+    /// The session that it belonged to has ended.
+    case sessionEnded
+    /// A tunnel that was open when the server drained.
+    case drained
   }
   package var method: Method
   /// 0 when no answer was begun.
@@ -72,8 +76,14 @@ package protocol ExchangeSink: AnyObject {
   func takeBody(_ bytes: borrowing Span<UInt8>, isLast: Bool)
   /// Everything that waited for the client has been sent.
   func clientDrained()
+  /// The client of a tunnel sends no more.
+  func clientEnded()
   /// The client is gone, or the exchange is over for another reason: forget it and end the work.
   func exchangeEnded()
+}
+
+extension ExchangeSink {
+  package func clientEnded() {}
 }
 
 extension EventLoop {

@@ -9,6 +9,8 @@ import Linux
 /// connection keeps that of its last request for the next one.
 final class ForwardFlow: ExchangeSink {
   let route: ForwardRoute
+  /// What the upstream is asked to switch to, of the few requests that ask.
+  let upgrade: UpgradeHandshake?
   private(set) var method: Method
   private(set) var response: ResponseRewrite
   private var mayRetry: Bool
@@ -38,8 +40,9 @@ final class ForwardFlow: ExchangeSink {
   private var lookUps: UInt32 = 0
   private var hasRetried = false
 
-  init(forwarder: Forwarder, plan: borrowing ForwardPlan, group: UpstreamGroup) {
+  init(forwarder: Forwarder, plan: borrowing ForwardPlan, group: UpstreamGroup, upgrade: UpgradeHandshake? = nil) {
     self.forwarder = forwarder
+    self.upgrade = upgrade
     self.group = group
     route = plan.route
     method = plan.permit.method
@@ -108,7 +111,7 @@ final class ForwardFlow: ExchangeSink {
       case .use(let index, let isProbe) = group.choose(tried: tried, now: now)
     else { return fail(problem) }
     take(index, isProbe)
-    if let idle = host?.takeIdle() { send(on: idle, mayRetry: mayRetry) } else { open() }
+    openOrReuse()
   }
 
   /// The answer has begun.
@@ -149,7 +152,12 @@ final class ForwardFlow: ExchangeSink {
   func begin(head: consuming HeadBuffer) {
     pendingHead = head
     exchange?.pauseBody()
-    if let idle = host?.takeIdle() { send(on: idle, mayRetry: mayRetry) } else { open() }
+    openOrReuse()
+  }
+
+  /// A connection that may switch to another protocol is nobody else's, before or after.
+  private func openOrReuse() {
+    if upgrade == nil, let idle = host?.takeIdle() { send(on: idle, mayRetry: mayRetry) } else { open() }
   }
 
   /// An empty buffer for a head; the request's own is no longer needed when its answer is there.
@@ -313,6 +321,14 @@ final class ForwardFlow: ExchangeSink {
     upstream = nil
     endProbe()
     exchange?.endAnswer()
+  }
+
+  /// The upstream has switched protocols: the tunnel has the exchange and the connection from now on.
+  func handOver() {
+    upstream = nil
+    exchange = nil
+    forgetHead()
+    endProbe()
   }
 
   /// Nothing (more) comes from the upstream.

@@ -45,11 +45,16 @@ package struct UpstreamTimeouts: Sendable, Hashable {
   package var head: Duration
   /// Between two pieces of a body, while the client is not what is waited for.
   package var idle: Duration
+  /// How long nothing may move in either direction of a tunnel.
+  package var tunnel: Duration
 
-  package init(connect: Duration = .seconds(2), head: Duration = .seconds(60), idle: Duration = .seconds(60)) {
+  package init(
+    connect: Duration = .seconds(2), head: Duration = .seconds(60), idle: Duration = .seconds(60), tunnel: Duration = .seconds(3600)
+  ) {
     self.connect = connect
     self.head = head
     self.idle = idle
+    self.tunnel = tunnel
   }
 }
 
@@ -76,6 +81,8 @@ package final class ForwardRoute: Sendable {
   /// Names that only Intercom sets: those of all routes together, so that no route's upstream gets a forged one (S6).
   package let guarded: FieldNameSet
   package let timeouts: UpstreamTimeouts
+  /// Protocols to which its requests may switch, in lower case.
+  package let upgrades: [[UInt8]]
   /// `timeouts` in nanoseconds, for what every request sets.
   let headTime: Int64
   let idleTime: Int64
@@ -99,7 +106,8 @@ package final class ForwardRoute: Sendable {
     index: Int, name: String, path: RoutePath, nested: [RoutePath] = [], upstream: UpstreamEndpoint, others: [UpstreamEndpoint] = [],
     balance: Balance = .roundRobin, baseURL: HTTPURL, stripsPrefix: Bool = true, passesEncodedSlashes: Bool = false, isPrivate: Bool = true,
     cookies: CookieMode = .isolate,
-    ownCookies: OwnCookieNames, guarded: FieldNameSet = FieldNameSet(), timeouts: UpstreamTimeouts = UpstreamTimeouts()
+    ownCookies: OwnCookieNames, guarded: FieldNameSet = FieldNameSet(), timeouts: UpstreamTimeouts = UpstreamTimeouts(),
+    upgrades: [[UInt8]] = []
   ) {
     guard !name.isEmpty, name.utf8.allSatisfy({ ($0 | 0x20) &- 97 < 26 || $0 &- 48 < 10 || $0 == 45 || $0 == 95 }) else { return nil }
     self.index = index
@@ -117,6 +125,7 @@ package final class ForwardRoute: Sendable {
     self.ownCookies = ownCookies
     self.guarded = guarded
     self.timeouts = timeouts
+    self.upgrades = upgrades
     headTime = timeouts.head.wholeNanoseconds
     idleTime = timeouts.idle.wholeNanoseconds
     isPlain = upstream.scheme == .http

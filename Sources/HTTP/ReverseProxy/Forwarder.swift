@@ -16,6 +16,8 @@ package final class Forwarder {
   package let loop: EventLoop
   /// Told before an upstream's 401 goes to the client: the credential that it got is no longer good.
   package var onCredentialRefused: ((Exchange) -> Void)?
+  /// Told once of an answer whose body goes on behind its first piece, and of a tunnel that stands.
+  package var onStreaming: ((Exchange) -> Void)?
 
   let resolver: NameResolver
   let settings: ForwardSettings
@@ -42,6 +44,7 @@ package final class Forwarder {
       exchange.answerLines = plan.response.added.bytes
       return exchange.answer(204)
     }
+    if head.request.hasUpgrade, upgrades(plan, head, bytes, exchange) { return }
     guard let connection = pool.takeUsual(plan.route) else { return begin(plan, head, bytes, exchange) }
     let flow = connection.takeFlow() ?? ForwardFlow(forwarder: self, plan: plan, group: pool.group(of: plan.route))
     var written = flow.takeBuffer()
@@ -69,6 +72,31 @@ package final class Forwarder {
     flow.start(plan, exchange)
     exchange.forward(to: flow)
     if flow.select() { flow.begin(head: written) }
+  }
+
+  /// Asks the upstream to switch, on a connection of its own. False: nothing that the route carries is asked for, and Upgrade is ignored
+  /// (RFC 9110 §7.8).
+  @inline(never)
+  private func upgrades(
+    _ plan: borrowing ForwardPlan, _ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ exchange: Exchange
+  ) -> Bool {
+    let protocols = UpgradeField.asked(head.request, bytes, of: plan.route.upgrades)
+    guard !protocols.isEmpty, exchange.isBodyDone else { return false }
+    guard let handshake = UpgradeHandshake(protocols, head, bytes) else {
+      refuse(UpgradeHandshake.badKey, plan, exchange)
+      return true
+    }
+    let flow = ForwardFlow(forwarder: self, plan: plan, group: pool.group(of: plan.route), upgrade: handshake)
+    var written = flow.takeBuffer()
+    if let problem = write(plan, head, bytes, exchange, &written) {
+      refuse(problem, plan, exchange)
+      return true
+    }
+    UpgradeHandshake.write(protocols, into: &written)
+    flow.start(plan, exchange)
+    exchange.forward(to: flow)
+    if flow.select() { flow.begin(head: written) }
+    return true
   }
 
   private func refuse(_ problem: Problem, _ plan: borrowing ForwardPlan, _ exchange: Exchange) {

@@ -11,6 +11,8 @@ package final class UpstreamConnection: TCPConnection {
   let host: UpstreamHost
   private let forwarder: Forwarder
   private var flow: ForwardFlow?
+  /// Once it has switched protocols: then there is no flow.
+  private var tunnel: UpgradeTunnel?
   /// Behind this one among the idle connections of its host.
   var nextIdle: UpstreamConnection?
   /// That of the last request, to be used again for the next one.
@@ -90,6 +92,7 @@ package final class UpstreamConnection: TCPConnection {
   /// The flow is over before the answer's end.
   func abandon() {
     flow = nil
+    tunnel = nil
     close()
   }
 
@@ -102,8 +105,10 @@ package final class UpstreamConnection: TCPConnection {
   }
 
   package override func onData(_ bytes: borrowing Span<UInt8>) {
-    // Bytes on an idle connection belong to nobody: the next user must not get them.
-    guard let flow else { return close() }
+    guard let flow else {
+      // Bytes on an idle connection belong to nobody: the next user must not get them.
+      return tunnel?.upstreamSent(bytes) ?? close()
+    }
     hasAnswered = true
     if buffered.isEmpty { return readAnswer(bytes, flow) }
     var all = buffered
@@ -112,9 +117,10 @@ package final class UpstreamConnection: TCPConnection {
     readAnswer(all.span, flow)
   }
 
-  package override func onDrained() { flow?.upstreamDrained() }
+  package override func onDrained() { flow?.upstreamDrained() ?? tunnel?.upstreamDrained() ?? () }
 
   package override func onPeerEnd() {
+    if let tunnel { return tunnel.upstreamEnded() }
     if let flow, isHeadDone, body.endsByClosing {
       self.flow = nil
       close()
@@ -129,6 +135,7 @@ package final class UpstreamConnection: TCPConnection {
     chunks = nil
     restingFlow = nil
     buffered = []
+    if let tunnel = tunnel.take() { return tunnel.upstreamClosed() }
     guard let flow else { return }
     self.flow = nil
     if let connectError { return flow.connectFailed(connectError) }
@@ -137,7 +144,7 @@ package final class UpstreamConnection: TCPConnection {
   }
 
   package override func onTimeOut() {
-    guard let flow else { return close() }
+    guard let flow else { return tunnel?.timedOut() ?? close() }
     let waitsForClient = isHeadDone ? isReadingPaused || isRelayBlocked : !isRequestDone && (pendingBytes == 0 || sentBytes != sentAtCheck)
     if waitsForClient {
       sentAtCheck = sentBytes
@@ -178,7 +185,7 @@ package final class UpstreamConnection: TCPConnection {
     let reader = partial.take() ?? forwarder.takeReader()
     // The parser by itself, so that one access is open while it works, not two.
     var parser = reader.parser
-    let result = parser.parse(bytes, method: flow.method, into: &reader.head)
+    let result = parser.parse(bytes, method: flow.method, upgradeAsked: flow.upgrade != nil, into: &reader.head)
     reader.parser = parser
     switch result {
     case .incomplete:
@@ -202,7 +209,7 @@ package final class UpstreamConnection: TCPConnection {
       return nil
     }
     guard head.isInterim else {
-      answer(head, bytes, flow)
+      if head.status == 101 { switchProtocols(head, bytes, flow) } else { answer(head, bytes, flow) }
       return nil
     }
     interim(head, bytes, flow)
@@ -227,7 +234,8 @@ package final class UpstreamConnection: TCPConnection {
     flow.answered()
     body = AnswerBody(head.framing)
     if body.isChunked { chunks = ChunkedScanner(guarded: ConnectionOptions.named(by: head.fields, in: bytes)) }
-    mayBeReused = head.keepAlive && !body.endsByClosing
+    mayBeReused = head.keepAlive && !body.endsByClosing && flow.upgrade == nil
+    if !body.isDone { forwarder.onStreaming?(exchange) }
     if head.status == 401 { forwarder.onCredentialRefused?(exchange) }
     var written = flow.takeBuffer()
     let framing = ResponseHeadWriter.write(
@@ -248,6 +256,26 @@ package final class UpstreamConnection: TCPConnection {
     flow.keep(consume written)
     afterBody(surplus: rest.count &- count, flow, exchange)
   }
+
+  /// The upstream has switched to what was asked for: both connections leave HTTP.
+  private func switchProtocols(_ head: borrowing ResponseHead, _ bytes: borrowing Span<UInt8>, _ flow: ForwardFlow) {
+    guard let exchange = flow.exchange, let name = flow.upgrade?.agreed(head, bytes) else { return end(flow, Self.badSwitch) }
+    isHeadDone = true
+    flow.answered()
+    var written = flow.takeBuffer()
+    _ = ResponseHeadWriter.write(
+      head, bytes, route: flow.route, rewrite: flow.response, isOldClient: false, keepAlive: true,
+      date: exchange.server.currentDateLine, into: &written)
+    UpgradeHandshake.write([name], into: &written)
+    let tunnel = UpgradeTunnel(exchange, self, flow.route.timeouts, waitingOutput: forwarder.settings.waitingOutput)
+    self.flow = nil
+    self.tunnel = tunnel
+    flow.handOver()
+    tunnel.begin(head: written.storage.span.extracting(first: written.count), early: bytes.extracting(head.headLength...))
+    if !exchange.isClosing { forwarder.onStreaming?(exchange) }
+  }
+
+  private static let badSwitch = Problem(502, "upstream_bad_switch", "The upstream switched to a protocol in a way that was not asked for.")
 
   private func deliver(_ bytes: borrowing Span<UInt8>, _ flow: ForwardFlow) {
     guard let exchange = flow.exchange else { return }

@@ -49,6 +49,7 @@ open class EventSource {
     loop.arm(self, overflow ? .max : instant)
   }
   package final func clearDeadline() { deadline = .max }
+  package final var isDeadlineSet: Bool { deadline != .max }
 
   /// The loop ends: the source must close its descriptor.
   func onLoopEnd() {}

@@ -37,6 +37,7 @@ open class TCPConnection: EventSource {
   private final var hasMore = false
   private final var isBroken = false
   private final var lingers = false
+  private final var hasEndedSending = false
   /// What waits for the peer: `waiting` bytes of `pending`, from `pendingStart` on.
   private final var pending: [UInt8] = []
   private final var pendingStart = 0
@@ -208,7 +209,7 @@ open class TCPConnection: EventSource {
     }
     guard events & ~PollEvents.writable.rawValue != 0 else { return }
     // Both directions are over: what came before is read, and then the connection closes.
-    if events & PollEvents.broken.rawValue != 0 { isBroken = true }
+    if events & PollEvents.broken.rawValue != 0 { isBroken = !hasEndedSending || events & PollEvents.failed.rawValue != 0 }
     if isPaused, phase != .lingering {
       // While paused the peer's end is read when reading resumes, a broken connection seen at once.
       if isBroken { return close() }
@@ -333,6 +334,14 @@ open class TCPConnection: EventSource {
     if phase == .flushing { endAfterFlush() } else { onDrained() }
   }
 
+  /// Ends our direction now that everything is sent; reading goes on.
+  package final func endSending() {
+    guard !closed, phase == .open, pendingBytes == 0, !hasEndedSending else { return }
+    hasEndedSending = true
+    carrier?.endSending()
+    if descriptor >= 0 { Socket.shutdownWriting(descriptor) }
+  }
+
   private final func forgetPending() {
     pending = []
     pendingStart = 0
@@ -342,7 +351,7 @@ open class TCPConnection: EventSource {
   private final func endAfterFlush() {
     guard lingers else { return close() }
     phase = .lingering
-    carrier?.endSending()
+    if !hasEndedSending { carrier?.endSending() }
     Socket.shutdownWriting(descriptor)
     setDeadline(after: Self.lingerTime)
     // What came meanwhile was not read: the edge has passed.

@@ -34,6 +34,8 @@ public struct FieldTable: Sendable {
   public private(set) var hasNamedByConnection = false
   /// A `Connection` field says something else than `keep-alive`.
   var hasConnectionOptions = false
+  /// `Connection` names `upgrade`.
+  package internal(set) var hasUpgradeOption = false
   /// Whose fields stand in `slots` from `count` on.
   var previous = PreviousHead()
   /// The head was read to its end.
@@ -67,6 +69,7 @@ public struct FieldTable: Sendable {
     present = FieldIDSet()
     hasNamedByConnection = false
     hasConnectionOptions = false
+    hasUpgradeOption = false
   }
 
   /// Marks every field of this name (which is of token characters), whatever the case of its letters.

@@ -54,8 +54,10 @@ enum RequestFields {
     case .accessControlRequestHeaders:
       request.accessControlRequestHeaders = field.value
       request.hasAccessControlRequestHeaders = true
-    // An HTTP/1.0 client cannot mean it (RFC 9110 §7.8).
-    case .upgrade: request.hasUpgrade = !request.isHTTP10
+    case .upgrade:
+      request.upgrade = request.hasUpgrade ? .empty : field.value
+      // An HTTP/1.0 client cannot mean it (RFC 9110 §7.8).
+      request.hasUpgrade = !request.isHTTP10
     case .expect:
       guard equalsFolded(bytes, field.value, "100-continue") else { return .unknownExpectation }
       // An HTTP/1.0 client cannot mean it (RFC 9110 §10.1.1).
@@ -114,6 +116,8 @@ enum RequestFields {
     if head.request.isHTTP10, head.request.framing == .none, withBody.contains(head.request.method) { return .missingLengthInHTTP10 }
     guard let keepAlive = ConnectionOptions.keepAlive(bytes, &head.fields, otherwise: head.request.keepAlive) else { return .badConnection }
     head.request.keepAlive = keepAlive
+    // Without the option it was meant for somebody in between (RFC 9110 §7.8).
+    if head.request.hasUpgrade { head.request.hasUpgrade = head.fields.hasUpgradeOption }
     head.request.headLength = headEnd
     return nil
   }
@@ -238,7 +242,9 @@ package struct ConnectionOptions {
       close = true
     } else if equalsFolded(bytes, name, "keep-alive") {
       keepAlive = true
-    } else if !equalsFolded(bytes, name, "upgrade") {
+    } else if equalsFolded(bytes, name, "upgrade") {
+      fields.hasUpgradeOption = true
+    } else {
       fields.markNamedByConnection(name, in: bytes)
     }
   }

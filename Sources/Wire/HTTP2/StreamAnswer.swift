@@ -44,6 +44,12 @@ package struct StreamAnswer: Sendable {
     return false
   }
 
+  /// Sec-WebSocket-Accept: for the key that this side of the upstream made.
+  package static func isProofOfKey(_ field: HeadField, _ bytes: borrowing Span<UInt8>) -> Bool {
+    field.name.count == 20 && field.name.bytes(in: bytes).map { $0 | 0x20 } == proofOfKey
+  }
+  private static let proofOfKey = Array("sec-websocket-accept".utf8)
+
   /// Takes everything. False when this is no answer: Intercom's own mistake, the stream must be reset.
   package mutating func take(_ bytes: borrowing Span<UInt8>, _ head: inout ResponseHead, _ sink: some StreamAnswerSink) -> Bool {
     guard partial.isEmpty else {
@@ -113,7 +119,9 @@ package struct StreamAnswer: Sendable {
     case .chunked: rest = .chunked(ChunkedScanner(keepsTrailers: true))
     case .untilClose: rest = .untilClose
     }
-    sink.answerHead(status: head.status, head, bytes, isInterim: false, endsStream: isDone)
+    // Every 2xx would look like a tunnel that stands.
+    let isMistaken = asksForTunnel && head.status / 100 == 2
+    sink.answerHead(status: isMistaken ? 502 : head.status, head, bytes, isInterim: false, endsStream: isDone)
     if isDone { sink.answerEnded(trailers: []) }
     return length
   }

@@ -72,6 +72,8 @@ package struct StreamRequestHead: Sendable {
     switch String(decoding: name, as: UTF8.self) {
     // These are the connection's in HTTP/1.1 and may not come here (§8.2.2).
     case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade": isMalformed = true
+    // Not used over a stream (RFC 8441 §5): the key is made here.
+    case "sec-websocket-key" where asksForTunnel: break
     case "te":
       guard [UInt8](copying: value).elementsEqual("trailers".utf8) else {
         isMalformed = true
@@ -128,7 +130,8 @@ package struct StreamRequestHead: Sendable {
       out += [13, 10]
     }
     if asksForTunnel {
-      out += "Connection: Upgrade\r\nUpgrade: ".utf8
+      // When it is refused nothing that follows on this stream is a request.
+      out += "Connection: Upgrade, close\r\nUpgrade: ".utf8
       out += protocolName
       out += "\r\nSec-WebSocket-Key: ".utf8
       out += webSocketKey

@@ -100,7 +100,9 @@ extension Deployment {
     made.cookies = cookieMode(route.cookies)
     made.csrf = route.csrf == .token ? .token : .anyProof
     made.passesEncodedSlashes = route.encodedSlashes == .pass
-    made.timeouts = UpstreamTimeouts(connect: timeouts.connect, head: timeouts.upstreamHead, idle: timeouts.upstreamIdle)
+    made.timeouts = UpstreamTimeouts(
+      connect: timeouts.connect, head: timeouts.upstreamHead, idle: timeouts.upstreamIdle, tunnel: timeouts.tunnelIdle)
+    made.upgrades = route.upgrades.map { Array($0.utf8) }
     switch route.credential {
     case .none: made.credential = .none
     case .accessToken: made.credential = .accessToken

@@ -143,6 +143,8 @@ package struct Configuration: Sendable {
     package var stripPrefix: Bool
     package var cookies: CookieMode
     package var csrf: CSRFMode
+    /// Protocols to which requests may switch, in lower case.
+    package var upgrades: [String]
     /// The audience of bearer tokens that the route accepts; nil for none.
     package var bearer: Identifier?
     package var encodedSlashes: EncodedSlashes
@@ -191,6 +193,7 @@ package struct Configuration: Sendable {
     package var connect: Duration
     package var upstreamHead: Duration
     package var upstreamIdle: Duration
+    package var tunnelIdle: Duration
     package var upstreamKept: Duration
     package var upstreamPause: Duration
     package var upstreamLongestPause: Duration

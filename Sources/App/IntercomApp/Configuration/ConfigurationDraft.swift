@@ -47,6 +47,7 @@ struct ConfigurationDraft {
     let stripPrefix: Located<Bool>
     let cookies: Located<Configuration.CookieMode>
     let csrf: Located<Configuration.CSRFMode>
+    let upgrades: Located<[String]>
     let bearer: Located<Identifier>?
     let encodedSlashes: Located<Configuration.EncodedSlashes>?
     let isPublic: Located<Bool>
@@ -142,6 +143,7 @@ extension ConfigurationDraft.Route {
     stripPrefix = section[Keys.stripPrefix]
     cookies = section[Keys.cookies]
     csrf = section[Keys.csrf]
+    upgrades = section[Keys.upgrades]
     bearer = section[Keys.bearer]
     encodedSlashes = section[Keys.encodedSlashes]
     isPublic = section[Keys.isPublic]

@@ -156,6 +156,12 @@ enum ConfigurationKeys {
       method, GET too).
       """
     )
+    static let upgrades = DefaultedSetting<[String]>(
+      "upgrades", .list(of: .upgradeProtocol, 0...8), default: [],
+      """
+      Protocols to which requests may switch (`Upgrade`), usually `websocket`; also over HTTP/2 (RFC 8441). The connection becomes a tunnel that \
+      ends with its session. On a route with sessions the handshake needs an allowed Origin.
+      """)
     static let bearer = Setting<Identifier>(
       "bearer", .identifier("audience"), absence: "bearer tokens are not accepted",
       "Accept bearer tokens for this audience from clients without a session cookie.")
@@ -171,7 +177,7 @@ enum ConfigurationKeys {
         credential.row(in: section),
       ] + Credential.rows + [
         methods.row(in: section), origins.row(in: section), stripPrefix.row(in: section), cookies.row(in: section), csrf.row(in: section),
-        bearer.row(in: section), encodedSlashes.row(in: section), isPublic.row(in: section),
+        upgrades.row(in: section), bearer.row(in: section), encodedSlashes.row(in: section), isPublic.row(in: section),
       ]
     }()
   }

@@ -23,7 +23,8 @@ extension ConfigurationDraft {
     func value(_ key: DefaultedSetting<Duration>) -> Duration { timeouts[key.setting.name]?.value ?? key.fallback }
     return Configuration.Timeouts(
       providerCall: value(Keys.providerCall), tokenOperation: value(Keys.tokenOperation), connect: value(Keys.connect),
-      upstreamHead: value(Keys.upstreamHead), upstreamIdle: value(Keys.upstreamIdle), upstreamKept: value(Keys.upstreamKept),
+      upstreamHead: value(Keys.upstreamHead), upstreamIdle: value(Keys.upstreamIdle), tunnelIdle: value(Keys.tunnelIdle),
+      upstreamKept: value(Keys.upstreamKept),
       upstreamPause: value(Keys.upstreamPause), upstreamLongestPause: value(Keys.upstreamLongestPause), names: value(Keys.names),
       clientHead: value(Keys.clientHead),
       clientIdle: value(Keys.clientIdle), clientPace: value(Keys.clientPace), drain: value(Keys.drain))
@@ -70,7 +71,7 @@ extension ConfigurationDraft.Route {
     return Configuration.Route(
       name: name.value, host: host?.value, path: path.value, upstream: upstream.value, balance: balance.value,
       credential: credential.value, methods: methods.value, origins: origins?.value, stripPrefix: stripPrefix.value, cookies: cookies.value,
-      csrf: csrf.value, bearer: bearer?.value,
+      csrf: csrf.value, upgrades: upgrades.value, bearer: bearer?.value,
       encodedSlashes: slashes, isPublic: isPublic.value)
   }
 }

@@ -91,6 +91,7 @@ package struct ConfigurationReport {
     if route.stripPrefix { parts.append("prefix removed") }
     if route.cookies != .isolate { parts.append("cookies \(route.cookies.rawValue)") }
     if route.csrf != .default { parts.append("CSRF \(route.csrf.rawValue)") }
+    if !route.upgrades.isEmpty { parts.append("upgrades to \(route.upgrades.joined(separator: " "))") }
     if let bearer = route.bearer { parts.append("bearer for \(bearer)") }
     if let origins = route.origins { parts.append("origins " + origins.map(\.text).joined(separator: " ")) }
     if route.isPublic { parts.append("public") }

@@ -1,5 +1,6 @@
 import ConfigurationYAML
 import Cryptography
+import HTTP1
 import HTTPMessage
 import IntercomCore
 import Telemetry
@@ -97,6 +98,22 @@ extension ValueShape where Value == String {
           "write segments of letters, digits, '-', '.', '_' and '~'")
       }
       return text
+    }
+  }
+
+  /// The name of a protocol for `Upgrade` (RFC 9110 §7.8), in lower case.
+  static var upgradeProtocol: ValueShape {
+    .scalar(type: "protocol", example: "websocket") { (text: String) throws(ValueFault) -> String in
+      let name = text.lowercased()
+      guard (1...64).contains(name.utf8.count), UpgradeField.isProtocol(Array(name.utf8)) else {
+        throw ValueFault("\(quoted(text)) is no name of a protocol", "write one such as websocket")
+      }
+      let base = name.split(separator: "/").first ?? ""
+      guard !["h2c", "h2", "http", "tls"].contains(where: { base.utf8.elementsEqual($0.utf8) }) else {
+        throw ValueFault(
+          "\(quoted(text)) would carry requests that nobody looks at", "remove it: HTTP/2 is spoken with TLS, and needs no upgrade")
+      }
+      return name
     }
   }
 

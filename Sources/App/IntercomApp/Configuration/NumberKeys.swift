@@ -17,6 +17,9 @@ extension ConfigurationKeys {
     static let connect = setting("connect", 2, short, "Connecting to an upstream.")
     static let upstreamHead = setting("upstreamHead", 60, long, "From the end of a request to the head of the upstream's answer; then 504.")
     static let upstreamIdle = setting("upstreamIdle", 60, long, "Between two pieces of an upstream's answer. A whole answer has no limit.")
+    static let tunnelIdle = setting(
+      "tunnelIdle", 3600, .seconds(1) ... .seconds(86_400),
+      "A tunnel (`upgrades`) in which nothing moves in either direction ends after this time. WebSocket applications send pings.")
     static let upstreamKept = setting(
       "upstreamKept", 30, long, "An idle connection to an upstream is kept so long; less than the upstream keeps it is best.")
     static let upstreamPause = setting(
@@ -37,7 +40,8 @@ extension ConfigurationKeys {
       "A body or an answer that the client alone holds up must move `limits.clientPace` in this time.")
     static let drain = setting("drain", 30, .zero ... .seconds(600), "After SIGTERM, requests in flight may take so long to end.")
     static let all = [
-      providerCall, tokenOperation, connect, upstreamHead, upstreamIdle, upstreamKept, upstreamPause, upstreamLongestPause, names,
+      providerCall, tokenOperation, connect, upstreamHead, upstreamIdle, tunnelIdle, upstreamKept, upstreamPause,
+      upstreamLongestPause, names,
       clientHead,
       clientIdle, clientPace, drain,
     ]

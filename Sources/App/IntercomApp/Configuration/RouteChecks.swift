@@ -36,6 +36,7 @@ struct RouteChecks {
       checkUpstream(route)
       checkPublic(route)
       checkExchange(route)
+      checkUpgrades(route)
       if let bearer = route.bearer, !Self.acceptsBearerTokens {
         reader.refuse(bearer, "bearer tokens are not part of this version", "remove the key: a session cookie alone counts")
       }
@@ -135,6 +136,18 @@ struct RouteChecks {
     }
     if !route.methods.value.subtracting(.read).methods.isEmpty {
       reader.warn(route.isPublic, "everybody may change things behind this route", "write 'methods: read' unless that is meant")
+    }
+  }
+
+  private func checkUpgrades(_ route: ConfigurationDraft.Route) {
+    guard !route.upgrades.value.isEmpty else { return }
+    if route.csrf.value == .token {
+      reader.warn(
+        route.upgrades, "no browser can send the CSRF token, which this route demands, when it opens a WebSocket",
+        "remove 'csrf: token' unless only other clients open them")
+    }
+    if !route.methods.value.contains(.get) {
+      reader.refuse(route.upgrades, "an upgrade is asked for by GET, which this route does not take", "add GET to 'methods'")
     }
   }
 

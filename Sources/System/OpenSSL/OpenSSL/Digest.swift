@@ -1,12 +1,13 @@
 import COpenSSL
 
-/// The hash functions of SHA-2 (FIPS 180-4) that JOSE uses.
+/// The hash functions of SHA-2 (FIPS 180-4) that JOSE uses, and SHA-1, which the handshake of WebSocket wants and nothing else may use.
 package enum DigestAlgorithm: Sendable, CaseIterable {
-  case sha256, sha384, sha512
+  case sha1, sha256, sha384, sha512
 
   /// Length of the digest in bytes.
   package var length: Int {
     switch self {
+    case .sha1: 20
     case .sha256: 32
     case .sha384: 48
     case .sha512: 64
@@ -15,6 +16,7 @@ package enum DigestAlgorithm: Sendable, CaseIterable {
 
   var handle: OpaquePointer? {
     switch self {
+    case .sha1: Fetched.shared.sha1
     case .sha256: Fetched.shared.sha256
     case .sha384: Fetched.shared.sha384
     case .sha512: Fetched.shared.sha512
@@ -26,6 +28,7 @@ package enum DigestAlgorithm: Sendable, CaseIterable {
 ///
 /// `@unchecked Sendable`: fetched algorithms are immutable and OpenSSL allows their use from any thread; these are never freed.
 struct Fetched: @unchecked Sendable {
+  let sha1 = EVP_MD_fetch(nil, "SHA1", nil)
   let sha256 = EVP_MD_fetch(nil, "SHA256", nil)
   let sha384 = EVP_MD_fetch(nil, "SHA384", nil)
   let sha512 = EVP_MD_fetch(nil, "SHA512", nil)

@@ -76,6 +76,13 @@ package final class RawSocket: Sendable {
     return out
   }
 
+  /// What has come already, empty for nothing; waits for nothing.
+  package func receiveNow() throws -> [UInt8] {
+    try Socket.setBlocking(descriptor, timeOutMilliseconds: 1)
+    defer { try? Socket.setBlocking(descriptor, timeOutMilliseconds: 10_000) }
+    do { return try receive() } catch RawSocketError.timedOut { return [] }
+  }
+
   /// Everything up to the peer's end.
   package func receiveAll() throws -> [UInt8] {
     var all: [UInt8] = []
