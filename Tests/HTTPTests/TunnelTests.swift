@@ -90,7 +90,7 @@ struct TunnelTests {
   }
 
   @Test(
-    "an upstream's 200, 403 or 426 is passed on; what was sent behind is a request of its own on another connection (fault 42, S23)",
+    "an upstream's 200, 403 or 426 is passed on; what was sent behind is a request of its own elsewhere (fault 42, S23)",
     arguments: [200, 403, 426])
   func ordinary(status: Int) async throws {
     let heads = Monitor<[(Int, String)]>([])
