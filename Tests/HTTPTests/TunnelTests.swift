@@ -139,7 +139,7 @@ struct TunnelTests {
     server.stop()
   }
 
-  @Test("a handshake without its one key of sixteen bytes is 400; one with a body, or without the Connection option, is an ordinary request")
+  @Test("a handshake without its one key of sixteen bytes is 400; without the Connection option, or for h2c, it is an ordinary request")
   func badHandshake() async throws {
     let echo = try await WebSocketEcho.start()
     try await run(to: echo.port) { proxy in
