@@ -79,7 +79,10 @@ let package = Package(
       ]),
     module(
       "HTTP", "ReverseProxy",
-      ["IntercomCore", "HTTPMessage", "Cryptography", "Telemetry", "HTTP1", "EventLoop", "Workers", "Policy", "HTTPServer"]),
+      [
+        "IntercomCore", "HTTPMessage", "Cryptography", "Telemetry", "HTTP1", "EventLoop", "TLS", "Workers", "Policy", "HTTPServer", "Linux",
+        "OpenSSL",
+      ]),
     // Features
     module(
       "Features", "Gateway",
@@ -108,7 +111,7 @@ let package = Package(
       [
         "IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "JOSE", "Telemetry", "HTTP1", "EventLoop", "Workers", "OIDC",
         "Sessions", "Policy",
-        "CurlTransport", "HTTPServer", "ReverseProxy", "Gateway", "DemoWorkplace", "Linux", "OpenSSL",
+        "CurlTransport", "HTTPServer", "ReverseProxy", "Gateway", "DemoWorkplace", "Linux", "OpenSSL", "TLS",
       ]),
     // Writes into a session database until it is killed: what is there afterwards is what tests look at.
     .executableTarget(
@@ -133,8 +136,8 @@ let package = Package(
     tests(
       "HTTPTests",
       [
-        "IntercomCore", "HTTPMessage", "HTTP1", "EventLoop", "Workers", "HTTPServer", "ReverseProxy", "Policy", "Linux", "OpenSSL",
-        "IntercomTesting",
+        "IntercomCore", "HTTPMessage", "Telemetry", "HTTP1", "EventLoop", "Workers", "HTTPServer", "ReverseProxy", "Policy", "Linux",
+        "OpenSSL", "IntercomTesting",
       ]),
     tests("OIDCTests", ["IntercomCore", "HTTPMessage", "StrictJSON", "JOSE", "OIDC", "Cryptography", "IntercomTesting"]),
     tests("SessionsTests", ["IntercomCore", "HTTPMessage", "Telemetry", "Sessions", "Policy", "Cryptography", "IntercomTesting"]),

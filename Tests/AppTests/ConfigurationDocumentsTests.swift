@@ -23,10 +23,12 @@ struct ConfigurationDocumentsTests {
   private func files() async throws -> [String: String] {
     let authority = try await TestAuthority()
     let main = try await authority.issue("main", names: "DNS:intercom.example.org,DNS:tasks.example.org", days: 90)
+    let client = try await authority.issue("intercom", names: "DNS:intercom.internal", days: 90)
     return Self.files.merging(
       try [
         "fullchain.pem": TestAuthority.text(main.chain), "privkey.pem": TestAuthority.text(main.key),
-        "clients-ca.pem": TestAuthority.text(authority.path),
+        "clients-ca.pem": TestAuthority.text(authority.path), "calendar-ca.pem": TestAuthority.text(authority.path),
+        "intercom.pem": TestAuthority.text(client.chain), "intercom.key": TestAuthority.text(client.key),
       ]
     ) { first, _ in first }
   }

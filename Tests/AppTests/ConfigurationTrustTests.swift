@@ -33,6 +33,10 @@ struct ConfigurationTrustTests {
         #expect(!Fixture.errors(Fixture.minimal, [variable: "true"]).isEmpty, "\(variable)")
       }
     }
+    for key in ["insecure", "verify", "verifyHost", "skipVerify", "rejectUnauthorized", "minimumVersion", "ciphers"] {
+      let route = "a: {path: /a, upstream: \"https://x\", credential: none, upstreamTLS: {serverName: y, \(key): false}}"
+      #expect(Fixture.errors(Fixture.route(route)).contains { $0.contains("unknown key") }, "\(key)")
+    }
     // What the environment of other programs does has no effect here.
     let others = ["NODE_TLS_REJECT_UNAUTHORIZED": "0", "SSL_VERIFY": "false", "CURL_INSECURE": "1", "GIT_SSL_NO_VERIFY": "1"]
     #expect(Fixture.errors(Fixture.minimal, others) == [])

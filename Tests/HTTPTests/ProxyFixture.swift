@@ -8,6 +8,7 @@ import Linux
 import Policy
 import ReverseProxy
 import Synchronization
+import Telemetry
 import Testing
 import Workers
 
@@ -16,9 +17,15 @@ final class ProxyHandler: RequestHandler {
   private let route: ForwardRoute
   private let forwarder: Forwarder
 
-  init(_ loop: EventLoop, _ route: ForwardRoute, _ resolver: NameResolver, _ settings: ForwardSettings, refused: Monitor<Int>) {
+  init(
+    _ loop: EventLoop, _ route: ForwardRoute, _ resolver: NameResolver, _ settings: ForwardSettings, _ log: StructuredLog,
+    refused: Monitor<Int>
+  ) {
     self.route = route
-    forwarder = Forwarder(loop: loop, resolver: resolver, settings: settings)
+    let registry = MetricRegistry()
+    let metrics = UpstreamMetrics(registry: registry, endpoints: route.endpoints)
+    let telemetry = UpstreamTelemetry(metrics, registry.makeLoopMetrics(of: 0), log: log, repeats: RepeatLimiter())
+    forwarder = Forwarder(loop: loop, resolver: resolver, settings: settings, telemetry: telemetry)
     forwarder.onCredentialRefused = { _ in refused.withLock { $0 += 1 } }
   }
 
@@ -48,6 +55,7 @@ struct Proxy: Sendable {
     to upstream: String..., times: UpstreamTimeouts = UpstreamTimeouts(), settings: ForwardSettings = ForwardSettings(),
     server serverSettings: ServerSettings = ServerSettings(), upgrades: [[UInt8]] = [],
     lookUp: @escaping @Sendable (String) -> Result<[IPAddress], NameResolutionError> = { _ in .failure(.notFound("no such name")) },
+    tls: UpstreamTLS? = nil, log: StructuredLog = .none,
     _ body: (Proxy) async throws -> Void
   ) async throws {
     let workers = try Workers(threads: 1)
@@ -60,8 +68,8 @@ struct Proxy: Sendable {
     let route = try #require(
       ForwardRoute(
         index: 0, name: "test", path: path, upstream: endpoint, others: Array(endpoints.dropFirst()), baseURL: base,
-        ownCookies: OwnCookieNames(["intercom"]), timeouts: times, upgrades: upgrades))
-    let make: @Sendable (EventLoop) -> ProxyHandler = { ProxyHandler($0, route, resolver, settings, refused: refused) }
+        ownCookies: OwnCookieNames(["intercom"]), timeouts: times, upgrades: upgrades, tls: tls))
+    let make: @Sendable (EventLoop) -> ProxyHandler = { ProxyHandler($0, route, resolver, settings, log, refused: refused) }
     try await TestServer.run(settings: serverSettings, makeHandler: make) { server in
       try await body(Proxy(server: server, refused: refused))
     }

@@ -31,7 +31,8 @@ package struct ForwardRoutes: Sendable {
         index: index, name: route.name, path: route.path, nested: nested.map(\.path), upstream: upstream,
         others: route.otherEndpoints, balance: route.balance, baseURL: base,
         stripsPrefix: route.stripPrefix, passesEncodedSlashes: route.passesEncodedSlashes, isPrivate: route.needsSession,
-        cookies: route.cookies, ownCookies: names, guarded: guarded, timeouts: route.timeouts, upgrades: route.upgrades)
+        cookies: route.cookies, ownCookies: names, guarded: guarded, timeouts: route.timeouts, upgrades: route.upgrades,
+        tls: route.upstreamTLS)
     }
   }
 

@@ -80,6 +80,8 @@ package struct Route: Sendable {
   /// Further endpoints of the same service, and how requests are shared among all of them.
   package var otherEndpoints: [UpstreamEndpoint] = []
   package var balance = Balance.roundRobin
+  /// How the endpoints are reached whose scheme is https; nil for http.
+  package var upstreamTLS: UpstreamTLS?
 
   package init(name: String, host: Identifier? = nil, path: RoutePath, kind: Kind, methods: MethodSet, cors: CORSPolicy) {
     self.name = name

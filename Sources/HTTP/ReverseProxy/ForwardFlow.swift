@@ -4,6 +4,7 @@ import HTTPMessage
 import HTTPServer
 import IntercomCore
 import Linux
+import OpenSSL
 
 /// One request on its way: takes the client's body to the upstream and says what the upstream's connection does to the client. An idle
 /// connection keeps that of its last request for the next one.
@@ -35,6 +36,7 @@ final class ForwardFlow: ExchangeSink {
   private var nextAddress = 0
   private var connectUntil = MonotonicInstant(nanoseconds: .max)
   private var lastConnectError: SystemCallError?
+  private var lastCarrierFailure: CarrierFailure?
   /// Of the look-up that is waited for; 0 for none. Only its own result or time-out counts.
   private var lookUp: UInt32 = 0
   private var lookUps: UInt32 = 0
@@ -105,7 +107,7 @@ final class ForwardFlow: ExchangeSink {
 
   /// The endpoint could not be reached. Nothing was sent, so that another may get the request, whatever its method.
   private func endpointFailed(_ problem: Problem) {
-    host?.connectFailed(isProbe: isProbe, now: now)
+    host?.connectFailed(lastCarrierFailure.map(UpstreamFailure.init) ?? .unreachable, isProbe: isProbe, now: now)
     isProbe = false
     guard exchange != nil, tried.count < UpstreamGroup.mostAttempts,
       case .use(let index, let isProbe) = group.choose(tried: tried, now: now)
@@ -178,6 +180,7 @@ final class ForwardFlow: ExchangeSink {
     }
     connectUntil = now.advanced(by: route.timeouts.connect)
     lastConnectError = nil
+    lastCarrierFailure = nil
     if let known = forwarder.resolver.known(host.name) { connect(to: known) } else { resolve(host.name) }
   }
 
@@ -232,27 +235,75 @@ final class ForwardFlow: ExchangeSink {
       let share = left / (addresses.count - nextAddress)
       let address = SocketAddress(addresses[nextAddress], port: UInt16(clamping: host.port))
       nextAddress += 1
-      do throws(SystemCallError) {
-        let connection = UpstreamConnection(
-          descriptor: try Socket.connecting(to: address), host: host, forwarder: forwarder)
-        upstream = connection
-        connection.dial(for: self, timeOut: share)
-        return
-      } catch { lastConnectError = error }
+      guard let connection = connection(to: address, of: host) else { continue }
+      upstream = connection
+      return connection.dial(for: self, timeOut: share)
     }
     if lastConnectError?.isOwnShortage == true { return refuse(Self.noDescriptors, retryAfter: .seconds(1)) }
-    let timedOut = lastConnectError?.isTimeOut ?? false
-    endpointFailed(
-      timedOut
-        ? Problem(504, "upstream_timeout", "The upstream did not accept the connection in time. Try again later.")
-        : Problem(502, "upstream_unreachable", "The upstream cannot be reached. Try again later."))
+    endpointFailed(connectProblem)
   }
 
+  private func connection(to address: SocketAddress, of host: UpstreamHost) -> UpstreamConnection? {
+    do throws(SystemCallError) {
+      let descriptor = try Socket.connecting(to: address)
+      do throws(OpenSSLError) {
+        let carrier = try host.tls?.carrier(over: descriptor)
+        return UpstreamConnection(descriptor: descriptor, host: host, forwarder: forwarder, carrier: carrier)
+      } catch {
+        Socket.close(descriptor)
+        note(.protocolError(error.description))
+      }
+    } catch { lastConnectError = error }
+    return nil
+  }
+
+  /// Why none of the endpoint's addresses could be used. What was learned from one that was reached says more than that others were not.
+  private var connectProblem: Problem {
+    switch lastCarrierFailure {
+    case .identity:
+      return Problem(
+        502, "upstream_certificate",
+        "The upstream could not prove that it is the right one, and nothing was sent to it. An operator finds the reason in Intercom's log."
+      )
+    case .protocolError: return Self.noTLS
+    case nil: break
+    }
+    return lastConnectError?.isTimeOut == true
+      ? Problem(504, "upstream_timeout", "The upstream did not accept the connection in time. Try again later.")
+      : Problem(502, "upstream_unreachable", "The upstream cannot be reached. Try again later.")
+  }
+
+  private static let noTLS = Problem(
+    502, "upstream_tls", "No TLS connection to the upstream came about. An operator finds the reason in Intercom's log.")
+
   func connectFailed(_ error: SystemCallError?) {
-    upstream = nil
     lastConnectError = error ?? lastConnectError
+    addressFailed()
+  }
+
+  /// The connection was there, TLS was not.
+  func carrierFailed(_ failure: CarrierFailure) {
+    note(failure)
+    addressFailed()
+  }
+
+  private func addressFailed() {
+    upstream = nil
     if let address = addressUnderWay { host?.addressOrder.failed(address, now: now) }
     connectNext()
+  }
+
+  private func note(_ failure: CarrierFailure) {
+    lastCarrierFailure = failure
+    host?.failed(failure, now: now)
+  }
+
+  /// The upstream ended TLS with an alert before it answered: with TLS 1.3 this is how it refuses a certificate of ours, or that there is none.
+  func refused(_ reason: String) {
+    note(.protocolError(reason))
+    host?.connectFailed(.tls, isProbe: isProbe, now: now)
+    isProbe = false
+    fail(Self.noTLS)
   }
 
   private var addressUnderWay: IPAddress? { addresses.indices.contains(nextAddress - 1) ? addresses[nextAddress - 1] : nil }

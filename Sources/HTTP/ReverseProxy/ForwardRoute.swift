@@ -86,8 +86,8 @@ package final class ForwardRoute: Sendable {
   /// `timeouts` in nanoseconds, for what every request sets.
   let headTime: Int64
   let idleTime: Int64
-  /// The endpoints are reached without TLS.
-  let isPlain: Bool
+  /// Nil: the endpoints are reached without TLS.
+  let tls: UpstreamTLS?
   /// The URL under which browsers reach Intercom; `Forwarded` and `Secure` follow it, never the request.
   package let baseURL: HTTPURL
   let isSecure: Bool
@@ -101,14 +101,16 @@ package final class ForwardRoute: Sendable {
   /// The end of `Forwarded`, behind the host, and of the head.
   let forwardedEnd: HeadPiece
 
-  /// nil when `name` is empty or holds other than letters, digits, `-` or `_`: it becomes part of cookie names.
+  /// nil when `name` is empty or holds other than letters, digits, `-` or `_` (it becomes part of cookie names), and when an endpoint asks for TLS
+  /// and `tls` is missing, or the other way round: nothing is ever sent plainly that was meant to be protected.
   package init?(
     index: Int, name: String, path: RoutePath, nested: [RoutePath] = [], upstream: UpstreamEndpoint, others: [UpstreamEndpoint] = [],
     balance: Balance = .roundRobin, baseURL: HTTPURL, stripsPrefix: Bool = true, passesEncodedSlashes: Bool = false, isPrivate: Bool = true,
     cookies: CookieMode = .isolate,
     ownCookies: OwnCookieNames, guarded: FieldNameSet = FieldNameSet(), timeouts: UpstreamTimeouts = UpstreamTimeouts(),
-    upgrades: [[UInt8]] = []
+    upgrades: [[UInt8]] = [], tls: UpstreamTLS? = nil
   ) {
+    guard ([upstream] + others).allSatisfy({ ($0.scheme == .https) == (tls != nil) }) else { return nil }
     guard !name.isEmpty, name.utf8.allSatisfy({ ($0 | 0x20) &- 97 < 26 || $0 &- 48 < 10 || $0 == 45 || $0 == 95 }) else { return nil }
     self.index = index
     cookiePrefix = Array(name.utf8) + [UInt8(ascii: "~")]
@@ -128,7 +130,7 @@ package final class ForwardRoute: Sendable {
     self.upgrades = upgrades
     headTime = timeouts.head.wholeNanoseconds
     idleTime = timeouts.idle.wholeNanoseconds
-    isPlain = upstream.scheme == .http
+    self.tls = tls
     hostLine = HeadPiece(Array(" HTTP/1.1\r\nHost: ".utf8) + upstream.authority + [13, 10])
     var lines = "X-Forwarded-Proto: \(baseURL.scheme.rawValue)\r\n"
     if stripsPrefix, !path.bytes.isEmpty { lines += "X-Forwarded-Prefix: \(path)\r\n" }

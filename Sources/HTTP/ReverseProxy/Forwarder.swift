@@ -114,9 +114,7 @@ package final class Forwarder {
       peer = RequestHeadWriter.peerLines(exchange.peer.ip.description)
       exchange.peerLines = peer
     }
-    if let refusal = RequestHeadWriter.write(head, bytes, plan: plan, peer: peer, into: &out) { return refusal.problem }
-    if plan.route.isPlain { return nil }
-    return Problem(502, "upstream_scheme", "This upstream asks for TLS, which Intercom does not offer towards upstreams yet.")
+    return RequestHeadWriter.write(head, bytes, plan: plan, peer: peer, into: &out)?.problem
   }
 
   func takeReader() -> AnswerReader { spareReader.take() ?? AnswerReader(limits: settings.answerLimits) }

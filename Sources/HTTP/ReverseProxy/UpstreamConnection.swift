@@ -39,10 +39,10 @@ package final class UpstreamConnection: TCPConnection {
   /// More interim answers than this to one request are no information any more.
   private static let mostInterims = 100
 
-  init(descriptor: Int32, host: UpstreamHost, forwarder: Forwarder) {
+  init(descriptor: Int32, host: UpstreamHost, forwarder: Forwarder, carrier: (any ByteCarrier)?) {
     self.host = host
     self.forwarder = forwarder
-    super.init(descriptor: descriptor, loop: forwarder.loop, isConnecting: true)
+    super.init(descriptor: descriptor, loop: forwarder.loop, isConnecting: true, carrier: carrier)
   }
 
   // MARK: for the flow
@@ -99,8 +99,8 @@ package final class UpstreamConnection: TCPConnection {
   // MARK: events
 
   package override func onConnected() {
-    guard let flow else { return close() }
-    guard connectError == nil else { return }
+    // After a failure it is closed, and `onClosed` has told of it.
+    guard let flow, !isClosed else { return close() }
     flow.connected(self)
   }
 
@@ -139,7 +139,9 @@ package final class UpstreamConnection: TCPConnection {
     guard let flow else { return }
     self.flow = nil
     if let connectError { return flow.connectFailed(connectError) }
+    if let carrierFailure { return flow.carrierFailed(carrierFailure) }
     if !hasAnswered, flow.retries(self) { return }
+    if !hasAnswered, let carrierRefusal { return flow.refused(carrierRefusal) }
     flow.fail(Problem(502, "upstream_broken", "The upstream ended the connection before its answer was complete."))
   }
 

@@ -10,6 +10,8 @@ final class UpstreamHost {
   let name: String
   /// For log and metrics.
   let label: String
+  /// Who must prove itself there; nil: without TLS.
+  let tls: UpstreamTLS.Peer?
   /// Its position in the metrics.
   let place: Int?
   private let settings: ForwardSettings
@@ -26,11 +28,12 @@ final class UpstreamHost {
   private(set) var mindsAnswers = false
   var addressOrder = AddressOrder()
 
-  init(_ endpoint: UpstreamEndpoint, settings: ForwardSettings, telemetry: UpstreamTelemetry) {
+  init(_ endpoint: UpstreamEndpoint, tls: UpstreamTLS?, settings: ForwardSettings, telemetry: UpstreamTelemetry) {
     host = endpoint.host
     port = endpoint.port
     name = endpoint.host.description
     label = endpoint.label
+    self.tls = tls?.peer(of: endpoint)
     place = telemetry.place(of: endpoint)
     self.settings = settings
     pooledTime = settings.pooledTime.wholeNanoseconds
@@ -103,8 +106,9 @@ final class UpstreamHost {
   /// The head of an answer is there; to be told when `mindsAnswers`.
   func answered(now: MonotonicInstant) { tell(health.answered(), now) }
 
-  func connectFailed(isProbe: Bool, now: MonotonicInstant) {
-    telemetry.failed(self, .unreachable)
+  /// No connection came about to any of its addresses.
+  func connectFailed(_ failure: UpstreamFailure, isProbe: Bool, now: MonotonicInstant) {
+    telemetry.failed(self, failure)
     tell(health.connectFailed(isProbe: isProbe, now: now, jitter: settings.jitter(), rules: settings.health), now)
   }
 
@@ -112,6 +116,9 @@ final class UpstreamHost {
     telemetry.failed(self, .hanging)
     tell(health.timedOut(isProbe: isProbe, now: now, jitter: settings.jitter(), rules: settings.health), now)
   }
+
+  /// A connection was no good, for a reason that an operator must hear in words.
+  func failed(_ failure: CarrierFailure, now: MonotonicInstant) { telemetry.failed(self, failure, now: now) }
 
   func retried() { telemetry.retried(self) }
 
@@ -181,7 +188,7 @@ final class UpstreamPool {
   }
 
   private func makeGroup(_ route: ForwardRoute) -> UpstreamGroup {
-    let hosts = route.endpoints.map { UpstreamHost($0, settings: settings, telemetry: telemetry) }
+    let hosts = route.endpoints.map { UpstreamHost($0, tls: route.tls, settings: settings, telemetry: telemetry) }
     let group = UpstreamGroup(route, hosts: hosts, start: Int(settings.jitter()))
     var all = groups
     groups = []

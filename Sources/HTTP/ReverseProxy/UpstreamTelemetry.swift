@@ -1,5 +1,23 @@
+import EventLoop
 import IntercomCore
 import Telemetry
+
+/// What went wrong with an endpoint: the label `cause` of what is counted.
+enum UpstreamFailure: String, CaseIterable {
+  case unreachable
+  case hanging
+  /// It could not prove who it is.
+  case certificate
+  /// No agreement upon TLS.
+  case tls
+
+  init(_ failure: CarrierFailure) {
+    switch failure {
+    case .identity: self = .certificate
+    case .protocolError: self = .tls
+    }
+  }
+}
 
 /// What is counted of endpoints. Labels are endpoints and routes of the configuration, so their number is bounded.
 package struct UpstreamMetrics: Sendable {
@@ -21,7 +39,7 @@ package struct UpstreamMetrics: Sendable {
       "upstream_out_of_service", help: "Event loops, times routes, that have taken an endpoint out of service.", labels: [label])
     failures = registry.counter(
       "upstream_failures_total", help: "Connections that could not be opened, and requests whose answer did not begin in time.",
-      labels: [label, MetricLabel("cause", EndpointHealth.Cause.allCases.map(\.rawValue))])
+      labels: [label, MetricLabel("cause", UpstreamFailure.allCases.map(\.rawValue))])
     retries = registry.counter(
       "upstream_retries_total", help: "Requests sent once more because a kept connection had ended.", labels: [label])
   }
@@ -53,9 +71,26 @@ package struct UpstreamTelemetry {
     if let (families, loop) = metrics, let place = host.place { loop.add(families.connections[place], change) }
   }
 
-  func failed(_ host: UpstreamHost, _ cause: EndpointHealth.Cause) {
+  func failed(_ host: UpstreamHost, _ failure: UpstreamFailure) {
     guard let (families, loop) = metrics, let place = host.place else { return }
-    loop.add(families.failures[place, cause == .unreachable ? 0 : 1])
+    loop.add(families.failures[place, UpstreamFailure.allCases.firstIndex(of: failure) ?? 0])
+  }
+
+  /// Tells why TLS with an endpoint did not come about: clients are told the word only.
+  func failed(_ host: UpstreamHost, _ failure: CarrierFailure, now: MonotonicInstant) {
+    let endpoint = LogValue.string(host.label)
+    switch failure {
+    case .identity(let reason):
+      let name = host.tls.map { String(decoding: $0.name, as: UTF8.self) } ?? ""
+      log.limited(
+        by: repeats, now: now, key: "certificate " + host.label, .error, "upstream_certificate",
+        "A backend's certificate was refused and nothing was sent to it.",
+        ["endpoint": endpoint, "name": .string(name), "reason": .string(reason)])
+    case .protocolError(let reason):
+      log.limited(
+        by: repeats, now: now, key: "tls " + host.label, .error, "upstream_tls", "No TLS connection to a backend came about.",
+        ["endpoint": endpoint, "reason": .string(reason)])
+    }
   }
 
   func retried(_ host: UpstreamHost) {

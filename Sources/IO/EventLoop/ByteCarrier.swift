@@ -13,6 +13,8 @@ package protocol ByteCarrier: AnyObject {
   func send(_ bytes: borrowing Span<UInt8>) -> Int
   /// Bytes that were taken and have not reached the peer, as far as the carrier knows.
   var heldBytes: Int { get }
+  /// After `Socket.broken`: why the other side ended the connection, when it said so. For logs.
+  var refusal: String? { get }
   /// Our direction is over, in good order.
   func endSending()
   /// The connection is closed. With `reset` the peer must not take what it has for complete.
@@ -31,6 +33,10 @@ package enum CarrierFailure: Error, Sendable, Hashable {
   /// The other side is not who it should be.
   case identity(String)
   case protocolError(String)
+}
+
+extension ByteCarrier {
+  package var refusal: String? { nil }
 }
 
 extension TCPConnection {

@@ -104,6 +104,8 @@ open class TCPConnection: EventSource {
   package final private(set) var connectError: SystemCallError?
   /// Why the carrier did not come about; the connection attempt ended with it.
   package final private(set) var carrierFailure: CarrierFailure?
+  /// Why the other side ended the carrier's connection after it had come about, when it said so.
+  package final var carrierRefusal: String? { carrier?.refusal }
 
   /// Bytes that wait for the peer.
   package final var pendingBytes: Int { waiting &+ relayed }

@@ -21,6 +21,7 @@ package final class TLSCarrier: ByteCarrier {
   }
 
   package func receive(into buffer: ReceiveBuffer) -> Int { buffer.fill { channel.receive(into: $0) } }
+  package var refusal: String? { channel.alert }
   package var isDrained: Bool { channel.isDrained }
   package func send(_ bytes: borrowing Span<UInt8>) -> Int { channel.send(bytes) }
   /// The kernel knows what is on its way; of OpenSSL's own buffers a record at most is missing.

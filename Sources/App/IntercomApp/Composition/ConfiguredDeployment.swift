@@ -6,6 +6,7 @@ import HTTPMessage
 import IntercomCore
 import Linux
 import OIDC
+import OpenSSL
 import Policy
 import ReverseProxy
 import Sessions
@@ -26,8 +27,9 @@ extension Deployment {
       isSecure: base.isSecure, name: configuration.sessions.cookieName ?? "intercom",
       sameSite: Self.sameSite(configuration.sessions.sameSite))
     var passwords: [Secret<String>] = []
+    let systemTLS = UpstreamTLS(try TLSContext(client: nil))
     let routes = try configuration.routes.map {
-      try Self.route($0, base, origins, configuration.timeouts, configuration.provider.tokenExchange, &passwords)
+      try Self.route($0, base, origins, configuration.timeouts, configuration.provider.tokenExchange, systemTLS, &passwords)
     }
     self.init(
       listen: try Self.listeners(of: configuration), admin: try Self.address(configuration.admin.listen), base: base,
@@ -79,7 +81,7 @@ extension Deployment {
 
   private static func route(
     _ route: Configuration.Route, _ base: HTTPURL, _ shared: [Origin], _ timeouts: Configuration.Timeouts,
-    _ form: Configuration.TokenExchangeForm, _ passwords: inout [Secret<String>]
+    _ form: Configuration.TokenExchangeForm, _ systemTLS: UpstreamTLS, _ passwords: inout [Secret<String>]
   ) throws -> Route {
     let endpoints = route.upstream.compactMap { HTTPURL($0.text).flatMap(UpstreamEndpoint.init) }
     guard let path = RoutePath(route.path), let upstream = endpoints.first, endpoints.count == route.upstream.count else {
@@ -93,6 +95,13 @@ extension Deployment {
       name: route.name, path: path, kind: .proxy(upstream), methods: route.methods, cors: CORSPolicy(origins: allowed))
     made.otherEndpoints = Array(endpoints.dropFirst())
     made.balance = route.balance == .leastRequest ? .leastRequest : .roundRobin
+    if upstream.scheme == .https {
+      made.upstreamTLS =
+        try route.upstreamTLS.map {
+          UpstreamTLS(
+            try TLSContext(client: $0.authorities, identity: $0.identity), serverName: $0.serverName.map { name in Identifier(name) })
+        } ?? systemTLS
+    }
     made.host = route.host.map { Identifier($0) }
     made.hostOrigin = hostOrigin
     made.isPublic = route.isPublic

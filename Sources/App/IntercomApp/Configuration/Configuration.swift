@@ -136,6 +136,8 @@ package struct Configuration: Sendable {
     /// Endpoints of one service; at least one. The first names it to all of them.
     package var upstream: [WebURL]
     package var balance: Balance
+    /// Nil: with https the system's authorities are trusted, and no certificate is shown.
+    package var upstreamTLS: UpstreamTLS?
     package var credential: Credential
     package var methods: MethodSet
     /// Nil: the top level's.
@@ -150,6 +152,18 @@ package struct Configuration: Sendable {
     package var encodedSlashes: EncodedSlashes
     /// Needs no session.
     package var isPublic: Bool
+  }
+
+  /// TLS to the endpoints of a route, its files read.
+  package struct UpstreamTLS: Sendable {
+    /// The only authorities that are trusted, and the file that they stand in.
+    package var authorities: TLSCertificates?
+    package var caFile: String?
+    /// Who Intercom is to the upstream, and the file with the certificate.
+    package var identity: TLSIdentity?
+    package var chain: String?
+    /// The name or address that the endpoints' certificates are for; nil: the host in their URLs.
+    package var serverName: String?
   }
 
   /// What the upstream gets instead of the client's own credential.

@@ -41,6 +41,7 @@ struct ConfigurationDraft {
     let path: Located<String>?
     let upstream: Located<[WebURL]>?
     let balance: Located<Configuration.Balance>
+    let upstreamTLS: Located<UpstreamTLSDraft>?
     let credential: Located<Configuration.Credential>?
     let methods: Located<MethodSet>
     let origins: Located<[WebOrigin]>?
@@ -137,6 +138,7 @@ extension ConfigurationDraft.Route {
     path = Self.path(section, hasHost: hasHost)
     upstream = section[Keys.upstream]
     balance = section[Keys.balance]
+    upstreamTLS = section[Keys.upstreamTLS]
     credential = section[Keys.credential]
     methods = section[Keys.methods]
     origins = section[Keys.origins]

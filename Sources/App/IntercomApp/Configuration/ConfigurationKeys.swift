@@ -118,7 +118,8 @@ enum ConfigurationKeys {
       "upstream", .list(of: .url, 1...16), required: true, example: "http://127.0.0.1:9000",
       """
       Where requests go: one URL, or a list of endpoints that are the same service, with the same path. The path comes before the request's; \
-      `Host` is the first URL's, whichever endpoint gets the request. This version speaks http to upstreams; https is refused.
+      `Host` is the first URL's, whichever endpoint gets the request. The certificate of an https endpoint must be valid for the URL's host; \
+      this cannot be switched off.
       """)
     static let balance = DefaultedSetting<Configuration.Balance>(
       "balance", .choice, default: .roundRobin,
@@ -126,6 +127,9 @@ enum ConfigurationKeys {
       How requests are shared among several endpoints: `roundRobin` (in turn) or `leastRequest` (the one with the fewest requests under way). \
       Each event loop counts for itself.
       """)
+    static let upstreamTLS = Setting<UpstreamTLSDraft>(
+      "upstreamTLS", .upstreamTLS, absence: "the system's authorities, no client certificate",
+      "For https upstreams: whom to trust and who to be.")
     static let credential = Setting<Configuration.Credential>(
       "credential", .credential, required: true, example: "{exchange: {audience: files}}",
       """
@@ -173,13 +177,26 @@ enum ConfigurationKeys {
     static let rows: [SettingRow] = {
       let section = "routes.*"
       return [
-        host.row(in: section), path.row(in: section), upstream.row(in: section), balance.row(in: section),
-        credential.row(in: section),
-      ] + Credential.rows + [
+        host.row(in: section), path.row(in: section), upstream.row(in: section), balance.row(in: section), upstreamTLS.row(in: section),
+      ] + UpstreamTLS.rows + [credential.row(in: section)] + Credential.rows + [
         methods.row(in: section), origins.row(in: section), stripPrefix.row(in: section), cookies.row(in: section), csrf.row(in: section),
         upgrades.row(in: section), bearer.row(in: section), encodedSlashes.row(in: section), isPublic.row(in: section),
       ]
     }()
+  }
+
+  enum UpstreamTLS {
+    static let caFile = Setting<String>(
+      "caFile", .file, absence: "the system's authorities",
+      "PEM file of the certificate authorities to trust for this route's upstreams, instead of the system's.")
+    static let chain = Setting<String>(
+      "chain", .file, absence: "no client certificate",
+      "PEM file: the certificate that Intercom shows to upstreams that ask for one, then those between it and its authority. Needs `key`.")
+    static let key = Setting<String>("key", .file, "PEM file of its private key, without a passphrase.")
+    static let serverName = Setting<String>(
+      "serverName", .routeHost, absence: "the host of each endpoint's URL",
+      "The name that the upstreams' certificates are for, where the URL names another: an address, or a name of the cluster's own.")
+    static let rows = [caFile, chain, key, serverName].map { $0.row(in: "routes.*.upstreamTLS") }
   }
 
   enum Credential {

@@ -71,8 +71,9 @@ package struct ConfigurationLoader: Sendable {
       var draft = ConfigurationDraft(reader)
       draft.admin = admin(draft.admin, reader)
       draft.check(reader, readFile, foresee: foresee)
-      let tls = ListenerChecks(draft, TLSFiles(reader: reader, readFile: readFile, now: time.wallNow())).run()
-      configuration = draft.configuration(tls)
+      let files = TLSFiles(reader: reader, readFile: readFile, now: time.wallNow())
+      let tls = ListenerChecks(draft, files).run()
+      configuration = draft.configuration(tls, upstreams: draft.routes.map { $0.upstreamTLS?.value.model(files) })
     }
     if reader.holdsInlineSecrets, isReadableByOthers {
       reader.add(

@@ -5,10 +5,12 @@ import IntercomCore
 extension ConfigurationDraft {
   /// The configuration, when nothing that it needs is missing. Whether it is right is said by the collected faults.
   ///
-  /// - Parameter tls: nil when a certificate or its key cannot be used.
-  func configuration(_ tls: Configuration.TLS?) -> Configuration? {
+  /// - Parameters:
+  ///   - tls: nil when a certificate or its key cannot be used.
+  ///   - upstreams: TLS of each route.
+  func configuration(_ tls: Configuration.TLS?, upstreams: [Configuration.UpstreamTLS?]) -> Configuration? {
     guard let baseURL, let tls, let provider = provider.model else { return nil }
-    let models = routes.compactMap(\.model)
+    let models = zip(routes, upstreams).compactMap { $0.model($1) }
     guard models.count == routes.count else { return nil }
     return Configuration(
       listen: listen.value.map(\.model), tls: tls, trustedProxies: trustedProxies.value, forwardedField: forwardedField.value,
@@ -65,13 +67,13 @@ extension ConfigurationDraft.Route {
   /// The paths whose backends are known to use encoded slashes in file and page names (behaviour: "Requests and paths").
   private static let slashPaths = ["/fs", "/wiki"]
 
-  fileprivate var model: Configuration.Route? {
+  fileprivate func model(_ tls: Configuration.UpstreamTLS?) -> Configuration.Route? {
     guard let path, let upstream, let credential else { return nil }
     let slashes = encodedSlashes?.value ?? (Self.slashPaths.contains(path.value) ? .pass : .refuse)
     return Configuration.Route(
       name: name.value, host: host?.value, path: path.value, upstream: upstream.value, balance: balance.value,
-      credential: credential.value, methods: methods.value, origins: origins?.value, stripPrefix: stripPrefix.value, cookies: cookies.value,
-      csrf: csrf.value, upgrades: upgrades.value, bearer: bearer?.value,
+      upstreamTLS: tls, credential: credential.value, methods: methods.value, origins: origins?.value,
+      stripPrefix: stripPrefix.value, cookies: cookies.value, csrf: csrf.value, upgrades: upgrades.value, bearer: bearer?.value,
       encodedSlashes: slashes, isPublic: isPublic.value)
   }
 }

@@ -88,6 +88,7 @@ package struct ConfigurationReport {
       ConfigurationKeys.Route.credential.shape.show(route.credential), ConfigurationKeys.Route.methods.setting.shape.show(route.methods),
     ]
     if route.upstream.count > 1 { parts.append(route.balance.rawValue) }
+    if route.upstream.contains(where: { $0.scheme == .https }) { parts.append(summary(route.upstreamTLS)) }
     if route.stripPrefix { parts.append("prefix removed") }
     if route.cookies != .isolate { parts.append("cookies \(route.cookies.rawValue)") }
     if route.csrf != .default { parts.append("CSRF \(route.csrf.rawValue)") }
@@ -96,6 +97,13 @@ package struct ConfigurationReport {
     if let origins = route.origins { parts.append("origins " + origins.map(\.text).joined(separator: " ")) }
     if route.isPublic { parts.append("public") }
     return parts.joined(separator: "; ")
+  }
+
+  private static func summary(_ tls: Configuration.UpstreamTLS?) -> String {
+    var text = "TLS verified by \(tls?.caFile ?? "the system's authorities")"
+    if let name = tls?.serverName { text += " for \(name)" }
+    if let chain = tls?.chain { text += ", showing \(chain)" }
+    return text
   }
 
   /// The same for programs.

@@ -4,10 +4,7 @@ import IntercomCore
 
 /// Checks of routes, alone and against each other.
 struct RouteChecks {
-  /// Whether the engine speaks TLS to upstreams: the one place to change when it does.
-  private static let speaksTLSToUpstreams = false
-
-  /// Whether the gateway takes bearer tokens: likewise.
+  /// Whether the gateway takes bearer tokens: the one place to change when it does.
   private static let acceptsBearerTokens = false
 
   /// First path segments that are Intercom's own on the base URL's host.
@@ -34,6 +31,7 @@ struct RouteChecks {
       checkName(route)
       checkPath(route)
       checkUpstream(route)
+      checkUpstreamTLS(route)
       checkPublic(route)
       checkExchange(route)
       checkUpgrades(route)
@@ -79,9 +77,6 @@ struct RouteChecks {
   private func checkUpstream(_ route: ConfigurationDraft.Route) {
     guard let upstream = route.upstream else { return }
     let urls = upstream.value
-    if urls.contains(where: { $0.scheme == .https }), !Self.speaksTLSToUpstreams {
-      reader.refuse(upstream, "https to upstreams is not part of this version", "write http://… and protect the way there by other means")
-    }
     let isOwn: (WebURL) -> Bool = { url in
       url.isLoopback && draft.listen.value.map(\.address.value).contains { $0.port == url.port && Self.reaches($0, url) }
     }
@@ -89,6 +84,13 @@ struct RouteChecks {
       reader.refuse(upstream, "this is Intercom's own listener: requests would go in circles", "write the address of the backend")
     }
     checkEndpoints(upstream, route)
+  }
+
+  private func checkUpstreamTLS(_ route: ConfigurationDraft.Route) {
+    guard let tls = route.upstreamTLS, let urls = route.upstream?.value else { return }
+    if urls.allSatisfy({ $0.scheme == .http }) {
+      reader.refuse(tls, "the upstream is http: requests would go there without TLS", "write https in 'upstream', or remove 'upstreamTLS'")
+    }
   }
 
   /// Several endpoints are one service: a request and its repetition mean the same at each.

@@ -25,10 +25,12 @@ struct TLSFiles {
   }
 
   /// A certificate with its key; nil after a fault. Warns of one that is not good now, or not for long.
-  func identity(chain: Located<String>, key: Located<String>) -> TLSIdentity? {
+  ///
+  /// - Parameter refusedBy: what becomes of one that is not good now.
+  func identity(chain: Located<String>, key: Located<String>, refusedBy consequence: String = "clients refuse it") -> TLSIdentity? {
     let (certificates, privateKey) = (certificates(chain), self.key(key))
     guard let certificates else { return nil }
-    warnOfTime(certificates, chain)
+    warnOfTime(certificates, chain, consequence)
     guard let privateKey else { return nil }
     do throws(OpenSSLError) {
       return try TLSIdentity(chain: certificates, key: privateKey)
@@ -67,14 +69,14 @@ struct TLSFiles {
   }
 
   /// No fault: a service whose certificate has expired must come up again after a restart, for those who look past it.
-  private func warnOfTime(_ certificates: TLSCertificates, _ file: Located<String>) {
+  private func warnOfTime(_ certificates: TLSCertificates, _ file: Located<String>, _ consequence: String) {
     guard let facts = certificates.facts else { return }
     let (begin, end) = (WallInstant(seconds: facts.notBefore), WallInstant(seconds: facts.notAfter))
     if end <= now {
-      reader.warn(file, "the certificate expired on \(HTTPDate.format(end)): clients refuse it", "put a new one in its place")
+      reader.warn(file, "the certificate expired on \(HTTPDate.format(end)): \(consequence)", "put a new one in its place")
     } else if now < begin {
       reader.warn(
-        file, "the certificate is not valid before \(HTTPDate.format(begin)): clients refuse it", "look at this machine's clock, or wait")
+        file, "the certificate is not valid before \(HTTPDate.format(begin)): \(consequence)", "look at this machine's clock, or wait")
     } else if end < now.advanced(by: Self.notice) {
       reader.warn(file, "the certificate expires on \(HTTPDate.format(end))", "put a new one in its place before")
     }

@@ -239,6 +239,14 @@ static inline int intercom_name_at(const GENERAL_NAMES *names, int index, const 
   *length = ASN1_STRING_length(value);
   return type;
 }
+static inline int intercom_error_is_alert(unsigned long code) {
+  return ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) >= SSL_AD_REASON_OFFSET;
+}
+static inline int intercom_error_is_no_tls(unsigned long code) {
+  if (ERR_GET_LIB(code) != ERR_LIB_SSL) return 0;
+  int reason = ERR_GET_REASON(code);
+  return reason == SSL_R_WRONG_VERSION_NUMBER || reason == SSL_R_PACKET_LENGTH_TOO_LONG || reason == SSL_R_HTTP_REQUEST;
+}
 // Leaf, chain and key of one identity for one side.
 static inline int intercom_tls_use_identity(SSL_CTX *context, STACK_OF(X509) *chain, EVP_PKEY *key) {
   if (sk_X509_num(chain) < 1) return 0;

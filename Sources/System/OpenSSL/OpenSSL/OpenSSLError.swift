@@ -21,5 +21,13 @@ package struct OpenSSLError: Error, Sendable, CustomStringConvertible {
     reason = String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }
 
+  /// What the oldest error of the queue says in words alone, for those who know what was tried; "" when there is none. Empties the queue.
+  static func takeReason() -> String {
+    let code = ERR_get_error()
+    ERR_clear_error()
+    if intercom_error_is_no_tls(code) == 1 { return "the other side does not speak TLS" }
+    return ERR_reason_error_string(code).map { String(cString: $0) } ?? ""
+  }
+
   package var description: String { reason.isEmpty ? operation : "\(operation): \(reason)" }
 }

@@ -23,6 +23,9 @@ package final class TLSChannel {
   /// What they return when the connection is broken, also when it ended without the peer's word for it (a truncation).
   package static var broken: Int { -2 }
 
+  /// The words with which the other side ended the connection, when it broke with an alert: a server of TLS 1.3 refuses a client's certificate only
+  /// when the client takes the handshake for done.
+  package private(set) var alert: String?
   private let tls: OpaquePointer
   private let socket: UnsafeMutablePointer<intercom_tls_socket>
   /// Kept: the call-backs of its contexts are at work until the connection ends.
@@ -77,8 +80,11 @@ package final class TLSChannel {
     socket.deallocate()
   }
 
-  /// Whether the socket was empty when it was read last, and OpenSSL holds nothing back either: an edge-triggered loop may wait.
-  package var isDrained: Bool { socket.pointee.is_drained != 0 && SSL_has_pending(tls) == 0 }
+  /// The connection's end stood behind bytes that `receive` has given, and is told next: the socket may have nothing more to say.
+  private var isAtEnd = false
+
+  /// Whether the socket was empty when it was read last, and nothing is held back here either: an edge-triggered loop may wait.
+  package var isDrained: Bool { socket.pointee.is_drained != 0 && !isAtEnd && SSL_has_pending(tls) == 0 }
 
   /// Goes on with the handshake.
   package func handshake() -> Progress {
@@ -92,7 +98,7 @@ package final class TLSChannel {
       ERR_clear_error()
       return .failed(.certificate(X509_verify_cert_error_string(verified).map { String(cString: $0) } ?? "not acceptable"))
     }
-    let reason = OpenSSLError("handshake").reason
+    let reason = OpenSSLError.takeReason()
     return .failed(.handshake(reason.isEmpty ? "the connection ended" : reason))
   }
 
@@ -117,14 +123,16 @@ package final class TLSChannel {
         if isDrained { break }
         continue
       }
-      if filled > 0 { break }
-      switch SSL_get_error(tls, result) {
-      case SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE: return Self.wouldBlock
-      case SSL_ERROR_ZERO_RETURN: return 0
-      default:
+      let error = SSL_get_error(tls, result)
+      let waits = error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE
+      if !waits {
+        if intercom_error_is_alert(ERR_peek_error()) == 1 { alert = OpenSSLError.takeReason() }
         ERR_clear_error()
-        return Self.broken
       }
+      isAtEnd = !waits && filled > 0
+      if filled > 0 { break }
+      if waits { return Self.wouldBlock }
+      return error == SSL_ERROR_ZERO_RETURN ? 0 : Self.broken
     }
     return filled
   }

@@ -69,7 +69,7 @@ package final class TLSContext: @unchecked Sendable {
   /// The calling side: the other's certificate is always verified.
   ///
   /// - Parameters:
-  ///   - authorities: nil takes those of the system.
+  ///   - authorities: the only ones that are trusted, roots or not; nil takes those of the system.
   ///   - identity: shown when the other side asks for one.
   package init(client authorities: TLSCertificates?, identity: TLSIdentity? = nil) throws(OpenSSLError) {
     let context = try Self.context(TLS_client_method(), identity)
@@ -80,6 +80,8 @@ package final class TLSContext: @unchecked Sendable {
       SSL_CTX_free(context)
       throw OpenSSLError("TLS authorities")
     }
+    // An authority that is named is trusted as such, also when its own issuer is not in the list: as libcurl does for the provider's.
+    if authorities != nil { X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(context), CUnsignedLong(X509_V_FLAG_PARTIAL_CHAIN)) }
     contexts = [context]
     names = nil
     isServer = false

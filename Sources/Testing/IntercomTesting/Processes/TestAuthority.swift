@@ -31,10 +31,42 @@ package final class TestAuthority: Sendable {
     return issued
   }
 
+  /// A certificate that nobody may accept before the year 2090.
+  package func issueEarly(_ name: String, names: String) async throws -> (chain: String, key: String) {
+    let issued = try await issue(name, names: names)
+    let settings = folder.file(name + ".ca.cnf")
+    let lines = [
+      "[ca]", "default_ca=own", "[own]", "database=\(folder.file("index"))", "serial=\(folder.file("serial"))", "default_md=sha256",
+      "policy=any", "[any]", "commonName=supplied", "",
+    ]
+    let text = lines.joined(separator: "\n")
+    try Data(text.utf8).write(to: URL(filePath: settings))
+    try Data().write(to: URL(filePath: folder.file("index")))
+    try await Self.openssl([
+      "ca", "-batch", "-config", settings, "-startdate", "20900101000000Z", "-enddate", "20910101000000Z", "-cert", path, "-keyfile",
+      folder.file("ca.key"), "-in", folder.file(name + ".csr"), "-out", issued.chain, "-extfile", folder.file(name + ".cnf"), "-notext",
+      "-rand_serial", "-outdir", folder.path,
+    ])
+    return issued
+  }
+
+  /// A certificate for whose names its own key alone stands.
+  package func issueSelfSigned(_ name: String, names: String) async throws -> (chain: String, key: String) {
+    let issued = (chain: folder.file(name + ".pem"), key: folder.file(name + ".key"))
+    try await Self.openssl(
+      ["req", "-x509", "-days", "2", "-subj", "/CN=\(name)", "-addext", "subjectAltName=\(names)", "-out", issued.chain]
+        + Self.key(issued.key))
+    return issued
+  }
+
+  /// The files of a certificate and its key, read.
+  package static func identity(_ files: (chain: String, key: String)) throws -> TLSIdentity {
+    try TLSIdentity(chain: read(files.chain), key: read(files.key))
+  }
+
   /// The same, read.
   package func identity(_ name: String, names: String, days: Int = 2) async throws -> TLSIdentity {
-    let files = try await issue(name, names: names, days: days)
-    return try TLSIdentity(chain: Self.read(files.chain), key: Self.read(files.key))
+    try Self.identity(try await issue(name, names: names, days: days))
   }
 
   /// This authority as somebody to be measured by.
