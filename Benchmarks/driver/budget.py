@@ -19,6 +19,10 @@ BUDGETS = [
     ("idle", "memory of an idle connection, bytes", "≤ 1,024", lambda data: (data["peers"]["intercom"]["private"], 1024), "{:,.0f}"),
     ("streams", f"{ABOVE}, 1 GB download and slow readers, MB", "≤ 8", lambda data: (growth(data, "download"), 8), "{:.1f}"),
     ("streams", f"{ABOVE}, endless uploads, MB", "≤ 8", lambda data: (growth(data, "upload"), 8), "{:.1f}"),
+    ("front", f"{TIME}, request over kept TLS 1.3 ÷ {SAME}", "≤ 0.80", lambda data: (front(data, "tls"), 0.8), "{:.2f}"),
+    ("front", f"{TIME}, new TLS 1.3 connection ÷ {SAME}", "≤ 1.00", lambda data: (front(data, "handshake"), 1.0), "{:.2f}"),
+    ("front", f"{TIME}, request over HTTP/2 ÷ {SAME}", "≤ 1.00", lambda data: (front(data, "http2"), 1.0), "{:.2f}"),
+    ("idle-tls", "memory of an idle TLS connection, bytes", "≤ 16,384", lambda data: (data["peers"]["intercom"]["private"], 16384), "{:,.0f}"),
     ("start", "exec to first answer, new SQLite file, ms", "≤ 25", lambda data: (data["rows"]["sqlite"]["median"], 25), "{:.1f}"),
     ("mixed", "longest lag of an event loop in the mixed load, ms", "< 5", lambda data: (longest_lag(data), 5), "{:.1f}"),
 ]
@@ -30,6 +34,10 @@ def over(data, peer, field=None):
     if theirs is None:
         return None
     return ours[field] / theirs[field] if field else ours / theirs
+
+
+def front(data, kind):
+    return over(data["kinds"][kind], "nginx-same", "all")
 
 
 def growth(data, kind):

@@ -91,18 +91,23 @@ def instructions_by_perf(running, stage, count, connections):
 
 
 def instructions_by_callgrind(running, stage, count, connections):
-    """The same difference, counted by callgrind: the process was started under it, with counting off."""
+    """The same difference, counted by callgrind."""
+    return difference_by_callgrind(running, stage, lambda n: client.load(running.port, messages(running, n), connections), count)
+
+
+def difference_by_callgrind(running, stage, load, count):
+    """What `load` of one more costs: of `count` and of twice as many. The process was started under callgrind, with counting off."""
     def tell(*words):
         result = subprocess.run(
             ["vgdb", f"--pid={running.process.pid}", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120)
         if result.returncode:
             raise Failure(f"vgdb {' '.join(words)}: {result.stdout.decode()}")
     tell("instrumentation", "on")
-    client.load(running.port, messages(running, 4 * connections), connections)
+    load(max(5, min(200, count // 10)))
     tell("zero")
     totals = []
     for requests in (count, 2 * count):
-        client.load(running.port, messages(running, requests), connections)
+        load(requests)
         tell("dump")
         totals.append(callgrind_total(newest(stage, running)))
     return (totals[1] - totals[0]) / count

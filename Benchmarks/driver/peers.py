@@ -21,6 +21,10 @@ EXPOSED = (
 )
 
 
+# How far behind the plain port the one with TLS is.
+TLS = 2
+
+
 @dataclasses.dataclass
 class Tools:
     """Where the programs are, and the first of our ports. What is not there is empty."""
@@ -31,6 +35,8 @@ class Tools:
     apache: str
     apache_modules: str
     port: int
+    # Chain and key: peers that are started meanwhile speak TLS and HTTP/2 too, on the port behind by `TLS`.
+    certificate: tuple = ()
 
     def intercom(self):
         return os.path.join(self.bin, "intercom")
@@ -101,6 +107,13 @@ def nginx(stage, tools, name, port, http, locations, core=SERVER_CORE, prefix=()
     os.makedirs(folder, exist_ok=True)
     temporary = "\n".join(
         f"  {kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    secure = ""
+    if tools.certificate and core == SERVER_CORE:
+        chain, key = tools.certificate
+        secure = f"""listen 127.0.0.1:{port + TLS} ssl http2;
+    ssl_certificate {chain};
+    ssl_certificate_key {key};
+    ssl_protocols TLSv1.2 TLSv1.3;"""
     text = f"""
 daemon off;
 master_process off;
@@ -118,6 +131,7 @@ http {{
 {http}
   server {{
     listen 127.0.0.1:{port};
+    {secure}
     {locations}
   }}
 }}
@@ -191,12 +205,17 @@ def intercom_one_loop(stage, tools, port, to, sessions, prefix):
 
 # ---- Intercom
 
-def configuration(stage, port, to, issuer, loops=0, store=("memory", "")):
+def configuration(stage, port, to, issuer, loops=0, store=("memory", ""), certificate=()):
     """As shipped, but for addresses and loops. Two routes: one with the session's own token, one with an exchanged one."""
+    listen, tls = f"127.0.0.1:{port}", ""
+    if certificate:
+        listen = f"[127.0.0.1:{port}, {{ address: 127.0.0.1:{port + TLS}, tls: true }}]"
+        tls = f"tls: {{ certificates: {{ main: {{ chain: {certificate[0]}, key: {certificate[1]} }} }} }}"
     key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
     kind, path = store
     text = f"""
-listen: 127.0.0.1:{port}
+listen: {listen}
+{tls}
 baseURL: http://intercom.localhost:{port}
 provider:
   issuer: {issuer}
@@ -234,7 +253,7 @@ def intercom_two_loops(stage, tools, port, to, sessions, prefix):
 
 def prefilled(stage, tools, port, to, sessions, prefix=(), loops=0, name="intercom"):
     """The composition of `intercom serve` on a memory store that is full already. No provider is there, and none is asked."""
-    conf = configuration(stage, port, to, "http://id.localhost:1", loops)
+    conf = configuration(stage, port, to, "http://id.localhost:1", loops, certificate=tools.certificate)
     process = stage.start(name, [tools.host(), "serve", conf, str(sessions)], SERVER_CORE, prefix)
     known = printed(process.await_line("ready", 600))
     must_be(len(known) == sessions, f"{process.name} printed {len(known)} cookies instead of {sessions}")

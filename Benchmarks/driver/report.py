@@ -108,6 +108,25 @@ def idle(data):
         "kernel's are of both ends.\n\n") + table(["", "process, private", "process, RSS", "kernel, both ends"], rows)
 
 
+def front(data):
+    rows = []
+    for one in data["kinds"].values():
+        same = one["peers"].get("nginx-same", {})
+        for key, row in one["peers"].items():
+            rows.append([
+                f"{one['label']}: {LABELS[key]}", f"{row['instructions']:,.0f}", ratio(row["instructions"], same.get("instructions")),
+                f"{row['all']:.1f}", f"{row['user']:.1f}", f"{row['system']:.1f}", f"{row['least']:.1f}", ratio(row["all"], same.get("all"))])
+    return "## TLS and HTTP/2\n\n" + f"CPU time: medians of {data['rounds']} alternating rounds. Instructions by callgrind.\n\n" + table(
+        ["", "instructions", "÷ nginx", "CPU µs", "user", "kernel", "best round", "÷ nginx"], rows)
+
+
+def idle_tls(data):
+    rows = [[LABELS[key], f"{one['private']:,.0f}", f"{one['rss']:,.0f}", f"{one['kernel']:,.0f}"] for key, one in data["peers"].items()]
+    return "## Idle TLS connections\n\n" + (
+        f"{data['connections']:,} connections of TLS 1.3, each of which made one request; bytes per connection. The kernel's are of both "
+        "ends.\n\n") + table(["", "process, private", "process, RSS", "kernel, both ends"], rows)
+
+
 STARTS = {
     "memory": "store in memory", "sqlite": "new SQLite file (the default)", "sqlite, again": "SQLite file that is there",
 }
@@ -187,7 +206,7 @@ def login(data):
 
 TABLES = {
     "instructions": instructions, "browsers": browsers, "two-loops": two_loops, "system-calls": system_calls, "cpu": cpu, "bodies": bodies, "streams": streams,
-    "idle": idle, "start": start, "mixed": mixed, "memory": memory, "cold": cold, "login": login,
+    "idle": idle, "front": front, "idle-tls": idle_tls, "start": start, "mixed": mixed, "memory": memory, "cold": cold, "login": login,
 }
 
 

@@ -7,6 +7,7 @@ import typing
 
 import client
 import field
+import front
 import load
 import measures
 import peers
@@ -267,6 +268,8 @@ SCENARIOS = {
     "bodies": bodies,
     "streams": load.streams,
     "idle": load.idle,
+    "front": front.front,
+    "idle-tls": front.idle_tls,
     "start": load.start,
     "mixed": load.mixed,
     "memory": memory,

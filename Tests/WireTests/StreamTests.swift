@@ -8,7 +8,7 @@ import Testing
 @Suite("Streams as HTTP/1.1")
 struct StreamTests {
   private func head(_ fields: [(String, String)], endsStream: Bool = true) -> String? {
-    var head = StreamRequestHead()
+    var head = StreamRequestHead(limit: 32 << 10)
     for (name, value) in fields { head.add(Array(name.utf8).span, Array(value.utf8).span) }
     return head.http1(endsStream: endsStream, webSocketKey: Array("a2V5".utf8)).map { String(decoding: $0, as: UTF8.self) }
   }
@@ -44,6 +44,19 @@ struct StreamTests {
     #expect(head([(":protocol", "websocket")] + get) == nil)
   }
 
+  @Test("A head that is too long to keep never reads as a whole one")
+  func excess() {
+    var head = StreamRequestHead(limit: 1000)
+    for (name, value) in get { head.add(Array(name.utf8).span, Array(value.utf8).span) }
+    let nothing: [UInt8] = []
+    // Small fields, whose text alone would not be over the limit.
+    for _ in 0..<400 { head.add(Array("x".utf8).span, nothing.span) }
+    #expect(!head.isExcessive)
+    #expect((head.http1(endsStream: true, webSocketKey: [])?.count ?? 0) > 1000)
+    for _ in 0..<400 { head.add(Array("x".utf8).span, nothing.span) }
+    #expect(head.isExcessive)
+  }
+
   static let malformed: [(String, [(String, String)])] = [
     ("a space in the method", [(":method", "GET /admin HTTP/1.1\r\nX: ")]), ("a space in the path", [(":path", "/a HTTP/1.1")]),
     ("a line end in a value", [("x", "1\r\ny: 2")]), ("NUL in a value", [("x", "a\u{0}b")]), ("a colon in a name", [("x: y", "1")]),
@@ -51,6 +64,8 @@ struct StreamTests {
     ("transfer-encoding", [("transfer-encoding", "chunked")]), ("upgrade", [("upgrade", "h2c")]), ("te: gzip", [("te", "gzip")]),
     ("an unknown pseudo-field", [(":x", "1")]), ("a host beside another authority", [("host", "evil.example")]),
     ("a pseudo-field behind a field", [("x", "1"), (":path", "/b")]), ("two paths", [(":path", "/b")]), ("an empty path", [(":path", "")]),
+    ("a URL as path", [(":path", "http://evil.example/")]), ("an asterisk without OPTIONS", [(":path", "*")]),
+    ("a path without a slash", [(":path", "a")]), ("another scheme", [(":scheme", "ftp")]),
   ]
 
   @Test("Request smuggling: what would mean something else as text is malformed (S23)", arguments: malformed)

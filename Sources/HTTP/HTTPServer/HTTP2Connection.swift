@@ -18,13 +18,24 @@ package final class HTTP2Connection: TCPConnection, HTTP2SessionOwner {
   /// Streams that something happened to since the last step.
   private var touched: [HTTP2Stream] = []
   private var isStepping = false
-  private var hasSaidGoodbye = false
+  /// How far the end is: announced, or said to be here (RFC 9113 §6.8).
+  private enum Goodbye {
+    case none
+    case announced
+    case said
+  }
+  private var goodbye = Goodbye.none
+  /// Since when a head has been coming; there is one at a time.
+  private var headSince: MonotonicInstant?
+  private var pace = Pace()
   /// Heads of answers are read into this one.
   var answerHead = ResponseHead()
   private var output: [UInt8] = []
 
   /// Bytes that may wait for a slow client's socket before frames are made for it.
   private static let outputLimit = 262_144
+  /// How long a client has to see that the end is near before it is here, and to close when it is.
+  private static let farewell = Duration.seconds(1)
 
   init(descriptor: Int32, carrier: any ByteCarrier, peer: SocketAddress, server: ServerLoop) {
     self.server = server
@@ -37,7 +48,7 @@ package final class HTTP2Connection: TCPConnection, HTTP2SessionOwner {
   func open(inPlaceOf source: EventSource) {
     start(inPlaceOf: source)
     server.connections += 1
-    setDeadline(after: server.settings.headTime)
+    setDeadline(afterNanoseconds: server.times.idle)
     if session == nil { return close() }
     continueSoon()
   }
@@ -67,7 +78,10 @@ package final class HTTP2Connection: TCPConnection, HTTP2SessionOwner {
     while !touched.isEmpty {
       let now = touched
       touched = []
-      for stream in now { stream.settle() }
+      for stream in now {
+        stream.isTouched = false
+        stream.settle()
+      }
     }
   }
 
@@ -82,7 +96,6 @@ package final class HTTP2Connection: TCPConnection, HTTP2SessionOwner {
       send(bytes.span)
       settle()
       if isClosed { return }
-      for stream in streams.values where stream.wantsNoMore { session.reset(stream.id, code: .noError) }
       if !hasMore, output.isEmpty { break }
     } while true
     if output.capacity > 262_144 { output = [] }
@@ -115,19 +128,36 @@ package final class HTTP2Connection: TCPConnection, HTTP2SessionOwner {
   // MARK: time
 
   package override func onTimeOut() {
-    guard !streams.isEmpty || pendingBytes > 0 else { return endSoon() }
-    for stream in streams.values where stream.isStuck(least: server.settings.paceBytes) { session?.reset(stream.id, code: .cancel) }
-    setDeadline(after: server.settings.paceWindow)
+    if goodbye == .announced { return sayGoodbye() }
+    guard !streams.isEmpty || pendingBytes > 0 else { return goodbye == .none ? announceEnd() : close() }
+    // A head that trickles, and a client that does not read what waits for the whole connection.
+    if let headSince, headSince.duration(to: loop.now) >= server.settings.headTime { return fail(.protocolError) }
+    var pace = self.pace
+    let isSlow = pace.isTooSlow(
+      now: loop.now, settings: server.settings, output: pendingBytes > 0 ? (acknowledgedBytes, drains) : nil, input: nil)
+    self.pace = pace
+    if isSlow { return abort() }
+    for stream in streams.values where stream.isStuck(loop.now, server.settings) { session?.reset(stream.id, code: .cancel) }
+    setDeadline(afterNanoseconds: server.times.paceCheck)
     flush()
   }
 
-  /// Idle for too long, or the server drains: no new streams, and the end when the last one is over.
-  func endSoon() {
-    guard !hasSaidGoodbye else { return streams.isEmpty ? close() : () }
-    hasSaidGoodbye = true
-    session?.goAway(.noError)
-    setDeadline(after: streams.isEmpty ? .seconds(1) : server.settings.paceWindow)
+  /// The server drains: streams that are on their way are still answered, then no more.
+  func endSoon() { if goodbye == .none { announceEnd() } }
+
+  private func announceEnd() {
+    goodbye = .announced
+    session?.announceEnd()
+    setDeadline(after: Self.farewell)
     flush()
+  }
+
+  private func sayGoodbye() {
+    guard goodbye == .announced else { return }
+    goodbye = .said
+    session?.goAway(.noError)
+    if streams.isEmpty { setDeadline(after: Self.farewell) } else { setDeadline(afterNanoseconds: server.times.paceCheck) }
+    flushSoon()
   }
 
   // MARK: for streams
@@ -142,8 +172,6 @@ package final class HTTP2Connection: TCPConnection, HTTP2SessionOwner {
     session?.consume(stream, count)
     flushSoon()
   }
-
-  func hasOutput(_ stream: HTTP2Stream) { resume(stream) }
 
   func resume(_ stream: HTTP2Stream) {
     session?.resume(stream.id)
@@ -174,46 +202,67 @@ package final class HTTP2Connection: TCPConnection, HTTP2SessionOwner {
   // MARK: what the session tells
 
   package func streamBegan(_ stream: Int32) {
+    let isFirst = streams.isEmpty
     streams[stream] = HTTP2Stream(id: stream, connection: self)
-    setDeadline(after: server.settings.paceWindow)
+    headSince = loop.now
+    // Not for each: who opens streams all the time would never be looked at.
+    if isFirst, goodbye != .announced { setDeadline(afterNanoseconds: server.times.paceCheck) }
   }
 
-  package func field(_ stream: Int32, _ name: borrowing Span<UInt8>, _ value: borrowing Span<UInt8>) -> Bool {
-    streams[stream]?.add(name, value) ?? false
+  package func field(_ stream: Int32, _ name: borrowing Span<UInt8>, _ value: borrowing Span<UInt8>) -> HTTP2ErrorCode? {
+    guard let found = streams[stream] else { return .cancel }
+    return found.add(name, value)
   }
 
   package func headEnded(_ stream: Int32, isTrailer: Bool, endsStream: Bool) {
+    headSince = nil
     guard let found = streams[stream] else { return }
     if isTrailer {
       if endsStream { found.end() }
     } else if !found.begin(endsStream: endsStream) {
       return session?.reset(stream, code: .protocolError) ?? ()
     }
-    touched.append(found)
+    touch(found)
+  }
+
+  private func touch(_ stream: HTTP2Stream) {
+    guard !stream.isTouched else { return }
+    stream.isTouched = true
+    touched.append(stream)
   }
 
   package func data(_ stream: Int32, _ bytes: borrowing Span<UInt8>) {
     guard let found = streams[stream] else { return session?.consume(stream, bytes.count) ?? () }
     found.take(bytes)
-    touched.append(found)
+    touch(found)
   }
 
   package func bodyEnded(_ stream: Int32) {
     guard let found = streams[stream] else { return }
     found.end()
-    touched.append(found)
+    touch(found)
   }
 
   package func takeBody(_ stream: Int32, _ room: inout HTTP2Room) -> HTTP2Body? {
     guard let found = streams[stream] else { return nil }
     let body = found.takeBody(&room)
-    touched.append(found)
+    touch(found)
     return body
   }
 
+  package func answerSent(_ stream: Int32) { streams[stream]?.answerSent() }
+
+  package func announcementSeen() { sayGoodbye() }
+
   package func streamClosed(_ stream: Int32, code: UInt32) {
     guard let found = streams.removeValue(forKey: stream) else { return }
+    headSince = nil
     found.abandon()
-    if streams.isEmpty { setDeadline(after: hasSaidGoodbye ? .seconds(1) : server.settings.idleTime) }
+    guard streams.isEmpty else { return }
+    switch goodbye {
+    case .none: setDeadline(afterNanoseconds: server.times.idle)
+    case .announced: break
+    case .said: setDeadline(after: Self.farewell)
+    }
   }
 }

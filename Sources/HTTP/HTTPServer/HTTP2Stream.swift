@@ -14,7 +14,7 @@ final class HTTP2Stream: ByteCarrier {
   private(set) weak var exchange: Exchange?
 
   // Client → exchange
-  private var head = StreamRequestHead()
+  private var head: StreamRequestHead
   private var inbox: [UInt8] = []
   private var inboxStart = 0
   /// Bytes of the body in `inbox` that the client's windows wait for.
@@ -33,11 +33,14 @@ final class HTTP2Stream: ByteCarrier {
   private var hasAnswered = false
   private var isFull = false
   private var isClosed = false
+  private var isSent = false
+  /// Something happened to it since the connection's last step.
+  var isTouched = false
 
-  // Pace
-  /// Bytes that have left; and what they were when the pace was looked at last.
+  /// Bytes that have left, how often all had left, and what that says of the client.
   private var moved = 0
-  private var movedAtCheck = 0
+  private var drains: UInt32 = 0
+  private var pace = Pace()
 
   /// Bytes of an answer that may wait for the client's window.
   private static let outboxLimit = 32_768
@@ -45,14 +48,16 @@ final class HTTP2Stream: ByteCarrier {
   init(id: Int32, connection: HTTP2Connection) {
     self.id = id
     self.connection = connection
+    head = StreamRequestHead(limit: connection.server.settings.headLimits.head)
   }
 
   // MARK: from the client
 
-  func add(_ name: borrowing Span<UInt8>, _ value: borrowing Span<UInt8>) -> Bool {
-    guard exchange == nil else { return addTrailer(name, value) }
+  /// A code when the stream cannot go on.
+  func add(_ name: borrowing Span<UInt8>, _ value: borrowing Span<UInt8>) -> HTTP2ErrorCode? {
+    guard exchange == nil else { return addTrailer(name, value) ? nil : .protocolError }
     head.add(name, value)
-    return !head.isMalformed
+    return head.isMalformed ? .protocolError : head.isExcessive ? .enhanceYourCalm : nil
   }
 
   private func addTrailer(_ name: borrowing Span<UInt8>, _ value: borrowing Span<UInt8>) -> Bool {
@@ -147,7 +152,7 @@ final class HTTP2Stream: ByteCarrier {
       connection.reset(id, .internalError)
       return Socket.broken
     }
-    connection.hasOutput(self)
+    connection.resume(self)
     return bytes.count
   }
 
@@ -160,6 +165,7 @@ final class HTTP2Stream: ByteCarrier {
     owed = 0
     guard !isGone else { return }
     finishAnswer(isWhole: !reset)
+    if isSent, !hasEnded { connection.reset(id, .noError) }
   }
 
   /// The exchange is over. An answer that is not whole must not look so (RFC 9113 §8.1).
@@ -178,6 +184,7 @@ final class HTTP2Stream: ByteCarrier {
     outboxStart &+= count
     moved &+= count
     guard outboxStart == outbox.count else { return .piece }
+    drains &+= 1
     outbox.removeAll(keepingCapacity: outbox.count <= 4096)
     outboxStart = 0
     guard isAnswerWhole else { return count > 0 ? .piece : .later }
@@ -185,14 +192,17 @@ final class HTTP2Stream: ByteCarrier {
     return .last
   }
 
-  /// Whether the client alone holds the answer up: it has not taken enough since this was asked last.
-  func isStuck(least: Int) -> Bool {
-    defer { movedAtCheck = moved }
-    return heldBytes > 0 && moved &- movedAtCheck < least
+  /// Whether the client alone holds the answer up, and for too long.
+  func isStuck(_ now: MonotonicInstant, _ settings: ServerSettings) -> Bool {
+    pace.isTooSlow(now: now, settings: settings, output: heldBytes > 0 ? (moved, drains) : nil, input: nil)
   }
 
-  /// The answer is out although the client still sends: it is told that nobody reads the rest.
-  var wantsNoMore: Bool { isAnswerWhole && heldBytes == 0 && !hasEnded && (isClosed || !tunnels) }
+  /// Our END_STREAM has gone out. A client that still sends is told that nobody reads the rest (RFC 9113 §8.1); of a tunnel that is known when
+  /// its other end is over too.
+  func answerSent() {
+    isSent = true
+    if !hasEnded, isClosed || !tunnels { connection.reset(id, .noError) }
+  }
 }
 
 extension HTTP2Stream: StreamAnswerSink {

@@ -22,13 +22,19 @@ package struct StreamRequestHead: Sendable {
   private var hasLength = false
   private var hasRegular = false
   private var size = 0
+  /// Something was left out: never to be read as a whole head.
+  private var isCut = false
   /// The stream must be reset with PROTOCOL_ERROR.
   package private(set) var isMalformed = false
 
-  /// What is kept of an over-long head: more than the reader of heads takes, so that it answers 431.
-  private static let mostBytes = 40 << 10
+  /// Bytes of an over-long head that are kept: more than the reader of heads takes, so that it answers 431.
+  private let mostBytes: Int
 
-  package init() {}
+  /// - Parameter limit: bytes that the reader of heads takes.
+  package init(limit: Int) { mostBytes = limit &+ 4096 }
+
+  /// Far above every limit, as a short block makes it that refers to a long entry of HPACK's table again and again: not worth an answer.
+  package var isExcessive: Bool { size > 4 &* mostBytes }
 
   /// Whether a body may follow was said by the client's END_STREAM; its length perhaps by a field.
   package var hasStatedLength: Bool { hasLength }
@@ -40,7 +46,10 @@ package struct StreamRequestHead: Sendable {
   /// The next field of the head, pseudo-fields first, as HPACK gave it.
   package mutating func add(_ name: borrowing Span<UInt8>, _ value: borrowing Span<UInt8>) {
     size &+= name.count &+ value.count &+ 32
-    guard size <= Self.mostBytes &+ (32 << 10) else { return }
+    guard size <= 2 &* mostBytes else {
+      isCut = true
+      return
+    }
     for index in value.indices where value[index] < 0x20 && value[index] != 0x09 || value[index] == 0x7f { isMalformed = true }
     guard name.count > 0, !isMalformed else {
       isMalformed = true
@@ -62,7 +71,7 @@ package struct StreamRequestHead: Sendable {
     case "method" where method.isEmpty && !value.isEmpty && value.allSatisfy(isTokenByte): method = value
     case "path" where path.isEmpty && !value.isEmpty && value.allSatisfy(Self.isVisible): path = value
     case "authority" where authority == nil && value.allSatisfy(Self.isVisible): authority = value
-    case "scheme" where !hasScheme: hasScheme = true
+    case "scheme" where !hasScheme && Self.isOurs(scheme: value): hasScheme = true
     case "protocol" where protocolName.isEmpty && !value.isEmpty && value.allSatisfy(isTokenByte): protocolName = value
     default: isMalformed = true
     }
@@ -97,7 +106,10 @@ package struct StreamRequestHead: Sendable {
   }
 
   private mutating func append(_ name: [UInt8], _ value: borrowing Span<UInt8>) {
-    guard lines.count <= Self.mostBytes else { return }
+    guard lines.count <= mostBytes else {
+      isCut = true
+      return
+    }
     lines += name
     lines += [UInt8(ascii: ":"), 0x20]
     lines.append(copying: value)
@@ -139,6 +151,7 @@ package struct StreamRequestHead: Sendable {
     } else if !endsStream, !hasLength, !isConnect {
       out += "Transfer-Encoding: chunked\r\n".utf8
     }
+    if isCut { out += [UInt8](repeating: UInt8(ascii: "x"), count: mostBytes) }
     out += [13, 10]
     return out
   }
@@ -146,9 +159,14 @@ package struct StreamRequestHead: Sendable {
   /// CONNECT has an authority only; everything else has a scheme and a path (§8.3.1, §8.5; RFC 8441 §4).
   private var target: [UInt8]? {
     if isConnect, protocolName.isEmpty { return path.isEmpty && !hasScheme ? authority : nil }
-    guard protocolName.isEmpty || isConnect, hasScheme, !path.isEmpty else { return nil }
+    guard protocolName.isEmpty || isConnect, hasScheme, let first = path.first else { return nil }
+    // An absolute URL here would name another host in HTTP/1.1.
+    guard first == UInt8(ascii: "/") || path.elementsEqual("*".utf8) && method.elementsEqual("OPTIONS".utf8) else { return nil }
     return path
   }
+
+  /// We speak for no other schemes; clients of a proxy that ends TLS may say either.
+  private static func isOurs(scheme: [UInt8]) -> Bool { scheme.elementsEqual("https".utf8) || scheme.elementsEqual("http".utf8) }
 
   private static func isVisible(_ byte: UInt8) -> Bool { byte > 0x20 && byte != 0x7f }
 }

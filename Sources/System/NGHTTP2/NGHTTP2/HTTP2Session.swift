@@ -6,15 +6,18 @@ package struct HTTP2Limits: Sendable {
   package var streams: UInt32 = 100
   /// The sum of all names, values and 32 bytes for each field (RFC 9113 §6.5.2): told to the client; nghttp2 itself ends at 64 KiB.
   package var fieldList: UInt32 = 32 << 10
-  /// Bytes of a body that may be on their way to us, for each stream and for all of a connection.
+  /// Bytes of a body that may be on their way to us, for each stream and for all of a connection. What came counts against the stream until
+  /// somebody has taken it, against the connection not at all: streams that wait hold no others up.
   package var streamWindow: UInt32 = 256 << 10
   package var connectionWindow: Int32 = 1 << 20
-  /// Resets of streams by the client: so many at once, so many per second afterwards (CVE-2023-44487).
+  /// Resets of streams, by the client (CVE-2023-44487) and those that its mistakes make us send (CVE-2025-8671): so many at once, so many per
+  /// second afterwards.
   package var resetBurst: UInt64 = 100
   package var resetsPerSecond: UInt64 = 33
   /// CONTINUATION frames behind one HEADERS frame (CVE-2024-28182).
   package var continuations = 8
-  /// SETTINGS, PING, PRIORITY, empty DATA and WINDOW_UPDATE frames in one second: the library does not bound them.
+  /// Frames in one second that neither open a stream nor carry a body (SETTINGS, PING, PRIORITY, WINDOW_UPDATE, RST_STREAM, empty DATA),
+  /// refused streams included: the library does not bound them. Unknown types are not among them: skipping them costs less than the TLS below.
   package var controlFramesPerSecond = 1_000
 
   package init() {}
@@ -23,13 +26,17 @@ package struct HTTP2Limits: Sendable {
 /// What a session tells its owner. All calls come within `receive` or `takeOutput`.
 package protocol HTTP2SessionOwner: AnyObject {
   func streamBegan(_ stream: Int32)
-  /// A field of a head or of trailers. False refuses the stream.
-  func field(_ stream: Int32, _ name: borrowing Span<UInt8>, _ value: borrowing Span<UInt8>) -> Bool
+  /// A field of a head or of trailers. A code resets the stream with it.
+  func field(_ stream: Int32, _ name: borrowing Span<UInt8>, _ value: borrowing Span<UInt8>) -> HTTP2ErrorCode?
   /// A head or a trailer section is whole; `endsStream`: nothing follows.
   func headEnded(_ stream: Int32, isTrailer: Bool, endsStream: Bool)
   /// Bytes of a body; they count against the windows until `consume`.
   func data(_ stream: Int32, _ bytes: borrowing Span<UInt8>)
   func bodyEnded(_ stream: Int32)
+  /// Our END_STREAM has gone out; the client's may still be to come.
+  func answerSent(_ stream: Int32)
+  /// The client has seen what was sent before `announceEnd`.
+  func announcementSeen()
   /// Puts bytes of the answer's body into `room`. Nil resets the stream.
   func takeBody(_ stream: Int32, _ room: inout HTTP2Room) -> HTTP2Body?
   /// The stream is over: well with code 0, else with the code of its RST_STREAM (RFC 9113 §7).
@@ -80,15 +87,20 @@ package final class HTTP2Session {
   private unowned let owner: any HTTP2SessionOwner
   private let limits: HTTP2Limits
   private var controlFrames = 0
-  /// Bytes given out in the same second: who takes much may send many WINDOW_UPDATEs.
+  /// Bytes given out and requests taken in the same second: who gets much may send many WINDOW_UPDATEs.
   private var given = 0
+  private var requests = 0
   private var countedSince: Int64 = 0
   private var isFlooded = false
+  /// Resets that the client may still cause, and when that was counted.
+  private var resetsLeft: UInt64
+  private var resetsCountedAt: Int64 = 0
 
   /// Fails when memory is short.
   package init?(owner: any HTTP2SessionOwner, limits: HTTP2Limits) {
     self.owner = owner
     self.limits = limits
+    resetsLeft = limits.resetBurst
     var callbacks: OpaquePointer?
     var option: OpaquePointer?
     guard nghttp2_session_callbacks_new(&callbacks) == 0, nghttp2_option_new(&option) == 0 else { return nil }
@@ -121,12 +133,20 @@ package final class HTTP2Session {
       countedSince = now
       controlFrames = 0
       given = 0
+      requests = 0
+      let seconds = UInt64(max(1, min(3600, (now &- resetsCountedAt) / 1_000_000_000)))
+      resetsLeft = min(limits.resetBurst, resetsLeft &+ seconds &* limits.resetsPerSecond)
+      resetsCountedAt = now
     }
     let result = bytes.withUnsafeBytes { buffer in
       nghttp2_session_mem_recv(session, buffer.baseAddress?.assumingMemoryBound(to: UInt8.self), buffer.count)
     }
-    if isFlooded || result == Int(NGHTTP2_ERR_FLOODED.rawValue) { throw .flooded }
+    if isFlooded || Self.floods.contains(result) { throw .flooded }
     if result < 0 { throw .protocolError }
+  }
+
+  private static let floods = [NGHTTP2_ERR_FLOODED, NGHTTP2_ERR_TOO_MANY_CONTINUATIONS, NGHTTP2_ERR_TOO_MANY_SETTINGS].map {
+    Int($0.rawValue)
   }
 
   /// Appends what is to be sent, up to about `limit` bytes. True when there may be more.
@@ -135,6 +155,7 @@ package final class HTTP2Session {
       var piece: UnsafePointer<UInt8>?
       let count = nghttp2_session_mem_send(session, &piece)
       if count < 0 { throw .protocolError }
+      if isFlooded { throw .flooded }
       guard count > 0, let piece else { return false }
       out.append(contentsOf: UnsafeBufferPointer(start: piece, count: count))
       given &+= count
@@ -147,8 +168,8 @@ package final class HTTP2Session {
 
   // MARK: streams
 
-  /// The owner has done with so many bytes of a body: the client may send as many more.
-  package func consume(_ stream: Int32, _ count: Int) { nghttp2_session_consume(session, stream, count) }
+  /// The owner has done with so many bytes of a body: the client may send as many more on this stream.
+  package func consume(_ stream: Int32, _ count: Int) { nghttp2_session_consume_stream(session, stream, count) }
 
   /// An interim answer (1xx).
   package func submitInterim(_ stream: Int32, _ fields: inout HTTP2FieldBlock) {
@@ -174,6 +195,12 @@ package final class HTTP2Session {
   /// Ends a stream with RST_STREAM. `code` as in RFC 9113 §7.
   package func reset(_ stream: Int32, code: HTTP2ErrorCode) {
     nghttp2_submit_rst_stream(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream, code.rawValue)
+  }
+
+  /// Tells the client that the end is near, without refusing what is on its way: a GOAWAY that names no stream, and a PING whose answer says
+  /// that it was seen (RFC 9113 §6.8).
+  package func announceEnd() {
+    nghttp2_submit_shutdown_notice(session)
   }
 
   /// Tells the client to begin no more streams (GOAWAY, RFC 9113 §6.8): those up to the last one that came are answered.
@@ -228,10 +255,24 @@ package final class HTTP2Session {
       guard let me = HTTP2Session.from(user), let frame else { return 0 }
       let name = UnsafeBufferPointer(start: name, count: nameLength)
       let value = UnsafeBufferPointer(start: value, count: valueLength)
-      return me.owner.field(frame.pointee.hd.stream_id, name.span, value.span) ? 0 : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue
+      guard let code = me.owner.field(frame.pointee.hd.stream_id, name.span, value.span) else { return 0 }
+      me.reset(frame.pointee.hd.stream_id, code: code)
+      return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue
     }
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks) { _, _, stream, bytes, count, user in
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks) { session, _, stream, bytes, count, user in
+      nghttp2_session_consume_connection(session, count)
       HTTP2Session.from(user)?.owner.data(stream, UnsafeBufferPointer(start: bytes, count: count).span)
+      return 0
+    }
+    nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks) { _, head, user in
+      guard let me = HTTP2Session.from(user), let head else { return 0 }
+      switch UInt32(head.pointee.type) {
+      case NGHTTP2_HEADERS.rawValue, NGHTTP2_DATA.rawValue, NGHTTP2_CONTINUATION.rawValue: return 0
+      default: return me.count()
+      }
+    }
+    nghttp2_session_callbacks_set_on_frame_send_callback(callbacks) { _, frame, user in
+      if let me = HTTP2Session.from(user), let frame { me.frameSent(frame) }
       return 0
     }
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks) { _, frame, user in
@@ -246,6 +287,7 @@ package final class HTTP2Session {
 
   private func headersBegan(_ frame: UnsafePointer<nghttp2_frame>) {
     guard frame.pointee.hd.type == UInt8(NGHTTP2_HEADERS.rawValue), frame.pointee.headers.cat == NGHTTP2_HCAT_REQUEST else { return }
+    requests &+= 1
     owner.streamBegan(frame.pointee.hd.stream_id)
   }
 
@@ -256,16 +298,39 @@ package final class HTTP2Session {
     case NGHTTP2_HEADERS.rawValue:
       owner.headEnded(head.stream_id, isTrailer: frame.pointee.headers.cat != NGHTTP2_HCAT_REQUEST, endsStream: endsStream)
     case NGHTTP2_DATA.rawValue:
-      if endsStream { owner.bodyEnded(head.stream_id) } else if head.length == 0 { return count() }
-    case NGHTTP2_SETTINGS.rawValue, NGHTTP2_PING.rawValue, NGHTTP2_PRIORITY.rawValue, NGHTTP2_WINDOW_UPDATE.rawValue: return count()
+      if endsStream { owner.bodyEnded(head.stream_id) } else if head.length <= frame.pointee.data.padlen { return count() }
+    case NGHTTP2_PING.rawValue:
+      if head.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) != 0 { owner.announcementSeen() }
     default: break
     }
     return 0
   }
 
+  private func frameSent(_ frame: UnsafePointer<nghttp2_frame>) {
+    let head = frame.pointee.hd
+    switch UInt32(head.type) {
+    case NGHTTP2_HEADERS.rawValue, NGHTTP2_DATA.rawValue:
+      if head.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0 { owner.answerSent(head.stream_id) }
+    case NGHTTP2_GOAWAY.rawValue:
+      // Not before: PING would overtake it.
+      if frame.pointee.goaway.last_stream_id == Int32.max { nghttp2_submit_ping(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), nil) }
+    case NGHTTP2_RST_STREAM.rawValue: count(resetWith: HTTP2ErrorCode(rawValue: frame.pointee.rst_stream.error_code))
+    default: break
+    }
+  }
+
+  /// A client that makes us reset streams costs what one costs that resets them itself.
+  private func count(resetWith code: HTTP2ErrorCode?) {
+    switch code {
+    case .noError, .cancel, .internalError: break
+    case .refusedStream: _ = count()
+    default: if resetsLeft > 0 { resetsLeft &-= 1 } else { isFlooded = true }
+    }
+  }
+
   private func count() -> CInt {
     controlFrames &+= 1
-    guard controlFrames > limits.controlFramesPerSecond &+ given / 1024 else { return 0 }
+    guard controlFrames > limits.controlFramesPerSecond &+ given / 1024 &+ 4 &* requests else { return 0 }
     isFlooded = true
     return NGHTTP2_ERR_CALLBACK_FAILURE.rawValue
   }

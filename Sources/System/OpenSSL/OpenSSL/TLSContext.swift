@@ -8,6 +8,8 @@ package enum TLSProtocol: Sendable, Hashable {
 
   /// As the handshake has it, without its length.
   var name: [UInt8] { self == .http2 ? Array("h2".utf8) : Array("http/1.1".utf8) }
+  /// With its length before it.
+  var offer: [UInt8] { [UInt8(name.count)] + name }
 }
 
 /// The oldest version of TLS that a listener speaks.
@@ -71,12 +73,16 @@ package final class TLSContext: @unchecked Sendable {
   /// - Parameters:
   ///   - authorities: the only ones that are trusted, roots or not; nil takes those of the system.
   ///   - identity: shown when the other side asks for one.
-  package init(client authorities: TLSCertificates?, identity: TLSIdentity? = nil) throws(OpenSSLError) {
+  ///   - protocols: offered, in this order.
+  package init(
+    client authorities: TLSCertificates?, identity: TLSIdentity? = nil, protocols: [TLSProtocol] = [.http11]
+  ) throws(OpenSSLError) {
     let context = try Self.context(TLS_client_method(), identity)
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nil)
     let trusts =
       authorities.map { intercom_tls_trust(context, $0.stack) == 1 } ?? (SSL_CTX_set_default_verify_paths(context) == 1)
-    guard trusts, SSL_CTX_set_alpn_protos(context, Self.http11, CUnsignedInt(Self.http11.count)) == 0 else {
+    let offer = protocols.flatMap { $0.offer }
+    guard trusts, SSL_CTX_set_alpn_protos(context, offer, CUnsignedInt(offer.count)) == 0 else {
       SSL_CTX_free(context)
       throw OpenSSLError("TLS authorities")
     }
@@ -88,8 +94,6 @@ package final class TLSContext: @unchecked Sendable {
   }
 
   deinit { for context in contexts { SSL_CTX_free(context) } }
-
-  private static let http11 = [UInt8(8)] + Array("http/1.1".utf8)
 
   private static func context(_ method: OpaquePointer?, _ identity: TLSIdentity?) throws(OpenSSLError) -> OpaquePointer {
     guard let context = SSL_CTX_new(method) else { throw OpenSSLError("TLS context") }
@@ -127,7 +131,7 @@ private final class ServerNames {
   /// Each with its length before it.
   private let offers: [[UInt8]]
 
-  init(protocols: [TLSProtocol]) { offers = protocols.map { [UInt8($0.name.count)] + $0.name } }
+  init(protocols: [TLSProtocol]) { offers = protocols.map { $0.offer } }
 
   static func from(_ argument: UnsafeMutableRawPointer?) -> ServerNames? {
     argument.map { Unmanaged<ServerNames>.fromOpaque($0).takeUnretainedValue() }
