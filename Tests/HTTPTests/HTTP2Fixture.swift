@@ -54,7 +54,7 @@ struct HTTP2Server: Sendable {
     return answers
   }
 
-  private final class Flag: Sendable {
+  final class Flag: Sendable {
     private let value = Atomic<Bool>(false)
     var isSet: Bool { value.load(ordering: .acquiring) }
     func set() { value.store(true, ordering: .releasing) }

@@ -91,6 +91,7 @@ struct HTTP2TimeTests {
         while client.answers[slow]?.isOver != true {
           if client.answers[slow] == nil { try client.send([1], on: slow, endsStream: false) }
           #expect(try client.answer(on: client.request("/hello")).text == "hello")
+          pauseThread(milliseconds: 10)
         }
         #expect(client.answers[slow]?.status != 200)
       }
@@ -161,28 +162,16 @@ struct HTTP2TimeTests {
   @Test("A drain does not wait for clients that neither read nor close")
   func deafDrain() async throws {
     try await HTTP2Server.run { http2 in
-      let (isConnected, isDrained) = (Gate(), Gate())
-      async let client: Void = {
-        let context = http2.context
-        let silent = try await http2.server.client { port in
-          let client = try HTTP2Client(port: port, context: context)
-          _ = try client.answer(on: client.request("/hello"))
-          return Kept(client)
-        }
+      let (isConnected, isDrained) = (Gate(), HTTP2Server.Flag())
+      async let client: Void = http2.client { client in
+        _ = try client.answer(on: client.request("/hello"))
         isConnected.open()
-        await isDrained.pass()
-        withExtendedLifetime(silent) {}
-      }()
+        while !isDrained.isSet { pauseThread(milliseconds: 10) }
+      }
       await isConnected.pass()
       #expect(await http2.server.server.drain(within: .seconds(30)))
-      isDrained.open()
+      isDrained.set()
       try await client
     }
-  }
-
-  /// Nobody uses it: it is only kept open.
-  private struct Kept: @unchecked Sendable {
-    let client: HTTP2Client
-    init(_ client: HTTP2Client) { self.client = client }
   }
 }

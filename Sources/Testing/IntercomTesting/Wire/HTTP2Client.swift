@@ -109,7 +109,7 @@ package final class HTTP2Client {
   /// A stream whose head has exactly these fields.
   package func open(_ fields: [(String, String)], endsStream: Bool = true) throws -> Int32 {
     let stream = takeStream()
-    try send(.headers(stream, fields, endsStream: endsStream))
+    try send(HTTP2Frame.head(stream, fields, endsStream: endsStream).flatMap(\.bytes))
     return stream
   }
 

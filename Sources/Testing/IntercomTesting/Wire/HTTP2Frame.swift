@@ -52,6 +52,15 @@ package struct HTTP2Frame: Sendable, Equatable {
   package static func headers(_ stream: Int32, _ fields: [(String, String)], endsStream: Bool = true) -> HTTP2Frame {
     HTTP2Frame(.headers, flags: endHeaders | (endsStream ? endStream : 0), stream: stream, HPACKText.encode(fields))
   }
+  /// The same in as many frames as it needs.
+  package static func head(_ stream: Int32, _ fields: [(String, String)], endsStream: Bool = true) -> [HTTP2Frame] {
+    let block = HPACKText.encode(fields)
+    let starts = Array(stride(from: 0, to: max(1, block.count), by: 16_000))
+    return starts.map { start in
+      let flags = (start == starts.last ? endHeaders : 0) | (start == 0 && endsStream ? endStream : 0)
+      return HTTP2Frame(start == 0 ? .headers : .continuation, flags: flags, stream: stream, Array(block[start...].prefix(16_000)))
+    }
+  }
   package static func data(_ stream: Int32, _ bytes: [UInt8], endsStream: Bool = false) -> HTTP2Frame {
     HTTP2Frame(.data, flags: endsStream ? endStream : 0, stream: stream, bytes)
   }
