@@ -9,6 +9,7 @@ import IntercomCore
 import IntercomTesting
 import Linux
 import OIDC
+import OpenSSL
 import ReverseProxy
 import Sessions
 import StrictJSON
@@ -23,7 +24,7 @@ struct FlowFixture: Sendable {
   static let basicSecret = "basic-secret-canary"
   static let password = "password-canary"
 
-  /// `http://intercom.localhost:…`
+  /// `http://intercom.localhost:…`, https where the test asks for it.
   let base: String
   let port: Int
   /// An allowed origin: an application, which the upstream's server serves.
@@ -49,6 +50,8 @@ struct FlowFixture: Sendable {
     /// What the provider says wrong from the very beginning: then nobody waits until it is ready.
     var lie: ProviderLie?
     var lifetimes = ProviderLifetimes()
+    /// Browsers come by https to a listener with this TLS.
+    var tls: TLSContext?
     var provider: @Sendable (inout ProviderConfiguration) -> Void = { _ in }
     var deployment: @Sendable (inout Deployment) throws -> Void = { _ in }
   }
@@ -56,7 +59,7 @@ struct FlowFixture: Sendable {
   /// Starts everything, calls `body` and stops everything.
   static func run(_ options: Options = Options(), _ body: (FlowFixture) async throws -> Void) async throws {
     let reservation = try PortReservation()
-    let base = "http://intercom.localhost:\(reservation.port)"
+    let base = "\(options.tls == nil ? "http" : "https")://intercom.localhost:\(reservation.port)"
     let (time, sink, upstream, provider) = (ShiftedTime(), MemorySink(), try RecordingServer(), try RecordingServer())
     let issuer = "http://id.localhost:\(provider.port)"
     let carrier = try CurlTransport()
@@ -75,6 +78,10 @@ struct FlowFixture: Sendable {
       reservation, base, issuer, upstream: upstream.port, sealingKey, StructuredLog(to: sink, minimum: .trace))
     (deployment.store, deployment.time) = (.given(store), time)
     deployment.transport = ShiftedTransport(carrier, time)
+    if let tls = options.tls {
+      deployment.listen = [ListenerSetup(reservation.address, tls: tls)]
+      deployment.cookies = OwnCookies(isSecure: true)
+    }
     try options.deployment(&deployment)
     let running = try await Composition.start(deployment)
     let fixture = FlowFixture(

@@ -1,4 +1,6 @@
+import IntercomCore
 import IntercomTesting
+import OpenSSL
 import Testing
 
 @testable import IntercomApp
@@ -85,6 +87,78 @@ struct FlowListenerTests {
       #expect(wrong.contains("hello") == (mode == "none"), "\(wrong)")
       // It opens the connection and is nobody's session.
       #expect(try await served.curl(authority, "/own/x", ["--cert", own.chain, "--key", own.key]).contains("401"))
+    }
+  }
+
+  @Test("Openings of connections are counted by how they end and what is spoken, and each certificate's end is shown")
+  func metrics() async throws {
+    let authority = try await TestAuthority()
+    let text = try await Self.text(authority, listen: ", clientCertificates: required", more: "clientAuthorities: \(authority.path)")
+    let own = try await authority.issue("client", names: "DNS:client")
+    try await ServedFile.run(text) { (served: ServedFile) async throws -> Void in
+      let identity = ["--cert", own.chain, "--key", own.key]
+      #expect(try await served.curl(authority, "/pub/x", identity + ["--http2"]).contains("200 2"))
+      #expect(try await served.curl(authority, "/pub/x", identity + ["--http1.1"]).contains("200 1.1"))
+      #expect(try await served.curl(authority, "/pub/x", identity + ["--http1.1"]).contains("200 1.1"))
+      #expect(try await served.curl(authority, "/pub/x").contains("curl: ("))
+      #expect(try await served.curl(nil, "/pub/x").contains("curl: ("))
+      let port = served.ports[0]
+      try await onThread { try RawSocket(port: port).close() }
+      let expected = ["done": 3.0, "certificate": 1, "incompatible": 1, "ended": 1, "timed_out": 0]
+      let wanted = Dictionary(uniqueKeysWithValues: expected.map { ("{result=\"\($0.key)\"}", $0.value) })
+      let isRight = await eventually { (try? await served.series("tls_handshakes_total")) == wanted }
+      let counted = try await served.series("tls_handshakes_total")
+      #expect(isRight, "\(counted)")
+      #expect(try await served.series("client_connections_total") == ["{protocol=\"http/1.1\"}": 2, "{protocol=\"h2\"}": 1])
+      let ends = try await served.series("certificate_expiry_timestamp_seconds")
+      let now = Double(SystemTime().wallNow().seconds)
+      #expect(ends.keys.sorted() == ["{certificate=\"files\"}", "{certificate=\"main\"}"])
+      #expect(ends.values.allSatisfy { $0 > now + 86_400 && $0 < now + 3 * 86_400 }, "\(ends)")
+      #expect(served.sink.lines.contains { $0.contains("tls_refused") && $0.contains("none was shown") && $0.contains("127.0.0.1") })
+    }
+  }
+
+  @Test("A person signs in over HTTPS by HTTP/2, and the backend gets the session's token; the cookie is Secure and of this host alone")
+  func signIn() async throws {
+    let authority = try await TestAuthority()
+    let jar = try TestFolder()
+    var options = FlowFixture.Options()
+    options.tls = try TLSContext(
+      server: [try await authority.identity("main", names: "DNS:intercom.localhost")], protocols: [.http2, .http11])
+    try await FlowFixture.run(options) { flow in
+      /// Head and body of the answer.
+      func ask(_ url: String, _ more: [String] = []) async throws -> String {
+        let child = try ChildProcess(
+          "curl",
+          [
+            "-sS", "-i", "--http2", "--max-time", "20", "--cacert", authority.path, "-b", jar.file("jar"), "-c", jar.file("jar"), "-H",
+            "Accept: text/html", "-H", "Sec-Fetch-Mode: navigate", "-H", "Sec-Fetch-Dest: document", url,
+          ] + more, log: "curl")
+        _ = try await child.waitForExit(within: .seconds(30))
+        return child.output.replacing("\r\n", with: "\n")
+      }
+      func location(_ answer: String) throws -> String {
+        let line = answer.split(separator: "\n").first { $0.lowercased().hasPrefix("location: ") }
+        return try String(#require(line, "\(answer)").dropFirst("location: ".count))
+      }
+      let begun = try await ask(flow.base + "/login")
+      #expect(begun.hasPrefix("HTTP/2 302"), "\(begun)")
+      let page = try location(begun)
+      let form = try #require(HTMLForm(in: try await ask(page)))
+      let fields = FormText.encode(form.hidden + [("username", "alice"), ("password", FlowFixture.password)])
+      let action = try LoopbackURL(page).resolve(form.action)
+      let back = try await ask("\(flow.issuer)\(action.target)", ["--data", fields])
+      let callback = try location(back)
+      #expect(callback.hasPrefix(flow.base + "/callback?"), "\(callback)")
+      let signedIn = try await ask(callback)
+      #expect(signedIn.hasPrefix("HTTP/2 302"), "\(signedIn)")
+      let cookie = try #require(signedIn.split(separator: "\n").first { $0.lowercased().hasPrefix("set-cookie: __host-intercom=") })
+      #expect(cookie.contains("; Secure") && cookie.contains("; HttpOnly") && cookie.contains("; Path=/") && !cookie.contains("Domain"))
+      let answer = try await ask(flow.base + "/own/x")
+      #expect(answer.hasPrefix("HTTP/2 200") && answer.hasSuffix("\n\nhello"), "\(answer)")
+      let seen = try #require(flow.upstream.requests.last)
+      #expect(seen.field("authorization")?.hasPrefix("Bearer ey") == true && seen.field("cookie") == nil)
+      #expect(seen.field("x-forwarded-proto") == "https")
     }
   }
 }

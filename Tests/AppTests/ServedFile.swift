@@ -52,18 +52,34 @@ struct ServedFile: Sendable {
   }
 
   /// What curl wrote: the body, and a line with status and version; its own words on failure.
-  func curl(_ authority: TestAuthority, _ target: String, _ more: [String] = [], host: String = "localhost", listener: Int = 0) async throws
-    -> String
-  {
-    let port = ports[listener]
+  ///
+  /// - Parameters:
+  ///   - authority: nil asks without TLS.
+  ///   - port: nil: the first listener's.
+  func curl(
+    _ authority: TestAuthority?, _ target: String, _ more: [String] = [], host: String = "localhost", address: String = "127.0.0.1",
+    port: UInt16? = nil
+  ) async throws -> String {
+    let port = port ?? ports[0]
     let child = try ChildProcess(
       "curl",
       [
-        "-sS", "--max-time", "20", "--cacert", authority.path, "--connect-to", "\(host):\(port):127.0.0.1:\(port)", "-w",
-        "\n%{http_code} %{http_version}\n", "https://\(host):\(port)\(target)",
-      ] + more, log: "curl")
+        "-sS", "--max-time", "20", "--connect-to", "\(host):\(port):\(address):\(port)", "-w", "\n%{http_code} %{http_version}\n",
+        "\(authority == nil ? "http" : "https")://\(host):\(port)\(target)",
+      ] + (authority.map { ["--cacert", $0.path] } ?? []) + more, log: "curl")
     _ = try await child.waitForExit(within: .seconds(30))
     return child.output
+  }
+
+  /// The values of a metric's series, by their labels as they are written.
+  func series(_ name: String) async throws -> [String: Double] {
+    guard let port = running.adminAddress?.port else { return [:] }
+    let text = try await RawHTTPClient(timeout: .seconds(10)).get("http://127.0.0.1:\(port)/metrics").text
+    let pairs = text.split(separator: "\n").compactMap { line -> (String, Double)? in
+      guard line.hasPrefix("intercom_\(name){"), let end = line.lastIndex(of: " ") else { return nil }
+      return Double(line[line.index(after: end)...]).map { (String(line[..<end].dropFirst("intercom_\(name)".count)), $0) }
+    }
+    return Dictionary(pairs) { first, _ in first }
   }
 
   /// What `openssl s_client` says of the first listener, its standard input being these lines.

@@ -65,6 +65,7 @@ package final class MetricRegistry: Sendable {
     /// The sum of another family's cells, a series for each loop.
     case sumOfEachLoop(Range<Int>)
     case read(@Sendable () -> Int)
+    case readEach(@Sendable () -> [(label: String, value: Int)])
   }
   private struct State {
     var families: [Family] = []
@@ -106,6 +107,12 @@ package final class MetricRegistry: Sendable {
   /// A gauge, or a counter when `isCounter`, whose value is asked for at the scrape; `read` must return at once.
   package func value(_ name: String, help: String, isCounter: Bool = false, read: @escaping @Sendable () -> Int) {
     _ = register(name, help, isCounter ? .counter : .gauge, [], cellsPerSeries: 0, source: .read(read))
+  }
+
+  /// Gauges, told apart by `label`, that are asked for at the scrape; `read` must return at once and give each value of the label once. For
+  /// values that an operator changes while Intercom runs: their number is bounded by the configuration.
+  package func values(_ name: String, help: String, label: String, read: @escaping @Sendable () -> [(label: String, value: Int)]) {
+    _ = register(name, help, .gauge, [MetricLabel(label, [])], cellsPerSeries: 0, source: .readEach(read))
   }
 
   // MARK: a series for each event loop, labelled `loop`
@@ -175,6 +182,8 @@ package final class MetricRegistry: Sendable {
       text.head(family.name, help: family.help, type: family.kind.rawValue)
       switch family.source {
       case .read(let read): text.sample(family.name, [], String(read()))
+      case .readEach(let read):
+        for (label, value) in read() { text.sample(family.name, [(family.labels[0].name, label)], String(value)) }
       case .cells:
         for (index, labels) in Self.combinations(of: family.labels).enumerated() {
           Self.render(family, labels, family.firstCell + index * family.width, of: loops, &text)

@@ -118,7 +118,7 @@ package final class GatewayHandler: RequestHandler {
   private func tellEnd(_ summary: ExchangeSummary, _ route: Int?, _ exchange: ServerConnection<GatewayHandler>) {
     let context = exchange.context
     let name = route.map { services.gateway.table.entries[$0].route.name }
-    services.logExchange(summary, context, route: name, id: exchange.exchangeID, now: loop.now)
+    services.logExchange(summary, exchange, route: name, now: loop.now)
     guard let name, let story = context.story else { return }
     services.step(
       .forwarded, "Passed the request on and the answer back",
@@ -139,7 +139,7 @@ package final class GatewayHandler: RequestHandler {
     exchange.context.isUnusual = true
     exchange.context.story = RequestStory(
       correlation: RequestStory.correlation(exchange.exchangeID), method: head.request.method.name,
-      path: String(decoding: head.request.path.bytes(in: bytes), as: UTF8.self))
+      path: String(decoding: head.request.path.bytes(in: bytes), as: UTF8.self), client: exchange.client(head, bytes).text)
   }
 
   // MARK: verdicts
@@ -167,7 +167,7 @@ package final class GatewayHandler: RequestHandler {
     // Keycloak keeps the connection of a logout call and sends the next one into it once, without a second try: kept across our restart it
     // would be dead and that logout lost.
     if call.endpoint == .backchannelLogout { exchange.closeAfterAnswer() }
-    exchange.run(endpoint, Request(head, bytes, peer: exchange.peer.ip.description))
+    exchange.run(endpoint, Request(head, bytes, peer: exchange.client(head, bytes).text))
   }
 
   private func forward(

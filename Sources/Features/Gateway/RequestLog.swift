@@ -8,6 +8,8 @@ struct RequestStory: Sendable {
   var method: String
   /// As sent, without the query: queries carry codes.
   var path: String
+  /// Who asked, as far as trusted proxies tell.
+  var client: String
   var subjectName: String?
 
   /// `connection-request`: stands in every line and step of one request.
@@ -20,7 +22,8 @@ extension GatewayServices {
 
   /// One line for a request that is over. What Intercom refused is `debug`, everything else `trace`; an upstream that failed is a warning,
   /// with lines that repeat counted instead of written.
-  func logExchange(_ summary: ExchangeSummary, _ context: GatewayContext, route: String?, id: ExchangeID, now: MonotonicInstant) {
+  func logExchange(_ summary: ExchangeSummary, _ exchange: ServerConnection<GatewayHandler>, route: String?, now: MonotonicInstant) {
+    let (context, id) = (exchange.context, exchange.exchangeID)
     let reason = summary.problem ?? context.refusal
     if let route, let reason, summary.status >= 502 {
       log.limited(
@@ -37,7 +40,7 @@ extension GatewayServices {
       level, reason == nil ? "request" : "request_refused", reason == nil ? "A request was answered." : "A request was refused.",
       [
         "request": .string(RequestStory.correlation(id)), "method": .string(story?.method ?? summary.method.name),
-        "path": .string(story?.path ?? ""),
+        "path": .string(story?.path ?? ""), "client": .string(story?.client ?? exchange.peer.ip.description),
         "route": .string(route ?? ""), "status": LogValue(summary.status), "reason": .string(reason ?? ""),
         "ending": .string(summary.ending.rawValue), "bytesIn": LogValue(summary.bytesIn), "bytesOut": LogValue(summary.bytesOut),
         "duration": LogValue(summary.duration),

@@ -52,7 +52,7 @@ package final class EndpointHandler: RequestHandler {
 
   package func handle(_ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ exchange: ServerConnection<EndpointHandler>) {
     switch table.match(head.request.method, path: head.request.path.bytes(in: bytes)) {
-    case .endpoint(let endpoint): exchange.run(endpoint, Request(head, bytes, peer: exchange.peer.ip.description))
+    case .endpoint(let endpoint): exchange.run(endpoint, Request(head, bytes, peer: exchange.client(head, bytes).text))
     case .notFound: exchange.answer(Problem(404, "not_found", "There is nothing at this address."))
     case .notAllowed(let methods):
       let allow = methods.map(\.name).joined(separator: ", ")

@@ -26,6 +26,8 @@ package class Exchange: TCPConnection {
 
   package final let server: ServerLoop
   package final let peer: SocketAddress
+  /// `peer` is a proxy that names its clients request by request.
+  package final let isBehindProxy: Bool
 
   // What changes is internal or private, and no access lasts while other code runs: so the compiler proves it exclusive instead of asking the
   // runtime at each. What other modules may see they read through functions.
@@ -76,6 +78,7 @@ package class Exchange: TCPConnection {
   init(descriptor: Int32, peer: SocketAddress, server: ServerLoop, carrier: (any ByteCarrier)?) {
     self.server = server
     self.peer = peer
+    isBehindProxy = server.settings.proxies.trusts(NetworkAddress(peer.ip))
     began = server.loop.now.nanoseconds
     super.init(descriptor: descriptor, loop: server.loop, carrier: carrier)
   }
@@ -96,7 +99,7 @@ package class Exchange: TCPConnection {
 
   // MARK: what others may see
 
-  /// What whoever forwards makes of `peer`, once for all requests of the connection.
+  /// What whoever forwards makes of `peer`, once for all requests of the connection; empty behind a proxy.
   package final var peerLines: [UInt8] {
     get { linesOfPeer }
     set { linesOfPeer = newValue }

@@ -70,6 +70,7 @@ package final class HTTPServer<Handler: RequestHandler>: Sendable {
     try Listener(descriptor: socket, loop: state.loop, maximumConnections: state.settings.maximumConnections) {
       [unowned state] client, peer in
       guard setup.isPlain else { return Opening.begin(client, peer, state, setup, tls: state.certificates[index]) }
+      state.settings.metrics?.opened(.http11)
       // It closes the descriptor itself when it cannot be registered.
       try? ServerConnection<Handler>(descriptor: client, peer: peer, server: state, carrier: nil).open()
     }

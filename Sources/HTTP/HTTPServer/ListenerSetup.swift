@@ -23,13 +23,3 @@ package struct ListenerSetup: Sendable {
   /// Connections are HTTP/1.1 from their first byte.
   var isPlain: Bool { tls == nil && proxies == nil }
 }
-
-extension NetworkAddress {
-  /// The zone of a link-local address is no part of what is compared.
-  init(_ ip: IPAddress) {
-    switch ip {
-    case .v4(let bits): self.init(v4: bits)
-    case .v6(let high, let low, _): self.init(high: high, low: low)
-    }
-  }
-}

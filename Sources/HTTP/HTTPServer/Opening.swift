@@ -3,6 +3,7 @@ import IntercomCore
 import Linux
 import OpenSSL
 import TLS
+import Telemetry
 
 /// Opens one client's connection: reads the PROXY header, agrees upon TLS and upon what is spoken inside, then puts the connection of HTTP/1.1
 /// or HTTP/2 into its place.
@@ -22,10 +23,14 @@ final class Opening {
 
   /// Takes the descriptor over.
   static func begin(_ descriptor: Int32, _ peer: SocketAddress, _ server: ServerLoop, _ setup: ListenerSetup, tls: TLSContext?) {
-    // Whoever is no proxy of ours could name any address as the client's.
-    if setup.proxies != nil, !setup.trusts(peer.ip) { return Socket.close(descriptor) }
     let opening = Opening(server: server, peer: peer, setup: setup, tls: tls)
-    let source = OpeningConnection(descriptor: descriptor, loop: server.loop) { opening.advance($0) }
+    // Whoever is no proxy of ours could name any address as the client's.
+    if setup.proxies != nil, !setup.trusts(peer.ip) {
+      opening.refuseProxy(.untrusted)
+      return Socket.close(descriptor)
+    }
+    let source = OpeningConnection(
+      descriptor: descriptor, loop: server.loop, advance: { opening.advance($0) }, gaveUp: { opening.gaveUp(isLate: $0) })
     try? source.start(within: server.settings.headTime)
   }
 
@@ -33,13 +38,17 @@ final class Opening {
     if awaitsProxy {
       switch ProxyHeader.take(from: source.descriptor) {
       case .waits: return .waits
-      case .refused: return .failed
+      case .ended: return .ended
+      case .refused:
+        refuseProxy(.malformed)
+        return .failed
       case .client(let client):
         awaitsProxy = false
         if let client { peer = client }
       }
     }
     guard let tls else {
+      server.settings.metrics?.opened(.http11)
       server.makeExchange(descriptor: source.descriptor, peer: peer, carrier: nil).open(inPlaceOf: source)
       return .handedOver
     }
@@ -51,14 +60,49 @@ final class Opening {
     guard let carrier else { return .failed }
     switch carrier.handshake() {
     case .waits: return .waits
-    case .failed: return .failed
+    case .failed(let failure):
+      if failure == .ended { return .ended }
+      refuseTLS(failure)
+      return .failed
     case .done: break
     }
-    if carrier.agreedProtocol == .http2 {
+    let isHTTP2 = carrier.agreedProtocol == .http2
+    server.settings.metrics?.agreed(.done)
+    server.settings.metrics?.opened(isHTTP2 ? .http2 : .http11)
+    if isHTTP2 {
       HTTP2Connection(descriptor: source.descriptor, carrier: carrier, peer: peer, server: server).open(inPlaceOf: source)
     } else {
       server.makeExchange(descriptor: source.descriptor, peer: peer, carrier: carrier).open(inPlaceOf: source)
     }
     return .handedOver
+  }
+
+  // MARK: what does not come about
+
+  private func gaveUp(isLate: Bool) {
+    if awaitsProxy { return refuseProxy(isLate ? .timedOut : .ended) }
+    server.settings.metrics?.agreed(isLate ? .timedOut : .ended)
+  }
+
+  private func refuseProxy(_ cause: ListenerMetrics.ProxyRefusal) {
+    server.settings.metrics?.refused(cause)
+    server.settings.log.debug(
+      "proxy_header_refused", "A connection without a PROXY header that counts was closed.",
+      ["cause": .string(cause.rawValue), "peer": .string(peer.ip.description)])
+  }
+
+  private func refuseTLS(_ failure: CarrierFailure) {
+    let reason: String
+    switch failure {
+    case .identity(let text):
+      server.settings.metrics?.agreed(.certificate)
+      reason = text
+    case .protocolError(let text):
+      server.settings.metrics?.agreed(.incompatible)
+      reason = text
+    }
+    server.settings.log.debug(
+      "tls_refused", "A client and Intercom could not agree upon TLS.",
+      ["reason": .string(reason), "peer": .string(peer.ip.description)])
   }
 }

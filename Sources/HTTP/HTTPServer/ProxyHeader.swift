@@ -8,6 +8,8 @@ enum ProxyHeader {
     /// The client that the proxy names; nil when it speaks for itself (a health check) or for an address that is none.
     case client(SocketAddress?)
     case refused
+    /// The other side has gone away.
+    case ended
   }
 
   /// Version 1 has at most 107 bytes; of version 2 we take this much, extensions (TLVs) included.
@@ -17,7 +19,7 @@ enum ProxyHeader {
     var bytes = [UInt8](repeating: 0, count: mostBytes)
     let count = Socket.peek(descriptor, into: &bytes)
     if count == Socket.wouldBlock { return .waits }
-    guard count > 0 else { return .refused }
+    guard count > 0 else { return .ended }
     switch read(Array(bytes.prefix(count))) {
     case .whole(let length, let client):
       // The bytes are there: they have just been seen.

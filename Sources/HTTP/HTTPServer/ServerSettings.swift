@@ -30,6 +30,10 @@ package struct ServerSettings: Sendable {
   package var guardedTrailers = FieldNameSet()
   /// Bounds of a connection of HTTP/2.
   package var http2 = HTTP2Limits()
+  /// Those in front of all listeners who may name their clients in requests.
+  package var proxies = TrustedProxies()
+  /// Where connections are counted; nil: nowhere.
+  package var metrics: ListenerMetrics?
   package var random: any RandomSource = SystemRandom()
   package var log = StructuredLog.none
 

@@ -111,8 +111,10 @@ package final class Forwarder {
   ) -> Problem? {
     var peer = exchange.peerLines
     if peer.isEmpty {
-      peer = RequestHeadWriter.peerLines(exchange.peer.ip.description)
-      exchange.peerLines = peer
+      let client = exchange.client(head, bytes)
+      peer = RequestHeadWriter.peerLines(client.text, isAddress: client.isAddress)
+      // Behind a proxy each request has its own.
+      if !exchange.isBehindProxy { exchange.peerLines = peer }
     }
     return RequestHeadWriter.write(head, bytes, plan: plan, peer: peer, into: &out)?.problem
   }

@@ -11,8 +11,7 @@ package enum RequestHeadWriter {
   /// A name with odd characters is dropped when some reader could take it for one of these.
   private static let shadowed: FieldIDSet = dropped.union([.contentLength, .authorization, .expect, .via, .trailer, .origin])
 
-  /// Appends the head to `out`; nil when it was written, else what `out` holds is to be thrown away. `peer`: `peerLines` of the client's
-  /// address.
+  /// Appends the head to `out`; nil when it was written, else what `out` holds is to be thrown away. `peer`: `peerLines` of the client.
   ///
   /// Framing is kept: a stated length stays, chunked stays chunked. An HTTP/1.0 request becomes HTTP/1.1.
   package static func write(
@@ -79,8 +78,8 @@ package enum RequestHeadWriter {
     var target = span.mutableBytes
     target.put(rewrite.piece, at: &end)
     target.put(fixed, at: &end)
-    // X-Forwarded-Host, then X-Forwarded-For and Forwarded (RFC 7239). What the client sent under these names is gone: no hop in front of us is
-    // trusted.
+    // X-Forwarded-Host, then X-Forwarded-For and Forwarded (RFC 7239). What the client sent under these names is gone; what of it a trusted proxy
+    // wrote is in `peer`.
     target.put(bytes, authority.lower, authority.upper, at: &end)
     target.put(peer.span, 0, peer.count, at: &end)
     target.put(bytes, authority.lower, authority.upper, at: &end)
@@ -88,11 +87,15 @@ package enum RequestHeadWriter {
     out.count = end
   }
 
-  /// `X-Forwarded-For` and the beginning of `Forwarded` ([RFC 7239](https://www.rfc-editor.org/rfc/rfc7239)) for a client's address, behind the
-  /// value of `X-Forwarded-Host`: the same for all requests of a connection.
-  package static func peerLines(_ address: String) -> [UInt8] {
-    let node = address.utf8.contains(UInt8(ascii: ":")) ? "[\(address)]" : address
-    return Array("\r\nX-Forwarded-For: \(address)\r\nForwarded: for=\"\(node)\";host=\"".utf8)
+  /// `X-Forwarded-For` and the beginning of `Forwarded` ([RFC 7239](https://www.rfc-editor.org/rfc/rfc7239)) for a client, behind the value of
+  /// `X-Forwarded-Host`: the same for all requests of a connection, unless a trusted proxy names the client of each.
+  ///
+  /// One element: whoever reads it, from the left or from the right, finds the client.
+  ///
+  /// - Parameter isAddress: false for `unknown` or an obfuscated identifier (RFC 7239 §6.2, §6.3).
+  package static func peerLines(_ client: String, isAddress: Bool = true) -> [UInt8] {
+    let node = client.utf8.contains(UInt8(ascii: ":")) ? "[\(client)]" : client
+    return Array("\r\nX-Forwarded-For: \(isAddress ? client : "unknown")\r\nForwarded: for=\"\(node)\";host=\"".utf8)
   }
 
   /// The upstream's base path, what follows the route's path (or the whole path), the query. Bytes that were sent stay as they are.

@@ -33,6 +33,9 @@ package enum CarrierFailure: Error, Sendable, Hashable {
   /// The other side is not who it should be.
   case identity(String)
   case protocolError(String)
+
+  /// The other side went away before it was done.
+  package static let ended = CarrierFailure.protocolError("the connection ended")
 }
 
 extension ByteCarrier {

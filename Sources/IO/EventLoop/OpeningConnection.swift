@@ -11,14 +11,22 @@ package final class OpeningConnection: EventSource {
     /// Another source has taken its place.
     case handedOver
     case failed
+    /// The client has gone away.
+    case ended
   }
 
   private let advance: (OpeningConnection) -> Progress
+  private let gaveUp: (_ isLate: Bool) -> Void
   private var isOver = false
 
-  /// - Parameter advance: called whenever the socket has something or takes something.
-  package init(descriptor: Int32, loop: EventLoop, advance: @escaping (OpeningConnection) -> Progress) {
+  /// - Parameters:
+  ///   - advance: called whenever the socket has something or takes something.
+  ///   - gaveUp: called when the client has gone away before it was over, or the time was up.
+  package init(
+    descriptor: Int32, loop: EventLoop, advance: @escaping (OpeningConnection) -> Progress, gaveUp: @escaping (_ isLate: Bool) -> Void
+  ) {
     self.advance = advance
+    self.gaveUp = gaveUp
     super.init(descriptor: descriptor, loop: loop)
   }
 
@@ -35,21 +43,27 @@ package final class OpeningConnection: EventSource {
 
   override func onEvent(_ events: PollEvents) {
     guard !isOver else { return }
-    if !events.isDisjoint(with: .broken) { return close() }
+    if !events.isDisjoint(with: .broken) { return giveUp(isLate: false) }
     switch advance(self) {
     case .waits: break
     case .handedOver:
       isOver = true
       loop.connections -= 1
     case .failed: close()
+    case .ended: giveUp(isLate: false)
     }
   }
 
-  override func onDeadline() { close() }
+  override func onDeadline() { giveUp(isLate: true) }
   override func onLoopEnd() { close() }
 
-  /// Gives up.
-  package func close() {
+  private func giveUp(isLate: Bool) {
+    guard !isOver else { return }
+    close()
+    gaveUp(isLate)
+  }
+
+  private func close() {
     guard !isOver else { return }
     isOver = true
     loop.connections -= 1

@@ -63,28 +63,21 @@ package enum Forwarded {
     return elements
   }
 
-  /// The same of `X-Forwarded-For`, whose elements are addresses, bare, with a port, or in brackets. `X-Forwarded-Proto` and `-Host` say
-  /// nothing of single hops: only the last element of each counts, which is what the nearest proxy wrote, and it is taken for all of them.
-  package static func elements(xForwardedFor: [[UInt8]], proto: [[UInt8]] = [], host: [[UInt8]] = []) -> [ForwardedElement]? {
+  /// The same of `X-Forwarded-For`, whose elements are addresses, bare, with a port, or in brackets. Commas part them whatever they hold, so one
+  /// that is none is somebody unknown and makes no other worthless. The last ones count: no more than `mostElements` are given.
+  package static func elements(xForwardedFor lines: [[UInt8]]) -> [ForwardedElement] {
     var elements: [ForwardedElement] = []
-    for item in items(xForwardedFor) {
-      guard elements.count < mostElements, let node = looseNode(item) else { return nil }
-      elements.append(ForwardedElement(client: node))
+    for line in lines.reversed() {
+      var end = line.count
+      while elements.count < mostElements {
+        let start = line[..<end].lastIndex(of: ASCII.comma).map { $0 + 1 } ?? 0
+        let item = Array(line[start..<end].drop(while: isBlank).reversed().drop(while: isBlank).reversed())
+        if !item.isEmpty { elements.append(ForwardedElement(client: looseNode(item) ?? ForwardedNode(.unknown))) }
+        guard start > 0 else { break }
+        end = start - 1
+      }
     }
-    let scheme = items(proto).last.map(lowercased)
-    let authority = items(host).last
-    if let scheme { guard isScheme(scheme) else { return nil } }
-    if let authority { guard AuthoritySyntax.hostEnd(authority.span, ByteRange(0, authority.count)) != nil else { return nil } }
-    for index in elements.indices {
-      elements[index].scheme = scheme
-      elements[index].host = authority
-    }
-    return elements
-  }
-
-  private static func items(_ lines: [[UInt8]]) -> [[UInt8]] {
-    lines.flatMap { $0.split(separator: ASCII.comma).map { Array($0.drop(while: isBlank).reversed().drop(while: isBlank).reversed()) } }
-      .filter { !$0.isEmpty }
+    return elements.reversed()
   }
 
   /// As `node`, and an IPv6 address without brackets, which cannot have a port.

@@ -96,7 +96,9 @@ package enum Composition {
     let outages = RepeatLimiter()
     let pages = deployment.endpoints
     let forwardRoutes = ForwardRoutes(table, base: deployment.base, cookies: deployment.cookies)
-    let (settings, forwarding) = connectionSettings(of: deployment, loops: loopCount, guardedTrailers: forwardRoutes.guarded)
+    deployment.certificateTimes.register(in: registry)
+    let (settings, forwarding) = connectionSettings(
+      of: deployment, loops: loopCount, guardedTrailers: forwardRoutes.guarded, ListenerMetrics(registry: registry))
     let server = try await HTTPServer<GatewayHandler>.start(on: deployment.listen, loops: loops.loops, settings: settings) {
       loop in
       let numbers = registry.makeLoopMetrics(of: loop.actor?.index)
@@ -127,10 +129,11 @@ package enum Composition {
 
   /// The settings of the listeners and of the way to the upstreams, within what the limit of open files allows.
   private static func connectionSettings(
-    of deployment: Deployment, loops: Int, guardedTrailers: FieldNameSet
+    of deployment: Deployment, loops: Int, guardedTrailers: FieldNameSet, _ metrics: ListenerMetrics
   ) -> (ServerSettings, ForwardSettings) {
     var (server, forwarding) = (deployment.server, deployment.forwarding)
     server.guardedTrailers = guardedTrailers
+    server.metrics = metrics
     server.refusalLines = CORSPolicy.vary.bytes
     let limit = descriptorLimit()
     let budget = DescriptorBudget(limit: limit, loops: loops)

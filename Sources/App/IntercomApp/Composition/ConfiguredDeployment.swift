@@ -3,6 +3,7 @@ import Cryptography
 import Gateway
 import HTTP1
 import HTTPMessage
+import HTTPServer
 import IntercomCore
 import Linux
 import OIDC
@@ -65,6 +66,9 @@ extension Deployment {
     server.http2.streams = UInt32(clamping: configuration.limits.streams)
     server.http2.fieldList = UInt32(clamping: configuration.limits.head)
     server.log = log
+    server.proxies = TrustedProxies(
+      configuration.trustedProxies.map(\.block), field: configuration.forwardedField == .forwarded ? .forwarded : .xForwardedFor)
+    certificateTimes = CertificateTimes(configuration.tls)
   }
 
   private static func client(_ configuration: Configuration) throws -> ClientConfiguration {

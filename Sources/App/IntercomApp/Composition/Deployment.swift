@@ -23,6 +23,8 @@ package enum SessionStorage: Sendable {
 /// Everything that one Intercom process is to be, as plain values: made from a configuration file or by the demo, read by `Composition`.
 package struct Deployment: Sendable {
   package var listen: [ListenerSetup]
+  /// Of the listeners' certificates.
+  package var certificateTimes = CertificateTimes(nil)
   package var admin: SocketAddress?
   package var base: HTTPURL
   package var origins: [Origin]

@@ -214,6 +214,9 @@ static inline EVP_PKEY *intercom_read_private_key(BIO *bio) { return PEM_read_bi
 static inline int intercom_error_is_end_of_pem(unsigned long code) {
   return ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) == PEM_R_NO_START_LINE;
 }
+static inline int intercom_error_is_missing_certificate(unsigned long code) {
+  return ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE;
+}
 // Seconds since 1970 at which a certificate begins to be good, or ceases to be.
 static inline int intercom_certificate_time(const X509 *certificate, int is_end, long long *seconds) {
   int days = 0, rest = 0;

@@ -93,13 +93,17 @@ package final class TLSChannel {
     if result == 1 { return .done }
     let kind = SSL_get_error(tls, result)
     if kind == SSL_ERROR_WANT_READ || kind == SSL_ERROR_WANT_WRITE { return .waits }
+    if intercom_error_is_missing_certificate(ERR_peek_error()) == 1 {
+      ERR_clear_error()
+      return .failed(.certificate("none was shown"))
+    }
     let verified = SSL_get_verify_result(tls)
     if verified != Int(X509_V_OK) {
       ERR_clear_error()
       return .failed(.certificate(X509_verify_cert_error_string(verified).map { String(cString: $0) } ?? "not acceptable"))
     }
     let reason = OpenSSLError.takeReason()
-    return .failed(.handshake(reason.isEmpty ? "the connection ended" : reason))
+    return .failed(.handshake(reason.isEmpty || socket.pointee.has_ended != 0 ? "the connection ended" : reason))
   }
 
   /// What was agreed upon; nil when the client offered nothing.

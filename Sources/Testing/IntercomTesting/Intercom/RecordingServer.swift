@@ -13,7 +13,7 @@ package final class SingleEndpointHandler: RequestHandler {
   package func handle(
     _ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ exchange: ServerConnection<SingleEndpointHandler>
   ) {
-    exchange.run(endpoint, Request(head, bytes, peer: exchange.peer.ip.description))
+    exchange.run(endpoint, Request(head, bytes, peer: exchange.client(head, bytes).text))
   }
 }
 

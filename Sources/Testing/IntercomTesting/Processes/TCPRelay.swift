@@ -21,9 +21,13 @@ package final class TCPRelay: Sendable {
   private let listener: LoopbackListener
   private let state = Mutex(State())
   package var port: Int { Int(listener.port) }
+  private let greeting: [UInt8]
 
   /// Relays to a port of 127.0.0.1.
-  package init(to target: Int) throws {
+  ///
+  /// - Parameter greeting: what it says itself at the beginning of each connection, such as a PROXY header.
+  package init(to target: Int, greeting: [UInt8] = []) throws {
+    self.greeting = greeting
     guard let listener = LoopbackListener(), let target = UInt16(exactly: target) else {
       throw WaitFailure("no socket for a relay", within: .zero)
     }
@@ -64,6 +68,7 @@ package final class TCPRelay: Sendable {
   private func pump(_ client: AcceptedSocket, _ target: UInt16, _ number: Int) {
     let forever = Int64.max
     guard let far = try? RelayEnd(target) else { return }
+    if !greeting.isEmpty { try? far.socket.send(greeting, deadline: forever) }
     state.withLock { $0.open[number]?.append { far.socket.shutdownBoth() } }
     // Whoever ends first ends the other, so neither thread stays behind.
     try? Threads.spawn(name: "relay") {
