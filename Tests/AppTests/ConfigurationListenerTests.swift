@@ -100,6 +100,10 @@ struct ConfigurationListenerTests {
       ]
     ),
     (
+      secure.replacing("true", with: "maybe"),
+      ["c.yaml:1:40: listen.tls: expected true or false, found 'maybe'; write true or false"]
+    ),
+    (
       "listen: [{tls: true, port: 1}]\n",
       [
         "c.yaml:1:10: listen[0].address: missing; write 'address: 0.0.0.0:8443'",

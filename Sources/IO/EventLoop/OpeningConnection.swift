@@ -18,6 +18,10 @@ package final class OpeningConnection: EventSource {
   private let advance: (OpeningConnection) -> Progress
   private let gaveUp: (_ isLate: Bool) -> Void
   private var isOver = false
+  private var isLingering = false
+
+  /// How long a client that was refused may go on sending.
+  private static let lingerTime = Duration.seconds(1)
 
   /// - Parameters:
   ///   - advance: called whenever the socket has something or takes something.
@@ -43,19 +47,39 @@ package final class OpeningConnection: EventSource {
 
   override func onEvent(_ events: PollEvents) {
     guard !isOver else { return }
+    if isLingering { return swallow() }
     if !events.isDisjoint(with: .broken) { return giveUp(isLate: false) }
     switch advance(self) {
     case .waits: break
     case .handedOver:
       isOver = true
       loop.connections -= 1
-    case .failed: close()
+    case .failed: linger()
     case .ended: giveUp(isLate: false)
     }
   }
 
-  override func onDeadline() { giveUp(isLate: true) }
+  override func onDeadline() { isLingering ? close() : giveUp(isLate: true) }
   override func onLoopEnd() { close() }
+
+  /// Ends our direction and waits for the client to end its own: closed at once, while it still sends, the connection would be reset, and with it
+  /// goes what it was told (an alert of TLS).
+  private func linger() {
+    isLingering = true
+    Socket.shutdownWriting(descriptor)
+    setDeadline(after: Self.lingerTime)
+    swallow()
+  }
+
+  private func swallow() {
+    for _ in 0..<4 {
+      let count = loop.received.receive(descriptor)
+      if count == Socket.wouldBlock { return }
+      guard count > 0 else { return close() }
+    }
+    // Whoever sends so much does not listen.
+    close()
+  }
 
   private func giveUp(isLate: Bool) {
     guard !isOver else { return }

@@ -75,7 +75,7 @@ struct ListenerChecks {
       if let listener = listeners.first(where: { $0.tls.value }) {
         reader.warn(
           listener.tls, "browsers come to \(baseURL.value.text), without TLS: session cookies are not Secure",
-          "write baseURL: https://\(baseURL.value.bracketedHost)")
+          "write baseURL: \(baseURL.value.text.replacing("http://", with: "https://"))")
       }
       return
     }

@@ -97,8 +97,10 @@ extension ConfigurationDraft.Listener {
   init?(_ section: ConfigurationSection) {
     typealias Keys = ConfigurationKeys.Listener
     let address = section[Keys.address]
-    let (tls, certificates, proxy) = (section[Keys.tls], section[Keys.clientCertificates], section[Keys.proxyProtocol])
+    let (written, certificates, proxy) = (section[Keys.tls.setting], section[Keys.clientCertificates], section[Keys.proxyProtocol])
     guard let address else { return nil }
+    // Whoever writes something else than true or false means TLS: no further fault follows from it.
+    let tls = written ?? Located(section.has(Keys.tls.setting.name), section.place, address.path, isWritten: false)
     self.init(address: address, tls: tls, clientCertificates: certificates, proxyProtocol: proxy)
   }
 
