@@ -77,4 +77,23 @@ struct ConfigurationUpstreamTests {
     let warned = Fixture.read(route("{chain: /late.pem, key: /late.key}"), files: files)
     #expect(warned.errors == [] && warned.warnings.first?.description.contains(": upstreams refuse it") == true)
   }
+
+  @Test("a route names the protocols that it carries; HTTP/2 without TLS is none, for nobody would look at its requests")
+  func upgrades() throws {
+    let route: (String) -> String = { Fixture.route("a: {path: /a, upstream: \"http://x\", credential: none, \($0)}") }
+    let good = Fixture.read(route("upgrades: [WebSocket, raw/1]") + "timeouts: {tunnelIdle: 12h}\n")
+    #expect(good.errors.isEmpty && good.warnings.isEmpty)
+    let configuration = try #require(good.configuration)
+    #expect(configuration.routes.first?.upgrades == ["websocket", "raw/1"] && configuration.timeouts.tunnelIdle == .seconds(43_200))
+    #expect(Fixture.read(route("public: true, methods: read")).configuration?.routes.first?.upgrades == [])
+    for (value, part) in [
+      ("h2c", "nobody looks at"), ("TLS/1.0", "nobody looks at"), ("[web socket]", "no name of a protocol"),
+      ("a/b/c", "no name of a protocol"),
+    ] {
+      let errors = Fixture.errors(route("upgrades: \(value)"))
+      #expect(errors.count == 1 && errors[0].contains("routes.a.upgrades") && errors[0].contains(part), "\(errors)")
+    }
+    #expect(Fixture.errors(route("upgrades: websocket, methods: [POST]")).count == 1)
+    #expect(Fixture.warnings(route("upgrades: websocket, csrf: token")).count == 1)
+  }
 }

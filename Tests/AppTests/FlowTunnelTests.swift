@@ -5,6 +5,7 @@ import IntercomApp
 import IntercomCore
 import IntercomTesting
 import Linux
+import OpenSSL
 import ReverseProxy
 import Sessions
 import Synchronization
@@ -126,6 +127,49 @@ struct FlowTunnelTests {
     }
   }
 
+  @Test("WebSockets over streams of HTTP/2 are opened and cut by the same rules (RFC 8441, fault 33)")
+  func overHTTP2() async throws {
+    let authority = try await TestAuthority()
+    let tls = try TLSContext(
+      server: [try await authority.identity("server", names: "DNS:localhost")], protocols: [.http2, .http11])
+    let context = try TLSContext(client: try authority.certificates(), protocols: [.http2])
+    let add: @Sendable (inout Deployment) -> Void = { $0.listen.append(ListenerSetup(SocketAddress(.loopbackV4, port: 0), tls: tls)) }
+    try await run(add) { flow, echo in
+      let alice = try await flow.signedIn()
+      let (cookie, host, port) = (try await cookie(alice), host(flow), try #require(flow.running.addresses.last?.port))
+      let isOpen = Monitor(false)
+      let (opened, page) = (isOpen, flow.app)
+      let visiting = Task {
+        try await onThread {
+          let client = try HTTP2Client(port: port, context: context)
+          let allowed = [("origin", page), ("cookie", cookie)]
+          let refusals: [(String, [(String, String)], Int, String)] = [
+            ("/live/x", [("cookie", cookie)], 403, "upgrade_origin_missing"),
+            ("/live/x", [("cookie", cookie), ("origin", "https://evil.example")], 403, "origin_refused"),
+            ("/live/x", [("origin", page)], 401, "session_required"), ("/plain/x", allowed, 501, "upgrade_refused"),
+          ]
+          for (path, fields, expected, code) in refusals {
+            let (stream, status) = try client.webSocket(path, fields, authority: host)
+            let body = try client.answer(on: stream).text
+            #expect(status == expected && body.contains(code), "\(code): \(status) \(body)")
+          }
+          let tunnels = try (0..<20).map { _ in
+            let (stream, status) = try client.webSocket("/live/x", allowed, authority: host)
+            guard status == 200 else { throw HTTP2ClientError.malformed("\(status)") }
+            return stream
+          }
+          opened.withLock { $0 = true }
+          for stream in tunnels { _ = try client.answer(on: stream) }
+        }
+      }
+      #expect(await eventually { isOpen.withLock { $0 } })
+      #expect(echo.open == 20)
+      await flow.liar.provider.signOutEverywhere(username: "alice")
+      try await visiting.value
+      #expect(await eventually { echo.open == 0 })
+    }
+  }
+
   @Test("A short answer under way at the logout is finished; the first event of a stream is there before the second is sent")
   func short() async throws {
     try await run { flow, _ in
@@ -144,6 +188,48 @@ struct FlowTunnelTests {
       let rest = try await onThread { String(decoding: try socket.receive(exactly: 3), as: UTF8.self) }
       #expect(rest == "two")
     }
+  }
+
+  @Test("A tunnel or a stream that begins after its session's end, because the upstream was asked before, ends too")
+  func late() async throws {
+    let mayAnswer = Monitor(false)
+    let asked = Monitor(0)
+    let slow = try RawServer { socket, number in
+      _ = try socket.receive(until: "\r\n\r\n")
+      asked.withLock { $0 += 1 }
+      mayAnswer.wait { $0 ? () : nil }
+      mayAnswer.signal()
+      let accept = "Upgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+      try socket.send(number == 0 ? "HTTP/1.1 101 X\r\n" + accept : "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nx")
+      _ = try socket.receiveAll()
+    }
+    let point: @Sendable (inout Deployment) -> Void = { deployment in
+      guard let index = deployment.routes.firstIndex(where: { $0.name == "live" }),
+        let endpoint = HTTPURL("http://127.0.0.1:\(slow.port)").flatMap(UpstreamEndpoint.init)
+      else { return }
+      deployment.routes[index].kind = .proxy(endpoint)
+    }
+    try await run(point) { flow, _ in
+      let alice = try await flow.signedIn()
+      let (cookie, host) = (try await cookie(alice), host(flow))
+      let fields = [("Cookie", cookie), ("Origin", flow.app)]
+      let sockets = try await onThread {
+        let first = try RawSocket(port: UInt16(flow.port))
+        try first.send(WebSocketClient.request("/live/x", host: host, fields))
+        while asked.withLock({ $0 }) < 1 { pauseThread(milliseconds: 5) }
+        let second = try RawSocket(port: UInt16(flow.port))
+        try second.send(WebSocketClient.request("/live/x", host: host, fields + [("Upgrade", ""), ("Connection", "")]))
+        while asked.withLock({ $0 }) < 2 { pauseThread(milliseconds: 5) }
+        return [first, second]
+      }
+      #expect(try await flow.send(alice, "GET", "/logout", FlowFixture.navigation).status == 302)
+      mayAnswer.withLock { $0 = true }
+      mayAnswer.broadcast()
+      let heads = try await onThread { try sockets.map { try $0.receive(until: "\r\n\r\n").prefix(12) } }
+      #expect(heads == ["HTTP/1.1 101", "HTTP/1.1 200"])
+      _ = try await untilEnded(sockets, since: SystemTime().monotonicNow())
+    }
+    slow.stop()
   }
 
   @Test("A WebSocket of a foreign page, or of none, opens nothing with the cookie; the upstream hears nothing (cross-site hijacking)")

@@ -5,6 +5,7 @@ import HTTPServer
 import IntercomCore
 import IntercomTesting
 import Linux
+import OpenSSL
 import Policy
 import ReverseProxy
 import Synchronization
@@ -53,7 +54,7 @@ struct Proxy: Sendable {
 
   static func run(
     to upstream: String..., times: UpstreamTimeouts = UpstreamTimeouts(), settings: ForwardSettings = ForwardSettings(),
-    server serverSettings: ServerSettings = ServerSettings(), upgrades: [[UInt8]] = [],
+    server serverSettings: ServerSettings = ServerSettings(), upgrades: [[UInt8]] = [], listener: TLSContext? = nil,
     lookUp: @escaping @Sendable (String) -> Result<[IPAddress], NameResolutionError> = { _ in .failure(.notFound("no such name")) },
     tls: UpstreamTLS? = nil, log: StructuredLog = .none,
     _ body: (Proxy) async throws -> Void
@@ -70,7 +71,7 @@ struct Proxy: Sendable {
         index: 0, name: "test", path: path, upstream: endpoint, others: Array(endpoints.dropFirst()), baseURL: base,
         ownCookies: OwnCookieNames(["intercom"]), timeouts: times, upgrades: upgrades, tls: tls))
     let make: @Sendable (EventLoop) -> ProxyHandler = { ProxyHandler($0, route, resolver, settings, log, refused: refused) }
-    try await TestServer.run(settings: serverSettings, makeHandler: make) { server in
+    try await TestServer.run(settings: serverSettings, tls: listener, makeHandler: make) { server in
       try await body(Proxy(server: server, refused: refused))
     }
     workers.stop()

@@ -67,7 +67,7 @@ extension ConfigurationKeys {
       "connections", 16_384, 16...1_000_000, "Connections of one loop, those to upstreams included, beyond which accepting pauses.")
     static let upstreamConnections = count(
       "upstreamConnections", 1024, 1...100_000,
-      "Connections of one loop to one endpoint of a route; when all of its route's endpoints have as many, 503. A hung upstream can hold no more."
+      "Connections of one loop to one endpoint of a route; when all of its route's endpoints have as many, 503. Tunnels count. A hung upstream can hold no more."
     )
     static let upstreamIdle = count("upstreamIdle", 64, 0...10_000, "Idle connections that one loop keeps to one endpoint of a route.")
     static let upstreamFailures = count(

@@ -17,17 +17,20 @@ package struct IntercomProcess: Sendable {
   /// - Parameters:
   ///   - configuration: YAML without `listen` and `admin`, which are added.
   ///   - port: nil takes a free one.
+  ///   - isSecure: the listener speaks TLS, with the certificates that the configuration names.
   ///   - descriptors: how many descriptors the process may have; nil: as many as the system allows.
   ///   - untilReady: false returns as soon as the process lives: for tests of a provider that is not there.
   package static func serve(
-    _ configuration: String, port: Int? = nil, environment: [String: String?] = [:], descriptors: Int? = nil, untilReady: Bool = true
+    _ configuration: String, port: Int? = nil, isSecure: Bool = false, environment: [String: String?] = [:], descriptors: Int? = nil,
+    untilReady: Bool = true
   ) async throws -> IntercomProcess {
     let port = try port ?? FreePort.next()
     let adminPort = try FreePort.next()
     let folder = PackageRoot.build + "/test-logs"
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     let file = "\(folder)/intercom-\(port).yaml"
-    let text = "listen: 127.0.0.1:\(port)\nadmin:\n  listen: 127.0.0.1:\(adminPort)\n\(configuration)"
+    let listen = isSecure ? "{address: \"127.0.0.1:\(port)\", tls: true}" : "127.0.0.1:\(port)"
+    let text = "listen: \(listen)\nadmin:\n  listen: 127.0.0.1:\(adminPort)\n\(configuration)"
     guard FileManager.default.createFile(atPath: file, contents: Data(text.utf8), attributes: [.posixPermissions: 0o600]) else {
       throw WaitFailure("cannot write \(file)", within: .zero)
     }

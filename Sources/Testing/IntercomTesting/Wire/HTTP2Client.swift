@@ -106,6 +106,30 @@ package final class HTTP2Client {
     try open([(":method", method), (":scheme", "https"), (":authority", authority), (":path", path)] + fields, endsStream: endsStream)
   }
 
+  /// Asks for a WebSocket by extended CONNECT ([RFC 8441](https://www.rfc-editor.org/rfc/rfc8441)): the stream and the answer's status.
+  package func webSocket(_ path: String, _ fields: [(String, String)] = [], authority: String = "localhost") throws -> (Int32, status: Int)
+  {
+    let stream = try open(
+      [
+        (":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "https"), (":authority", authority), (":path", path),
+        ("sec-websocket-version", "13"),
+      ] + fields, endsStream: false)
+    try receive { $0.answers[stream].map { $0.status > 0 || $0.isOver } ?? false }
+    return (stream, answers[stream]?.status ?? 0)
+  }
+
+  /// Exactly so many bytes of a stream's body.
+  package func body(_ stream: Int32, exactly count: Int) throws -> [UInt8] {
+    var all: [UInt8] = []
+    while all.count < count {
+      try receive { $0.answers[stream].map { !$0.body.isEmpty || $0.isOver } ?? false }
+      let piece = takeBody(stream)
+      if piece.isEmpty { throw HTTP2ClientError.ended }
+      all += piece
+    }
+    return all
+  }
+
   /// A stream whose head has exactly these fields.
   package func open(_ fields: [(String, String)], endsStream: Bool = true) throws -> Int32 {
     let stream = takeStream()
