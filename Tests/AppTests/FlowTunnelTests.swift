@@ -272,9 +272,12 @@ struct FlowTunnelTests {
       let (alice, bob) = (try await flow.signedIn(), try await flow.signedIn("bob"))
       let used = try await open(8, flow, try await cookie(alice))
       let silent = try await open(1, flow, try await cookie(bob))
-      for _ in 0..<3 {
-        flow.time.advance(by: .seconds(600))
+      for _ in 0..<4 {
+        let written = flow.store.written
+        flow.time.advance(by: .seconds(400))
         _ = try await flow.fetch(alice, "GET", "/plain/x")
+        // The use is told to the store beside the answer.
+        #expect(await eventually { flow.store.written > written })
       }
       // Frames of the tunnel are no use of bob's session.
       #expect(await eventually { echo.open == 8 })
