@@ -14,8 +14,11 @@ import Testing
 /// WebSockets and streaming answers of sessions, through everything that is real.
 @Suite("Flow: tunnels and streams end with their session", .serialized, .timeLimit(.minutes(3)))
 struct FlowTunnelTests {
+  /// The upstream sends the rest of `/plain/short` when this is true.
+  private let mayGoOn = Monitor(false)
+
   /// A flow with a route `live` to an upstream that echoes WebSockets; `plain/events` streams an event each 50 ms without end, `plain/short`
-  /// takes a second.
+  /// waits in its middle.
   private func run(
     _ change: @escaping @Sendable (inout Deployment) -> Void = { _ in }, _ body: (FlowFixture, WebSocketEcho) async throws -> Void
   ) async throws {
@@ -35,7 +38,7 @@ struct FlowTunnelTests {
       change(&deployment)
     }
     try await FlowFixture.run(options) { flow in
-      flow.upstream.answer { seen in
+      flow.upstream.answer { [mayGoOn] seen in
         if seen.path.hasSuffix("/events") {
           return Response(
             200, ["Content-Type": "text/event-stream"],
@@ -51,7 +54,7 @@ struct FlowTunnelTests {
           200, ["Content-Type": "text/plain"],
           stream: .stream(length: 6) { writer in
             try await writer.write(Array("one".utf8))
-            try await Task.sleep(for: .seconds(1))
+            while !mayGoOn.withLock({ $0 }) { try await Task.sleep(for: .milliseconds(5)) }
             try await writer.write(Array("two".utf8))
           })
       }
@@ -185,6 +188,7 @@ struct FlowTunnelTests {
         return socket
       }
       #expect(try await flow.send(alice, "GET", "/logout", FlowFixture.navigation).status == 302)
+      mayGoOn.withLock { $0 = true }
       let rest = try await onThread { String(decoding: try socket.receive(exactly: 3), as: UTF8.self) }
       #expect(rest == "two")
     }

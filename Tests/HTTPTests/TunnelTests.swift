@@ -194,8 +194,9 @@ struct TunnelTests {
   func halfClosed() async throws {
     let server = try RawServer { socket, number in
       _ = try socket.receive(until: "\r\n\r\n")
+      pauseThread(milliseconds: 50)
       try socket.send("HTTP/1.1 101 X\r\nUpgrade: Raw/1\r\nConnection: upgrade\r\n\r\n")
-      if number == 0 {
+      if number != 1 {
         let all = try socket.receiveAll()
         try socket.send(bytes: all)
       } else {
@@ -221,6 +222,17 @@ struct TunnelTests {
         _ = try client.readResponse()
         #expect(try client.receiveAllText() == "bye")
         try client.send("later")
+      }
+      // One that has ended its direction before the tunnel stands.
+      try await proxy.client { client in
+        try client.send(ask + "early")
+        client.shutdownWriting()
+        #expect(try client.receiveAllText().hasSuffix("\r\n\r\nearly"))
+      }
+      try await proxy.client { client in
+        try client.send(ask)
+        client.shutdownWriting()
+        #expect(try client.receiveAllText().hasSuffix("\r\n\r\n"))
       }
       #expect(await eventually { await proxy.server.server.connections() == 0 })
     }

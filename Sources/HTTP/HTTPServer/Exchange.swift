@@ -442,7 +442,7 @@ package class Exchange: TCPConnection {
   package final override func onPeerEndAhead() { if body.isDone { lookForClient() } }
 
   /// The client has ended its direction: the body must be done with what has come. Bytes of it that wait here are still taken, in the next turn.
-  private final func clientEnded() {
+  final func clientEnded() {
     if isTunnelling { return buffered.isEmpty ? sinkAtWork?.clientEnded() ?? () : () }
     if body.isDone { return lookForClient() }
     if buffered.isEmpty, phase != .idle, phase != .closing { close() }

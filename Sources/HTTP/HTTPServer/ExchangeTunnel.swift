@@ -20,9 +20,12 @@ extension Exchange {
     // A body without an end.
     body = RequestBodyState(.length(.max))
     clearDeadline()
+    sentAtLook = nil
     send(head, bytes)
     watchPace()
     resumeInput()
+    // It may have ended its direction before there was a tunnel.
+    if peerHasEnded, !isClosing { clientEnded() }
   }
 
   /// The client must read what waits for it, as fast as any other (`ServerSettings.paceWindow`).
