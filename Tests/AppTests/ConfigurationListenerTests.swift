@@ -207,6 +207,12 @@ struct ConfigurationListenerTests {
         ]
       ),
       (
+        Self.secure.replacing("listen: {", with: "listen: [0.0.0.0:8008, {").replacing("true}", with: "true}]"),
+        [
+          "c.yaml:1:10: warning: listen[0]: TLS ends in front of this listener, and no proxy is trusted: every request seems to come from there; write 'tls: true' with certificates, or name the proxy in trustedProxies"
+        ]
+      ),
+      (
         "trustedProxies: [0.0.0.0/0, \"::/0\"]\n",
         [
           "c.yaml:1:17: warning: trustedProxies: 0.0.0.0/0 is everybody: any client can claim any address; name the addresses of the proxies alone",

@@ -79,8 +79,8 @@ struct ListenerChecks {
       }
       return
     }
-    guard !trustsSomebody, !speaksTLS else { return }
-    for listener in listeners where !listener.address.value.address.isLoopback {
+    guard !trustsSomebody else { return }
+    for listener in listeners where !listener.tls.value && !listener.address.value.address.isLoopback {
       reader.warn(
         listener.address, "TLS ends in front of this listener, and no proxy is trusted: every request seems to come from there",
         "write 'tls: true' with certificates, or name the proxy in trustedProxies")
