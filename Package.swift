@@ -172,6 +172,7 @@ let package = Package(
       [
         "IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "JOSE", "Telemetry", "Sessions", "CurlTransport", "SessionStoreSQLite",
         "SQLite", "HTTPServer", "IntercomApp", "DemoWorkplace", "IntercomTesting", "Linux",
+        "OpenSSL",
       ]),
     tests("TidyTests", ["IntercomTesting"]),
   ],

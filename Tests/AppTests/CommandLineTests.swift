@@ -64,7 +64,8 @@ struct CommandLineTests {
     func command(_ environment: [String: String] = [:], serve: @escaping @Sendable (Configuration) async throws -> Int32 = { _ in 0 })
       -> IntercomCommand
     {
-      IntercomCommand(environment: environment, commands: Commands(serve: serve, demo: { Int32($0.port) })) { stream, text in
+      IntercomCommand(environment: environment, commands: Commands(serve: { try await serve($0.configuration) }, demo: { Int32($0.port) }))
+      { stream, text in
         self.texts.withLock { if stream == .output { $0.output += text } else { $0.error += text } }
       }
     }

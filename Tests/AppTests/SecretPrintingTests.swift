@@ -46,6 +46,9 @@ struct SecretPrintingTests {
     let pending = OIDC.PendingLogin(
       state: secret, nonce: secret, codeVerifier: secret, issuer: "https://id.example", redirectURI: "x", created: now)
     let request = TokenRequest(.code(secret, verifier: secret, redirectURI: "https://ics.example/callback"), client)
+    let path = try #require(RoutePath("/a"))
+    let route = Route(name: "a", path: path, kind: .own("a"), methods: .read, cors: CORSPolicy(origins: []))
+    let mark = RouteMark(0, route, place: 0)
     var lines = FieldLines()
     try lines.append("Authorization", Array("Bearer \(canary)".utf8))
     let form = try FormFields(parsing: Array("code=\(canary)".utf8))
@@ -68,7 +71,7 @@ struct SecretPrintingTests {
       ("OutboundResponse", OutboundResponse(status: 200, fields: ["X": canary], body: bytes)), ("Fields", Fields(["Cookie": canary])),
       ("FormFields", form), ("Request", Request(method: .get, rawPath: [47], query: bytes, fields: ["Cookie": canary])),
       ("FieldLines", lines), ("Credential", Credential(lines: lines, freshUntil: now)),
-      ("CredentialView", CredentialView(Credential(lines: lines, freshUntil: now), route: 0, session: nil)),
+      ("CredentialView", CredentialView(Credential(lines: lines, freshUntil: now), route: mark, session: nil)),
       ("UnverifiedJWS", try UnverifiedJWS.parse(jws)),
       ("LogValue", LogValue(secret)), ("OwnCookies", OwnCookies(isSecure: true)),
     ]

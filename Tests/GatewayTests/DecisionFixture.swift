@@ -102,7 +102,8 @@ struct DecisionFixture: Sendable {
       if let credentialLife {
         for route in gateway.table.entries.indices {
           let credential = Credential(lines: FieldLines(), freshUntil: now.advanced(by: .seconds(credentialLife)))
-          view.setCredential(CredentialView(credential, route: route, session: id), route: route)
+          let mark = gateway.table.entries[route].mark
+          view.setCredential(CredentialView(credential, route: mark, session: id), route: mark)
         }
       }
       _ = table.insert(view, ticket: table.ticket())

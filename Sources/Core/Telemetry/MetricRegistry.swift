@@ -5,11 +5,48 @@ import Synchronization
 /// series is known at the start.
 package struct MetricLabel: Sendable {
   package let name: String
-  package let values: [String]
+  private let fixed: [String]
+  private let names: MetricNames?
 
   package init(_ name: String, _ values: [String]) {
     self.name = name
-    self.values = values.isEmpty ? [""] : values
+    fixed = values.isEmpty ? [""] : values
+    names = nil
+  }
+
+  /// A label to whose values more come. It must be the first of its family.
+  package init(_ name: String, _ names: MetricNames) {
+    self.name = name
+    fixed = []
+    self.names = names
+  }
+
+  /// Those that there are now.
+  package var values: [String] { names?.all ?? fixed }
+  /// How many there can be.
+  var room: Int { names?.room ?? fixed.count }
+}
+
+/// Values of a label to which more come while the process runs, such as the routes that a reload brings. Those that are gone keep their series: a
+/// counter must not begin anew. There is room for a bounded number; what comes beyond it shares the last.
+package final class MetricNames: Sendable {
+  private let names: Mutex<[String]>
+  let room: Int
+
+  package init(_ first: [String] = [], more: Int = 256) {
+    names = Mutex(first)
+    room = first.count + max(more, 1)
+  }
+
+  var all: [String] { names.withLock { $0 } }
+
+  /// The position of this value, which is there from now on.
+  package func place(of name: String) -> Int {
+    names.withLock { names in
+      if let found = names.firstIndex(where: { $0.utf8.elementsEqual(name.utf8) }) { return found }
+      if names.count < room { names.append(names.count < room - 1 ? name : "other") }
+      return names.count - 1
+    }
   }
 }
 
@@ -18,10 +55,10 @@ package struct MetricFamily<Series: Sendable>: Sendable {
   private let sizes: [Int]
   private let make: @Sendable (Int) -> Series
   /// The cells of all its series.
-  let cells: Range<Int>
+  package let cells: Range<Int>
 
   init(labels: [MetricLabel], cells: Range<Int>, make: @escaping @Sendable (Int) -> Series) {
-    sizes = labels.map(\.values.count)
+    sizes = labels.map(\.room)
     self.cells = cells
     self.make = make
   }
@@ -169,7 +206,7 @@ package final class MetricRegistry: Sendable {
       let first = state.cells
       state.families.append(
         Family(name: name, help: help, kind: kind, labels: labels, firstCell: first, bounds: bounds, source: source))
-      state.cells += labels.reduce(cellsPerSeries) { $0 * $1.values.count }
+      state.cells += labels.reduce(cellsPerSeries) { $0 * $1.room }
       return first..<state.cells
     }
   }

@@ -1,5 +1,6 @@
 import IntercomCore
 import Linux
+import Synchronization
 
 /// Writes JSON lines: `{"ts":"…","level":"…","event":"…","message":"…", fields…}`.
 ///
@@ -7,7 +8,7 @@ import Linux
 /// are `LogValue`s, so a `Secret` prints `<redacted>` whatever the caller does.
 package struct StructuredLog: Sendable {
   private let sink: any LogSink
-  private let minimum: LogLevel
+  private let threshold: LogThreshold
   private let microseconds: @Sendable () -> Int64
   private let common: [(name: String, value: LogValue)]
 
@@ -16,14 +17,14 @@ package struct StructuredLog: Sendable {
     to sink: any LogSink = StandardErrorSink(), minimum: LogLevel = .info,
     microseconds: @escaping @Sendable () -> Int64 = Linux.wallMicroseconds
   ) {
-    self.init(sink: sink, minimum: minimum, microseconds: microseconds, common: [])
+    self.init(sink: sink, threshold: LogThreshold(minimum), microseconds: microseconds, common: [])
   }
 
   private init(
-    sink: any LogSink, minimum: LogLevel, microseconds: @escaping @Sendable () -> Int64, common: [(name: String, value: LogValue)]
+    sink: any LogSink, threshold: LogThreshold, microseconds: @escaping @Sendable () -> Int64, common: [(name: String, value: LogValue)]
   ) {
     self.sink = sink
-    self.minimum = minimum
+    self.threshold = threshold
     self.microseconds = microseconds
     self.common = common
   }
@@ -34,11 +35,14 @@ package struct StructuredLog: Sendable {
   /// The same log with fields on each of its lines.
   package func with(_ fields: KeyValuePairs<String, LogValue>) -> StructuredLog {
     StructuredLog(
-      sink: sink, minimum: minimum, microseconds: microseconds, common: common + fields.map { (name: $0.key, value: $0.value) })
+      sink: sink, threshold: threshold, microseconds: microseconds, common: common + fields.map { (name: $0.key, value: $0.value) })
   }
 
   /// Would a line of this level be written? Ask before building costly fields.
-  package func writes(_ level: LogLevel) -> Bool { level >= minimum }
+  package func writes(_ level: LogLevel) -> Bool { level >= threshold.minimum }
+
+  /// Lines of lower levels are not written from now on, by none of this log's copies.
+  package func setMinimum(_ level: LogLevel) { threshold.minimum = level }
 
   /// Lines that could not be written since the start.
   package var dropped: Int { sink.dropped }
@@ -47,7 +51,7 @@ package struct StructuredLog: Sendable {
   package func log(
     _ level: LogLevel, _ event: StaticString, _ message: @autoclosure () -> String, _ fields: KeyValuePairs<String, LogValue> = [:]
   ) {
-    guard level >= minimum else { return }
+    guard writes(level) else { return }
     var line = LogLine(time: microseconds(), level: level, event: event, message: message())
     for field in common { line.append(field.name, field.value) }
     for field in fields { line.append(field.key, field.value) }
@@ -65,5 +69,17 @@ package struct StructuredLog: Sendable {
   }
   package func error(_ event: StaticString, _ message: @autoclosure () -> String, _ fields: KeyValuePairs<String, LogValue> = [:]) {
     log(.error, event, message(), fields)
+  }
+}
+
+/// The least level that a log and all its copies write.
+private final class LogThreshold: Sendable {
+  private let level: Atomic<UInt8>
+
+  init(_ minimum: LogLevel) { level = Atomic(minimum.rawValue) }
+
+  var minimum: LogLevel {
+    get { LogLevel(rawValue: level.load(ordering: .relaxed)) ?? .info }
+    set { level.store(newValue.rawValue, ordering: .relaxed) }
   }
 }

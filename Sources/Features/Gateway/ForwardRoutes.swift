@@ -6,7 +6,7 @@ import ReverseProxy
 /// What the forwarder reads of each route, made once from the table.
 package struct ForwardRoutes: Sendable {
   /// By route index; nil for routes that are not forwarded.
-  private let routes: [ForwardRoute?]
+  let routes: [ForwardRoute?]
   /// The fields by which any route's upstream is told who the user is: no client may send one, neither as a field nor as a trailer (S6).
   package let guarded: FieldNameSet
 

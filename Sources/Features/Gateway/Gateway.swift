@@ -324,7 +324,7 @@ extension Gateway {
     _ identified: Identified, _ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>, _ known: borrowing Known
   ) throws(Stop) -> CredentialView {
     if case .notAsked = known.findings.credential {
-      if let view = identified.session.credential(route: identified.screened.entry.index, now: known.now) { return view }
+      if let view = identified.session.credential(route: identified.screened.entry.mark, now: known.now) { return view }
     }
     return try foundCredential(identified, request, head, known)
   }
@@ -335,8 +335,8 @@ extension Gateway {
   ) throws(Stop) -> CredentialView {
     let screened = identified.screened
     switch known.findings.credential {
-    case .ready(let view): return view
-    case .notAsked: throw need(.credential(session: identified.session.id, route: screened.entry.index), screened, known)
+    case .ready(let view) where view.route === screened.entry.mark: return view
+    case .ready, .notAsked: throw need(.credential(session: identified.session.id, route: screened.entry.index), screened, known)
     case .refused:
       throw .answer(
         GatewayAnswer(

@@ -41,38 +41,30 @@ package final class GatewayContext: ExchangeContext {
 package final class GatewayHandler: RequestHandler {
   package typealias Context = GatewayContext
 
-  let services: GatewayServices
+  private var generation: GatewayGeneration
   let sessions: SessionTable
   let connections: SessionConnections
   private let loop: EventLoop
   private let loops: GatewayLoops
   private let forwarder: Forwarder
-  private let routes: ForwardRoutes
   private let metrics: GatewayMetrics.Loop
-  /// Endpoints of other features: the demo's.
-  private let endpoints: [EndpointID: Endpoint]
-  /// Whether anybody hears of single requests, and of those that went well.
-  private let tellsStories: Bool
-  private let tellsSuccess: Bool
+  /// The same in all generations.
+  private let manager: SessionManager
   private var clock: LoopClock
 
   package init(
-    services: GatewayServices, loop: EventLoop, loops: GatewayLoops, forwarder: Forwarder, routes: ForwardRoutes,
-    metrics: GatewayMetrics.Loop, endpoints: [EndpointID: Endpoint] = [:],
+    generation: GatewayGeneration, loop: EventLoop, loops: GatewayLoops, forwarder: Forwarder, metrics: GatewayMetrics.Loop,
     sessionCapacity: Int = 20_000
   ) {
-    self.services = services
+    self.generation = generation
     self.loop = loop
     self.loops = loops
     self.forwarder = forwarder
-    self.routes = routes
     self.metrics = metrics
-    self.endpoints = endpoints
-    tellsStories = services.tellsStories
-    tellsSuccess = services.log.writes(.trace)
-    clock = LoopClock(services.sessions.now(), at: loop.now)
-    sessions = SessionTable(capacity: sessionCapacity, random: services.random)
-    connections = SessionConnections(loop: loop, sessions: sessions, manager: services.sessions)
+    manager = generation.services.sessions
+    clock = LoopClock(manager.now(), at: loop.now)
+    sessions = SessionTable(capacity: sessionCapacity, random: generation.services.random)
+    connections = SessionConnections(loop: loop, sessions: sessions, manager: manager)
     connections.ask = { [unowned self] key, noted in self.ask(key, noted) }
     forwarder.onStreaming = { [unowned self] exchange in
       if let exchange = exchange as? ServerConnection<GatewayHandler> { self.streaming(exchange) }
@@ -82,14 +74,27 @@ package final class GatewayHandler: RequestHandler {
     }
   }
 
+  private var services: GatewayServices { generation.services }
+
+  /// Decides by other rules from now on. What was asked for by the old ones is asked for again.
+  package func replace(_ newer: GatewayGeneration, forwarding settings: ForwardSettings) {
+    generation = newer
+    forwarder.replace(newer.routes.routes, settings: settings)
+    loop.forEachSource { source in
+      guard let exchange = source as? ServerConnection<GatewayHandler>, exchange.handler === self else { return }
+      exchange.context.findings.credential = .notAsked
+    }
+  }
+
   package func handle(_ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ exchange: ServerConnection<GatewayHandler>) {
     let context = exchange.context
-    if tellsStories, context.story == nil { tell(head, bytes, exchange) }
+    let generation = generation
+    if generation.tellsStories, context.story == nil { tell(head, bytes, exchange) }
     let turn = loop.now
-    if clock.isDue(turn) { clock = LoopClock(services.sessions.now(), at: turn) }
+    if clock.isDue(turn) { clock = LoopClock(manager.now(), at: turn) }
     let known = Known(sessions: sessions, findings: context.findings, now: clock.wall)
-    switch services.gateway.decide(head.request, bytes, known) {
-    case .forward(let order): forward(order, head, bytes, exchange, known.now)
+    switch generation.services.gateway.decide(head.request, bytes, known) {
+    case .forward(let order): forward(order, head, bytes, exchange, known.now, generation)
     case .stop(let stop): self.stop(stop, head, bytes, exchange)
     }
   }
@@ -109,15 +114,15 @@ package final class GatewayHandler: RequestHandler {
     let context = exchange.context
     let route = context.forwarded?.route
     if context.isRegistered { forget(exchange) }
-    metrics.exchangeEnded(summary, route: route)
-    if tellsSuccess || context.isUnusual || summary.problem != nil { tellEnd(summary, route, exchange) }
+    metrics.exchangeEnded(summary, route: route?.place)
+    if generation.tellsSuccess || context.isUnusual || summary.problem != nil { tellEnd(summary, route, exchange) }
     context.reset()
   }
 
   /// What the log and the steps say of an exchange that is over.
-  private func tellEnd(_ summary: ExchangeSummary, _ route: Int?, _ exchange: ServerConnection<GatewayHandler>) {
+  private func tellEnd(_ summary: ExchangeSummary, _ route: RouteMark?, _ exchange: ServerConnection<GatewayHandler>) {
     let context = exchange.context
-    let name = route.map { services.gateway.table.entries[$0].route.name }
+    let name = route?.name
     services.logExchange(summary, exchange, route: name, now: loop.now)
     guard let name, let story = context.story else { return }
     services.step(
@@ -161,7 +166,7 @@ package final class GatewayHandler: RequestHandler {
     _ call: OwnCall, _ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ exchange: ServerConnection<GatewayHandler>
   ) {
     exchange.answerLines = call.cors.bytes
-    guard let endpoint = endpoints[call.endpoint] ?? services.endpoint(call) else {
+    guard let endpoint = generation.endpoints[call.endpoint] ?? services.endpoint(call) else {
       return exchange.answer(Problem(404, "no_route", "Nothing answers at this address."))
     }
     // Keycloak keeps the connection of a logout call and sends the next one into it once, without a second try: kept across our restart it
@@ -172,15 +177,15 @@ package final class GatewayHandler: RequestHandler {
 
   private func forward(
     _ order: consuming ForwardOrder, _ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>,
-    _ exchange: ServerConnection<GatewayHandler>, _ now: WallInstant
+    _ exchange: ServerConnection<GatewayHandler>, _ now: WallInstant, _ generation: GatewayGeneration
   ) {
     exchange.context.forwarded = order.credential
     if let view = order.session {
-      if order.credential.session == nil { note(view, order.permit.route, exchange.context) }
+      if order.credential.session == nil { note(view, generation.services.gateway.table.entries[order.permit.route], exchange.context) }
       if view.use(at: now) { touch(view, now) }
-      if tellsStories { exchange.context.story?.subjectName = view.session.displayName }
+      if generation.tellsStories { exchange.context.story?.subjectName = view.session.displayName }
     }
-    if let plan = routes.plan(order, head.request) { return forwarder.forward(plan, head, bytes, exchange) }
+    if let plan = generation.routes.plan(order, head.request) { return forwarder.forward(plan, head, bytes, exchange) }
     exchange.answer(Problem(500, "no_plan", "Intercom could not plan this request."))
   }
 
@@ -188,7 +193,7 @@ package final class GatewayHandler: RequestHandler {
   /// asks for a new one. This one is not sent twice. A newer credential stays: many requests that were refused together cause one exchange.
   private func credentialRefused(_ exchange: ServerConnection<GatewayHandler>) {
     guard let sent = exchange.context.forwarded, let session = sent.session else { return }
-    let rule = services.gateway.table.entries[sent.route].route.credential
+    let rule = sent.route.credential
     if case .none = rule { return }
     drop(sent, of: session)
     let (tokens, key, loops) = (services.tokens, SessionKey(session), loops)
@@ -201,15 +206,15 @@ package final class GatewayHandler: RequestHandler {
   }
 
   private func drop(_ sent: CredentialView, of session: SessionID) {
-    guard let view = sessions[session], let held = view.credential(route: sent.route, now: services.sessions.now()) else { return }
+    guard let view = sessions[session], let held = view.credential(route: sent.route, now: manager.now()) else { return }
     if held === sent || held.lines.bytes == sent.lines.bytes { view.setCredential(nil, route: sent.route) }
   }
 
   // MARK: what goes on
 
   /// A route without a credential: whose request it is, all the same. A public route's is nobody's.
-  private func note(_ view: SessionView, _ route: Int, _ context: GatewayContext) {
-    if services.gateway.table.entries[route].route.needsSession { context.forwarded = view.nothing(route: route) }
+  private func note(_ view: SessionView, _ entry: RouteEntry, _ context: GatewayContext) {
+    if entry.route.needsSession { context.forwarded = view.nothing(route: entry.mark) }
   }
 
   /// An answer streams, or a tunnel stands.
@@ -227,7 +232,7 @@ package final class GatewayHandler: RequestHandler {
 
   /// The store is asked whether a session of which something goes on still lives. It ends one whose time is over.
   private func ask(_ key: SessionKey, _ noted: WallInstant?) {
-    let (manager, loops) = (services.sessions, loops)
+    let (manager, loops) = (manager, loops)
     loop.spawn { actor in
       let lookup: SessionLookup?
       do throws(SessionStoreError) { lookup = try await manager.load(key, noted: noted) } catch { lookup = nil }
@@ -240,7 +245,7 @@ package final class GatewayHandler: RequestHandler {
   /// Tells the store of the use, at most once per touch interval.
   private func touch(_ view: SessionView, _ now: WallInstant) {
     view.isTouching = true
-    let (manager, loops, session, id) = (services.sessions, loops, view.session, view.id)
+    let (manager, loops, session, id) = (manager, loops, view.session, view.id)
     loop.spawn { actor in
       // A store that does not answer is asked again at the next use.
       let touched: Session?
@@ -274,16 +279,16 @@ package final class GatewayHandler: RequestHandler {
         handler.landSession(id, ticket, resolved, exchange)
       }
     case .credential(let id, let index):
-      let route = services.gateway.table.entries[index].route
+      let entry = services.gateway.table.entries[index]
       guard let session = sessions[id]?.session else {
         exchange.context.findings.session = .none
         _ = exchange.hold()
         return exchange.rehandle()
       }
       resolve(exchange) { services in
-        await services.resolveCredential(session, route: route, correlation)
+        await services.resolveCredential(session, route: entry.route, correlation)
       } land: { handler, exchange, resolved in
-        handler.landCredential(id, index, resolved, exchange)
+        handler.landCredential(id, entry.mark, resolved, exchange)
       }
     }
   }
@@ -293,12 +298,15 @@ package final class GatewayHandler: RequestHandler {
     land: @escaping @Sendable (GatewayHandler, ServerConnection<GatewayHandler>, Resolved) -> Void
   ) {
     let id = exchange.hold()
-    let services = services
+    let generation = generation
     loop.spawn { actor in
-      let resolved = await work(services)
+      let resolved = await work(generation.services)
       await actor.withLoop { loop in
         guard let exchange = loop.exchange(id) as? ServerConnection<GatewayHandler> else { return }
-        land(exchange.handler, exchange, resolved)
+        let handler = exchange.handler
+        land(handler, exchange, resolved)
+        // The rules by which it was asked for are not in force any more.
+        if handler.generation !== generation { exchange.context.findings.credential = .notAsked }
         exchange.rehandle()
       }
     }
@@ -314,14 +322,14 @@ package final class GatewayHandler: RequestHandler {
       exchange.context.findings.session = .none
     case .unavailable: exchange.context.findings.session = .storeUnavailable
     case .live(let session):
-      let view = SessionView(id: id, session: session, settings: services.sessions.settings, now: services.sessions.now())
+      let view = SessionView(id: id, session: session, settings: manager.settings, now: manager.now())
       // Not kept when it may have ended while it was read: then the next round reads it again.
       let isKept = view.map { sessions.insert($0, ticket: ticket) } ?? false
       exchange.context.findings.session = isKept ? .live : .notAsked
     }
   }
 
-  private func landCredential(_ id: SessionID, _ route: Int, _ resolved: Resolved, _ exchange: ServerConnection<GatewayHandler>) {
+  private func landCredential(_ id: SessionID, _ route: RouteMark, _ resolved: Resolved, _ exchange: ServerConnection<GatewayHandler>) {
     guard case .credential(let outcome) = resolved else { return }
     switch outcome {
     case .failed(let finding): exchange.context.findings.credential = finding

@@ -2,7 +2,7 @@ import HTTPMessage
 import HTTPServer
 import Telemetry
 
-/// What the gateway counts, by route and status class; labels come from the route table alone, so their number is bounded.
+/// What the gateway counts, by route and status class; labels come from route tables alone, so their number is bounded.
 package struct GatewayMetrics: Sendable {
   private static let classes = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"]
   private let requests: MetricFamily<Counter>
@@ -13,12 +13,11 @@ package struct GatewayMetrics: Sendable {
   private let tunnels: MetricFamily<Gauge>
   private let tunnelsEnded: MetricFamily<Counter>
   private let turns: TurnMetrics
-  private let own: Int
+  /// By `place`; the first counts what no route took.
+  private let names = MetricNames(["own"])
 
   /// Registers the metrics: before any loop's metrics are made.
-  package init(registry: MetricRegistry, table: RouteTable) {
-    let names = table.entries.map { ($0.route.host.map { host in "\(host):" } ?? "") + $0.route.name } + ["own"]
-    own = names.count - 1
+  package init(registry: MetricRegistry) {
     let route = MetricLabel("route", names)
     requests = registry.counter(
       "requests_total", help: "Requests answered, by route and status class.", labels: [route, MetricLabel("status", Self.classes)])
@@ -37,6 +36,9 @@ package struct GatewayMetrics: Sendable {
     turns = TurnMetrics(registry: registry)
   }
 
+  /// Where a route is counted, which is the same for all routes of its name that there ever are.
+  package func place(of route: Route) -> Int { names.place(of: (route.host.map { host in "\(host):" } ?? "") + route.name) }
+
   private static let refusalStatuses = [204, 400, 401, 403, 404, 405, 421, 501, 502, 503]
 
   package func loop(_ metrics: LoopMetrics) -> Loop { Loop(families: self, metrics: metrics) }
@@ -54,13 +56,16 @@ package struct GatewayMetrics: Sendable {
     init(families: GatewayMetrics, metrics: LoopMetrics) {
       self.metrics = metrics
       self.families = families
-      requests = (0...families.own).flatMap { route in GatewayMetrics.classes.indices.map { families.requests[route, $0] } }
+      requests = (0..<families.requests.cells.count / GatewayMetrics.classes.count).flatMap { route in
+        GatewayMetrics.classes.indices.map { families.requests[route, $0] }
+      }
       (durations, bytesIn, bytesOut) = (families.durations[], families.bytesIn[], families.bytesOut[])
     }
 
+    /// - Parameter route: its place; nil when no route took the request.
     func exchangeEnded(_ summary: ExchangeSummary, route: Int?) {
       let classes = GatewayMetrics.classes.count
-      let index = (route ?? families.own) * classes + min(max(summary.status / 100, 0), classes - 1)
+      let index = (route ?? 0) * classes + min(max(summary.status / 100, 0), classes - 1)
       if index < requests.count { metrics.add(requests[index]) }
       metrics.add(bytesIn, summary.bytesIn)
       metrics.add(bytesOut, summary.bytesOut)

@@ -61,8 +61,15 @@ package final class SessionView {
   }
 
   /// The credential of this route while it is fresh.
-  package func credential(route: Int, now: WallInstant) -> CredentialView? {
-    guard route >= 0, route < credentials.count, let view = credentials[route], now.seconds < view.freshUntil.seconds else { return nil }
+  package func credential(route: RouteMark, now: WallInstant) -> CredentialView? {
+    guard let view = held(route), now.seconds < view.freshUntil.seconds else { return nil }
+    return view
+  }
+
+  /// What is kept for this very route. One that a reload has made stands at the same place as another before it.
+  @inline(__always) private func held(_ route: RouteMark) -> CredentialView? {
+    let index = route.index
+    guard index < credentials.count, let view = credentials[index], view.route === route else { return nil }
     return view
   }
 
@@ -75,16 +82,17 @@ package final class SessionView {
   }
 
   /// Where a route needs no credential: nothing, in this session's name.
-  func nothing(route: Int) -> CredentialView {
-    if route < credentials.count, let view = credentials[route] { return view }
+  func nothing(route: RouteMark) -> CredentialView {
+    if let view = held(route) { return view }
     let view = CredentialView(Credential(lines: FieldLines(), freshUntil: WallInstant(seconds: .max)), route: route, session: id)
     setCredential(view, route: route)
     return view
   }
 
   /// Keeps (or with nil drops) the credential of a route.
-  package func setCredential(_ view: CredentialView?, route: Int) {
-    guard route >= 0, route < 4096 else { return }
+  package func setCredential(_ view: CredentialView?, route: RouteMark) {
+    let route = route.index
+    guard route < 4096 else { return }
     // Out of the property and back: an access within which nothing is called needs no check, when it reads either.
     var changed = credentials
     credentials = []
@@ -113,11 +121,11 @@ package final class CredentialView: Sendable {
   let session: SessionID?
   /// Its key, for what must end with it.
   let key: SessionKey?
-  let route: Int
+  let route: RouteMark
   let request: RequestRewrite
   let freshUntil: WallInstant
 
-  package init(_ credential: Credential, route: Int, session: SessionID?) {
+  package init(_ credential: Credential, route: RouteMark, session: SessionID?) {
     self.route = route
     self.session = session
     key = session.map { SessionKey($0) }

@@ -4,11 +4,30 @@ import IntercomCore
 import Policy
 import ReverseProxy
 
+/// What is known of a route also when its table is not in force any more: requests that began under it refer to it. An object, so that no route of
+/// another table can be taken for it.
+package final class RouteMark: Sendable {
+  /// Its position in its table.
+  package let index: Int
+  let name: String
+  let credential: CredentialRule
+  /// Its position in the metrics.
+  let place: Int
+
+  package init(_ index: Int, _ route: Route, place: Int) {
+    self.index = index
+    self.place = place
+    name = route.name
+    credential = route.credential
+  }
+}
+
 /// A route in its table, with what each of its requests needs ready. An object: a request refers to it and copies nothing.
 package final class RouteEntry: Sendable {
   /// Its position in the table.
   package let index: Int
   package let route: Route
+  package let mark: RouteMark
   let policy: RoutePolicy
   /// Its methods without those that no route takes.
   let takenMethods: MethodSet
@@ -18,10 +37,11 @@ package final class RouteEntry: Sendable {
   /// For requests that need no credential, or are public.
   let bare: CredentialView
 
-  init(_ index: Int, _ route: Route) {
+  init(_ index: Int, _ route: Route, place: Int) {
     self.index = index
     self.route = route
-    bare = CredentialView(Credential(lines: FieldLines(), freshUntil: WallInstant(seconds: .max)), route: index, session: nil)
+    mark = RouteMark(index, route, place: place)
+    bare = CredentialView(Credential(lines: FieldLines(), freshUntil: WallInstant(seconds: .max)), route: mark, session: nil)
     policy = RoutePolicy(route: index, methods: route.methods, rule: route.needsSession ? .identified : .publicRoute)
     takenMethods = route.methods.subtracting(MethodSet([.trace, .connect]))
     if case .own(let endpoint) = route.kind { own = endpoint } else { own = nil }
@@ -41,9 +61,11 @@ package struct RouteTable: Sendable {
   private let hostless: PathTable
   private let baseHost: [UInt8]
 
-  /// - Parameter baseHost: the base URL's host, lower case; with host routes it is the only other host that is served.
-  package init(_ routes: [Route], baseHost: Identifier) {
-    let entries = routes.enumerated().map { RouteEntry($0, $1) }
+  /// - Parameters:
+  ///   - baseHost: the base URL's host, lower case; with host routes it is the only other host that is served.
+  ///   - place: where a route is counted.
+  package init(_ routes: [Route], baseHost: Identifier, place: (Route) -> Int = { _ in 0 }) {
+    let entries = routes.enumerated().map { RouteEntry($0, $1, place: place($1)) }
     self.entries = entries
     self.baseHost = baseHost.bytes
     fallbackCORS = CORSPolicy(origins: routes.flatMap(\.cors.origins))

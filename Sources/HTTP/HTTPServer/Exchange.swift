@@ -87,14 +87,14 @@ package class Exchange: TCPConnection {
   final func open() throws(EventLoopError) {
     try start()
     server.connections += 1
-    setDeadline(afterNanoseconds: server.times.idle)
+    setDeadline(afterNanoseconds: server.isDraining ? ServerLoop.lastWord : server.times.idle)
   }
 
   /// Puts the connection to work in the place of the one that opened it.
   final func open(inPlaceOf source: EventSource) {
     start(inPlaceOf: source)
     server.connections += 1
-    setDeadline(afterNanoseconds: server.times.idle)
+    setDeadline(afterNanoseconds: server.isDraining ? ServerLoop.lastWord : server.times.idle)
   }
 
   // MARK: what others may see
@@ -125,6 +125,8 @@ package class Exchange: TCPConnection {
     id.connection == self.id && id.sequence == sequence && phase != .idle && phase != .closing && !isClosed
   }
   package final var isIdle: Bool { phase == .idle && partial == nil }
+  /// No request has come.
+  final var isFresh: Bool { sequence == 0 }
 
   // MARK: input
 
@@ -490,11 +492,5 @@ package class Exchange: TCPConnection {
     }
     // Tunnels look while something waits for the client: many are silent for hours.
     if !isTunnelling || pendingBytes > 0 || phase == .closing { setDeadline(afterNanoseconds: server.times.paceCheck) }
-  }
-
-  /// No further request on this connection.
-  final func drain() {
-    // Nothing is owed to a client that has everything: waiting for its end would let a sleeping one hold the whole drain up.
-    if isIdle || phase == .closing, pendingBytes == 0 { close() }
   }
 }

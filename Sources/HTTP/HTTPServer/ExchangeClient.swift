@@ -1,3 +1,5 @@
+import Linux
+
 /// Whether a client is still there that has ended its direction (docs/decisions/0016-clients-that-end-their-direction.md).
 extension Exchange {
   /// The client has ended its direction while its request is with an upstream: it may still read, or be gone. What reaches one that is gone
@@ -18,5 +20,18 @@ extension Exchange {
     }
     sentAtLook = sentBytes
     setDeadline(afterNanoseconds: server.times.clientLook)
+  }
+}
+
+extension Exchange {
+  /// No further request on this connection, but for one that is here already, or that a client has connected for.
+  final func drain() {
+    guard isIdle, pendingBytes == 0 else {
+      // Nothing is owed to a client that has everything: waiting for its end would let a sleeping one hold the whole drain up.
+      return phase == .closing && pendingBytes == 0 ? close() : ()
+    }
+    var byte: [UInt8] = [0]
+    guard descriptor >= 0, isFresh || Socket.peek(descriptor, into: &byte) > 0 else { return close() }
+    setDeadline(afterNanoseconds: ServerLoop.lastWord)
   }
 }

@@ -52,8 +52,8 @@ package final class HTTPServer<Handler: RequestHandler>: Sendable {
         try await actor.withLoop { (loop) throws(EventLoopError) in
           let state = HandlerLoop(loop: loop, settings: settings, handler: makeHandler(loop))
           loop.attachments[number] = state
-          state.certificates = setups.map { $0.tls }
-          for (index, socket) in own.enumerated() { state.listeners.append(try Self.listen(socket, state, setups[index], index)) }
+          state.setups = setups
+          for (index, socket) in own.enumerated() { state.listeners.append(try Self.listen(socket, state, index)) }
         }
       } catch {
         await server.stop()
@@ -65,11 +65,12 @@ package final class HTTPServer<Handler: RequestHandler>: Sendable {
   }
 
   private static func listen(
-    _ socket: Int32, _ state: HandlerLoop<Handler>, _ setup: ListenerSetup, _ index: Int
+    _ socket: Int32, _ state: HandlerLoop<Handler>, _ index: Int
   ) throws(EventLoopError) -> Listener {
     try Listener(descriptor: socket, loop: state.loop, maximumConnections: state.settings.maximumConnections) {
       [unowned state] client, peer in
-      guard setup.isPlain else { return Opening.begin(client, peer, state, setup, tls: state.certificates[index]) }
+      let setup = state.setups[index]
+      guard setup.isPlain else { return Opening.begin(client, peer, state, setup) }
       state.settings.metrics?.opened(.http11)
       // It closes the descriptor itself when it cannot be registered.
       try? ServerConnection<Handler>(descriptor: client, peer: peer, server: state, carrier: nil).open()
@@ -79,9 +80,25 @@ package final class HTTPServer<Handler: RequestHandler>: Sendable {
   /// Gives new connections these certificates, in the order of the listeners; connections that stand keep theirs.
   package func replaceCertificates(_ contexts: [TLSContext?]) async {
     await forEachState { state in
-      guard contexts.count == state.certificates.count else { return }
-      // A listener does not change between plain and TLS.
-      state.certificates = zip(state.certificates, contexts).map { old, new in old == nil ? nil : new ?? old }
+      guard contexts.count == state.setups.count else { return }
+      state.replace(zip(state.setups, contexts).map { setup, tls in ListenerSetup(setup.address, tls: tls, proxies: setup.proxies) })
+    }
+  }
+
+  /// Gives each loop other settings, certificates and proxies, and calls `body` with its handler, all between two of its turns: no request sees a part of it
+  /// only.
+  ///
+  /// - Parameter setups: in the order of the listeners. Addresses stay what they are, and a listener does not change between plain and TLS.
+  package func reconfigure(
+    _ settings: ServerSettings, _ setups: [ListenerSetup], _ body: @escaping @Sendable (Handler) -> Void
+  ) async {
+    for actor in loops {
+      await actor.withLoop { [number] loop in
+        guard let state = loop.attachments[number] as? HandlerLoop<Handler> else { return }
+        state.settings = settings
+        state.replace(setups)
+        body(state.handler)
+      }
     }
   }
 
@@ -120,11 +137,20 @@ package final class HTTPServer<Handler: RequestHandler>: Sendable {
     return count
   }
 
-  /// Accepts no more, answers what has been asked, with `Connection: close`, and closes. What is not done within `limit` is cut off; false then.
+  private func openings() async -> Int {
+    var count = 0
+    for actor in loops {
+      count += await actor.withLoop { [number] loop in (loop.attachments[number] as? ServerLoop)?.openings ?? 0 }
+    }
+    return count
+  }
+
+  /// Accepts no more, answers what has been asked, with `Connection: close`, and closes. What is not done within `limit`, or when the task is
+  /// cancelled, is cut off; false then.
   package func drain(within limit: Duration) async -> Bool {
     await forEachState { state in
       state.isDraining = true
-      for listener in state.listeners { listener.close() }
+      for listener in state.listeners { listener.closeBehindQueue() }
       state.listeners = []
       state.loop.forEachSource { source in
         if let exchange = source as? Exchange, exchange.server === state { exchange.drain() }
@@ -132,9 +158,12 @@ package final class HTTPServer<Handler: RequestHandler>: Sendable {
       }
     }
     let time = SystemTime()
-    let end = time.monotonicNow().advanced(by: limit)
-    while await connections() > 0 {
-      guard time.monotonicNow() < end else {
+    let begin = time.monotonicNow()
+    let end = begin.advanced(by: limit)
+    while true {
+      let opening = begin.duration(to: time.monotonicNow()) < .nanoseconds(ServerLoop.lastWord) ? await openings() : 0
+      guard await connections() + opening > 0 else { break }
+      guard time.monotonicNow() < end, !Task.isCancelled else {
         await stop()
         return false
       }

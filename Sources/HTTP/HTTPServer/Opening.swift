@@ -14,16 +14,19 @@ final class Opening {
   private let tls: TLSContext?
   private var carrier: TLSCarrier?
 
-  init(server: ServerLoop, peer: SocketAddress, setup: ListenerSetup, tls: TLSContext?) {
+  init(server: ServerLoop, peer: SocketAddress, setup: ListenerSetup) {
     self.server = server
     self.peer = peer
     awaitsProxy = setup.proxies != nil
-    self.tls = tls
+    tls = setup.tls
+    server.openings += 1
   }
 
+  deinit { server.openings -= 1 }
+
   /// Takes the descriptor over.
-  static func begin(_ descriptor: Int32, _ peer: SocketAddress, _ server: ServerLoop, _ setup: ListenerSetup, tls: TLSContext?) {
-    let opening = Opening(server: server, peer: peer, setup: setup, tls: tls)
+  static func begin(_ descriptor: Int32, _ peer: SocketAddress, _ server: ServerLoop, _ setup: ListenerSetup) {
+    let opening = Opening(server: server, peer: peer, setup: setup)
     // Whoever is no proxy of ours could name any address as the client's.
     if setup.proxies != nil, !setup.trusts(peer.ip) {
       opening.refuseProxy(.untrusted)

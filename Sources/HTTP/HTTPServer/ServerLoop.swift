@@ -32,15 +32,17 @@ struct ServerTimes {
 /// What the connections of one listener on one loop share.
 package class ServerLoop {
   package final let loop: EventLoop
-  package final let settings: ServerSettings
-  final let times: ServerTimes
+  final var settings: ServerSettings { didSet { settingsChanged() } }
+  final var times: ServerTimes
   /// No new requests after the ones that are going on.
   final var isDraining = false
   final var listeners: [Listener] = []
   /// Connections of this listener that are open.
   final var connections = 0
-  /// By number of the listener; nil where it is plain. Replaced when certificates are read anew: connections that stand keep theirs.
-  final var certificates: [TLSContext?] = []
+  /// Connections of which it is not known yet what they speak.
+  final var openings = 0
+  /// By number of the listener. Replaced when certificates are read anew: connections that stand keep theirs.
+  final var setups: [ListenerSetup] = []
 
   /// For heads: filled and sent within one call.
   final var scratch: [UInt8] = []
@@ -58,6 +60,25 @@ package class ServerLoop {
     dateUntil = loop.now
     scratch.reserveCapacity(8192)
   }
+
+  /// Addresses stay what they are, and no listener changes between plain and TLS, or begins or ceases to read PROXY headers.
+  final func replace(_ newer: [ListenerSetup]) {
+    guard newer.count == setups.count else { return }
+    setups = zip(setups, newer).map { old, new in
+      ListenerSetup(
+        old.address, tls: old.tls == nil ? nil : new.tls ?? old.tls, proxies: old.proxies == nil ? nil : new.proxies ?? old.proxies)
+    }
+  }
+
+  private final func settingsChanged() {
+    times = ServerTimes(settings)
+    // Its parser has the old limits.
+    spareReader = nil
+    for listener in listeners { listener.maximumConnections = settings.maximumConnections }
+  }
+
+  /// A client that has connected has sent something, or will do so within this time, when the server drains.
+  static let lastWord: Int64 = 1_000_000_000
 
   final func takeReader() -> HeadReader { spareReader.take() ?? HeadReader(limits: settings.headLimits) }
   final func giveBack(_ reader: HeadReader) { spareReader = reader }

@@ -20,7 +20,7 @@ package final class Forwarder {
   package var onStreaming: ((Exchange) -> Void)?
 
   let resolver: NameResolver
-  let settings: ForwardSettings
+  private(set) var settings: ForwardSettings
   let pool: UpstreamPool
   private var spareReader: AnswerReader?
 
@@ -46,7 +46,7 @@ package final class Forwarder {
     }
     if head.request.hasUpgrade, upgrades(plan, head, bytes, exchange) { return }
     guard let connection = pool.takeUsual(plan.route) else { return begin(plan, head, bytes, exchange) }
-    let flow = connection.takeFlow() ?? ForwardFlow(forwarder: self, plan: plan, group: pool.group(of: plan.route))
+    let flow = connection.takeFlow(for: plan.route) ?? ForwardFlow(forwarder: self, plan: plan, group: pool.group(of: plan.route))
     var written = flow.takeBuffer()
     if let problem = write(plan, head, bytes, exchange, &written) {
       flow.keep(consume written)
@@ -117,6 +117,13 @@ package final class Forwarder {
       if !exchange.isBehindProxy { exchange.peerLines = peer }
     }
     return RequestHeadWriter.write(head, bytes, plan: plan, peer: peer, into: &out)?.problem
+  }
+
+  /// Other routes, by index, and settings are in force from now on; what is under way ends under those that it began with.
+  package func replace(_ routes: [ForwardRoute?], settings: ForwardSettings) {
+    self.settings = settings
+    spareReader = nil
+    pool.replace(routes, settings: settings)
   }
 
   func takeReader() -> AnswerReader { spareReader.take() ?? AnswerReader(limits: settings.answerLimits) }

@@ -47,8 +47,11 @@ package final class UpstreamConnection: TCPConnection {
 
   // MARK: for the flow
 
-  /// A flow that is at work for nobody.
-  func takeFlow() -> ForwardFlow? { restingFlow.take() }
+  /// A flow of this route that is at work for nobody.
+  func takeFlow(for route: ForwardRoute) -> ForwardFlow? {
+    guard let flow = restingFlow.take(), flow.route === route else { return nil }
+    return flow
+  }
 
   /// Waits among the idle ones for the next request.
   func rest(_ flow: ForwardFlow) {

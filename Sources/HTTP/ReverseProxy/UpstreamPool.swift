@@ -11,11 +11,14 @@ final class UpstreamHost {
   /// For log and metrics.
   let label: String
   /// Who must prove itself there; nil: without TLS.
-  let tls: UpstreamTLS.Peer?
+  private(set) var tls: UpstreamTLS.Peer?
+  private var upstreamTLS: UpstreamTLS?
   /// Its position in the metrics.
   let place: Int?
-  private let settings: ForwardSettings
-  private let pooledTime: Int64
+  private var settings: ForwardSettings
+  private var pooledTime: Int64
+  /// No route in force has it any more: what is under way ends, nothing is kept.
+  private var isRetired = false
   private let telemetry: UpstreamTelemetry
   /// The idle connection that was used last, and behind it (`nextIdle`) the others.
   private var firstIdle: UpstreamConnection?
@@ -33,11 +36,32 @@ final class UpstreamHost {
     port = endpoint.port
     name = endpoint.host.description
     label = endpoint.label
+    upstreamTLS = tls
     self.tls = tls?.peer(of: endpoint)
     place = telemetry.place(of: endpoint)
     self.settings = settings
     pooledTime = settings.pooledTime.wholeNanoseconds
     self.telemetry = telemetry
+  }
+
+  /// Whether connections to it serve a route that reaches this endpoint in this way.
+  func serves(_ endpoint: UpstreamEndpoint, _ tls: UpstreamTLS?) -> Bool {
+    guard endpoint.host == host, endpoint.port == port else { return false }
+    return upstreamTLS?.isAlike(tls) ?? (tls == nil)
+  }
+
+  func update(_ endpoint: UpstreamEndpoint, tls: UpstreamTLS?, settings: ForwardSettings) {
+    self.settings = settings
+    pooledTime = settings.pooledTime.wholeNanoseconds
+    upstreamTLS = tls
+    self.tls = tls?.peer(of: endpoint)
+  }
+
+  func retire() {
+    guard !isRetired else { return }
+    if !health.isInService { telemetry.forgot(self) }
+    isRetired = true
+    while let connection = takeIdle() { connection.close() }
   }
 
   /// Requests under way.
@@ -65,7 +89,7 @@ final class UpstreamHost {
   /// Keeps a connection for the next request, or closes it when enough are kept.
   func giveBack(_ connection: UpstreamConnection) {
     guard !connection.isClosed else { return }
-    guard idleCount < settings.idleConnections else { return connection.close() }
+    guard !isRetired, idleCount < settings.idleConnections else { return connection.close() }
     connection.nextIdle = firstIdle.take()
     firstIdle = connection
     idleCount += 1
@@ -129,14 +153,14 @@ final class UpstreamHost {
 
   private func tell(_ change: EndpointHealth.Change?, _ now: MonotonicInstant) {
     noteHealth()
-    if let change { telemetry.changed(self, change, now: now) }
+    if let change, !isRetired { telemetry.changed(self, change, now: now) }
   }
 }
 
 /// The endpoints of one route on one loop.
 final class UpstreamGroup {
   let route: ForwardRoute
-  private let hosts: [UpstreamHost]
+  let hosts: [UpstreamHost]
   private let only: UpstreamHost?
   private var selector: EndpointSelector
 
@@ -168,7 +192,7 @@ final class UpstreamGroup {
 final class UpstreamPool {
   /// By route index.
   private var groups: [UpstreamGroup?] = []
-  private let settings: ForwardSettings
+  private var settings: ForwardSettings
   private let telemetry: UpstreamTelemetry
 
   init(settings: ForwardSettings, telemetry: UpstreamTelemetry) {
@@ -187,8 +211,27 @@ final class UpstreamPool {
     return makeGroup(route)
   }
 
-  private func makeGroup(_ route: ForwardRoute) -> UpstreamGroup {
-    let hosts = route.endpoints.map { UpstreamHost($0, tls: route.tls, settings: settings, telemetry: telemetry) }
+  /// Routes by index that are in force from now on. An endpoint of a route keeps its connections and what is known of it when the route of that
+  /// name reaches it as before; the connections of others end when nothing is under way on them.
+  func replace(_ routes: [ForwardRoute?], settings: ForwardSettings) {
+    self.settings = settings
+    let old = groups.compactMap { $0 }
+    groups = []
+    for group in old {
+      let route = routes.compactMap { $0 }.first { $0.cookiePrefix == group.route.cookiePrefix }
+      if let route { _ = makeGroup(route, from: group.hosts) }
+      for host in group.hosts where !(route?.endpoints.contains { host.serves($0, route?.tls) } ?? false) { host.retire() }
+    }
+  }
+
+  private func makeGroup(_ route: ForwardRoute, from held: [UpstreamHost] = []) -> UpstreamGroup {
+    let hosts = route.endpoints.map { endpoint -> UpstreamHost in
+      guard let host = held.first(where: { $0.serves(endpoint, route.tls) }) else {
+        return UpstreamHost(endpoint, tls: route.tls, settings: settings, telemetry: telemetry)
+      }
+      host.update(endpoint, tls: route.tls, settings: settings)
+      return host
+    }
     let group = UpstreamGroup(route, hosts: hosts, start: Int(settings.jitter()))
     var all = groups
     groups = []

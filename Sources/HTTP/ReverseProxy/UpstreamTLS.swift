@@ -9,13 +9,22 @@ package final class UpstreamTLS: Sendable {
   private let context: TLSContext
   /// Nil: each endpoint's own host.
   private let serverName: Identifier?
+  private let fingerprint: [UInt8]
 
   /// - Parameters:
   ///   - context: a client's.
   ///   - serverName: the name or address that the endpoints' certificates are for, where it is not the host in their URLs.
-  package init(_ context: TLSContext, serverName: Identifier? = nil) {
+  ///   - fingerprint: the same for contexts that trust the same authorities and show the same certificate.
+  package init(_ context: TLSContext, serverName: Identifier? = nil, fingerprint: [UInt8] = []) {
     self.context = context
+    self.fingerprint = fingerprint
     self.serverName = serverName
+  }
+
+  /// Whether a connection that was made by the one might have been made by the other.
+  package func isAlike(_ other: UpstreamTLS?) -> Bool {
+    guard let other else { return false }
+    return serverName == other.serverName && fingerprint == other.fingerprint
   }
 
   func peer(of endpoint: UpstreamEndpoint) -> Peer { Peer(context: context, name: serverName ?? endpoint.host) }

@@ -21,7 +21,7 @@ enum UpstreamFailure: String, CaseIterable {
 
 /// What is counted of endpoints. Labels are endpoints and routes of the configuration, so their number is bounded.
 package struct UpstreamMetrics: Sendable {
-  let endpoints: [String]
+  private let endpoints: MetricNames
   let connections: MetricFamily<Gauge>
   let out: MetricFamily<Gauge>
   let failures: MetricFamily<Counter>
@@ -29,9 +29,9 @@ package struct UpstreamMetrics: Sendable {
 
   /// Registers the metrics: before any loop's metrics are made.
   package init(registry: MetricRegistry, endpoints all: [UpstreamEndpoint]) {
-    var endpoints: [String] = []
-    for endpoint in all where !endpoints.contains(endpoint.label) { endpoints.append(endpoint.label) }
-    self.endpoints = endpoints
+    var labels: [String] = []
+    for endpoint in all where !labels.contains(endpoint.label) { labels.append(endpoint.label) }
+    endpoints = MetricNames(labels)
     let label = MetricLabel("endpoint", endpoints)
     connections = registry.gauge("upstream_connections", help: "Open connections to an endpoint, idle ones included.", labels: [label])
     registry.loopSum("loop_upstream_connections", help: "Open connections to endpoints, by event loop.", of: connections)
@@ -43,6 +43,10 @@ package struct UpstreamMetrics: Sendable {
     retries = registry.counter(
       "upstream_retries_total", help: "Requests sent once more because a kept connection had ended.", labels: [label])
   }
+}
+
+extension UpstreamMetrics {
+  fileprivate func place(of endpoint: UpstreamEndpoint) -> Int { endpoints.place(of: endpoint.label) }
 }
 
 /// Counts and tells what happens to the endpoints of one loop.
@@ -62,10 +66,7 @@ package struct UpstreamTelemetry {
   }
 
   /// Where an endpoint stands in the metrics.
-  func place(of endpoint: UpstreamEndpoint) -> Int? {
-    let label = endpoint.label
-    return metrics?.families.endpoints.firstIndex { $0.utf8.elementsEqual(label.utf8) }
-  }
+  func place(of endpoint: UpstreamEndpoint) -> Int? { metrics?.families.place(of: endpoint) }
 
   func connections(_ host: UpstreamHost, _ change: Int) {
     if let (families, loop) = metrics, let place = host.place { loop.add(families.connections[place], change) }
@@ -100,6 +101,9 @@ package struct UpstreamTelemetry {
   private func outages(_ host: UpstreamHost, _ change: Int) {
     if let (families, loop) = metrics, let place = host.place { loop.add(families.out[place], change) }
   }
+
+  /// An endpoint that was out of service is nobody's any more.
+  func forgot(_ host: UpstreamHost) { outages(host, -1) }
 
   func changed(_ host: UpstreamHost, _ change: EndpointHealth.Change, now: MonotonicInstant) {
     let endpoint = LogValue.string(host.label)

@@ -5,7 +5,7 @@ import Linux
 package final class Listener: EventSource {
   package let address: SocketAddress
   /// Clients of this listener beyond this many wait in the kernel's queue.
-  private let maximumConnections: Int
+  package var maximumConnections: Int
   private let onAccept: (Int32, SocketAddress) -> Void
   private var reserve: Int32?
   private var isClosed = false
@@ -26,6 +26,17 @@ package final class Listener: EventSource {
     super.init(descriptor: descriptor, loop: loop)
     try loop.register(self, .readable)
     reserve = openReserveDescriptor()
+  }
+
+  /// Accepts those who are in the kernel's queue already, who would see their connection reset, and no more.
+  package func closeBehindQueue() {
+    guard !isClosed else { return }
+    while !isPaused, loop.connections < maximumConnections {
+      guard case .connection(let client, let peer) = Socket.accept(descriptor) else { break }
+      try? Socket.setNoDelay(client)
+      onAccept(client, peer)
+    }
+    close()
   }
 
   /// Accepts no more; the port is free when all listeners on it are closed.

@@ -38,7 +38,7 @@ package final class NameResolver: Sendable {
   private let cache = Mutex<[Identifier: Entry]>([:])
   private let workers: Workers
   private let time: any TimeSource
-  private let lifetime: Duration
+  private let lifetime: Mutex<Duration>
   private let lookUp: @Sendable (String) -> Result<[IPAddress], NameResolutionError>
 
   /// How long nobody asks again after a failure, and how long a look-up may take before requests stop waiting for it: both only when older
@@ -57,9 +57,12 @@ package final class NameResolver: Sendable {
   ) {
     self.workers = workers
     self.time = time
-    self.lifetime = lifetime
+    self.lifetime = Mutex(lifetime)
     self.lookUp = lookUp
   }
+
+  /// How long answers are used from now on.
+  package func setLifetime(_ duration: Duration) { lifetime.withLock { $0 = duration } }
 
   /// The addresses of a literal (with or without brackets), of `localhost` or of `*.localhost`, which are loopback by definition
   /// ([RFC 6761 §6.3](https://www.rfc-editor.org/rfc/rfc6761#section-6.3)) while most resolvers do not know them. Nil for other names.
@@ -114,7 +117,7 @@ package final class NameResolver: Sendable {
       switch outcome {
       case .success(let found):
         entry.addresses = found
-        entry.until = now.advanced(by: lifetime)
+        entry.until = now.advanced(by: lifetime.withLock { $0 })
         return outcome
       case .failure(.notFound):
         entry.addresses = nil

@@ -92,6 +92,11 @@ final class LastingIntercom: Sendable {
     try await IntercomProcess.serve(configuration(keys: keys), port: port, untilReady: untilReady)
   }
 
+  /// The same with other text, and listeners besides.
+  func serve(_ configuration: String, listeners: String) async throws -> IntercomProcess {
+    try await IntercomProcess.serve(configuration, port: port, listeners: listeners)
+  }
+
   /// A key as `openssl rand -base64 32 | tr '+/' '-_'` makes it.
   static func newKey() -> String { Base64URL.encode(SystemRandom().bytes(32)) }
 

@@ -26,11 +26,11 @@ package struct DemoOptions: Sendable, Equatable {
 /// The commands that need the whole application, given to the command line so that it can be tested without starting a server. Each
 /// returns the exit code.
 package struct Commands: Sendable {
-  package var serve: @Sendable (Configuration) async throws -> Int32
+  package var serve: @Sendable (ServedConfiguration) async throws -> Int32
   package var demo: @Sendable (DemoOptions) async throws -> Int32
 
   package init(
-    serve: @escaping @Sendable (Configuration) async throws -> Int32, demo: @escaping @Sendable (DemoOptions) async throws -> Int32
+    serve: @escaping @Sendable (ServedConfiguration) async throws -> Int32, demo: @escaping @Sendable (DemoOptions) async throws -> Int32
   ) {
     self.serve = serve
     self.demo = demo
@@ -40,6 +40,6 @@ package struct Commands: Sendable {
 extension Commands {
   /// What the executable runs.
   package static let built = Commands(
-    serve: { configuration in try await Run.serve(configuration) },
+    serve: { served in try await Run.serve(served) },
     demo: { options in try await Run.demo(options) { line in _ = writeAll(Array((line + "\n").utf8), to: 1) } })
 }

@@ -80,14 +80,15 @@ package struct IntercomCommand: Sendable {
   }
 
   private func serve(_ file: String, threads: Int?) async -> Int32 {
-    let reading = ConfigurationLoader(environment: environment).load(file)
+    let loader = ConfigurationLoader(environment: environment)
+    let read: @Sendable () -> ConfigurationReading = { loader.load(file).with(threads: threads) }
+    let reading = read()
     for fault in (reading.errors + reading.warnings).sorted() { write(.error, "\(fault)\n") }
-    guard var configuration = reading.configuration else {
+    guard let configuration = reading.configuration else {
       write(.error, "intercom: not started: the configuration has faults\n")
       return ExitCode.configuration
     }
-    if let threads { configuration.limits.loops = threads }
-    return await started("serve") { [configuration] in try await commands.serve(configuration) }
+    return await started("serve") { try await commands.serve(ServedConfiguration(configuration, readAgain: read)) }
   }
 
   /// The variables that stand over the admin listener's address in every mode.

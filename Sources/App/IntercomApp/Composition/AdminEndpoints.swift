@@ -1,6 +1,7 @@
 import HTTPMessage
 import HTTPServer
 import IntercomCore
+import Synchronization
 import Telemetry
 import Workers
 
@@ -17,13 +18,22 @@ struct ReadinessCheck: Sendable {
   var state: @Sendable () async -> State
 }
 
+/// Something that has happened.
+final class Flag: Sendable {
+  private let raised = Atomic<Bool>(false)
+  var isRaised: Bool { raised.load(ordering: .relaxed) }
+  func raise() { raised.store(true, ordering: .relaxed) }
+}
+
 /// The administrative listener: alive, ready, metrics. It is never reachable through the main listener (S7).
 enum AdminEndpoints {
   /// - Parameter workers: write the metrics, which takes long where there are many routes and loops.
-  static func table(checks: [ReadinessCheck], registry: MetricRegistry, workers: Workers) -> EndpointTable {
+  static func table(checks: [ReadinessCheck], isDraining: Flag = Flag(), registry: MetricRegistry, workers: Workers) -> EndpointTable {
     var table = EndpointTable()
     table.add(.get, "/livez") { _, _ in text(200, "alive\n") }
-    table.add(.get, "/readyz") { _, _ in await ready(checks) }
+    table.add(.get, "/readyz") { _, _ in
+      isDraining.isRaised ? text(503, "not ready\nasked to end: nobody new gets in\n") : await ready(checks)
+    }
     table.add(.get, "/metrics") { _, _ in
       let text = await withTaskExecutorPreference(workers) { registry.render() }
       return Response(200, ["Content-Type": MetricRegistry.contentType, "Cache-Control": "no-store"], text)

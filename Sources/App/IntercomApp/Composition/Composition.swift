@@ -29,13 +29,35 @@ package struct RunningIntercom: Sendable {
   /// The one that was opened here.
   let database: SQLiteSessionStore?
   let drain: Duration
+  /// Those of the first generation: what all have in common is in them.
+  let services: GatewayServices
+  let metrics: GatewayMetrics
+  let listenerMetrics: ListenerMetrics
+  let certificateTimes: CertificateTimes
+  let resolver: NameResolver
+  package let reloads: ReloadMetrics
+  let isDraining: Flag
 
   /// Whether the provider's metadata and keys are known.
   package var isProviderReady: Bool { provider.isReady }
 
+  /// Decides, answers and forwards by another configuration from now on, which differs in nothing that needs a restart. Each loop changes over between
+  /// two of its turns; sessions, connections and what is under way stay.
+  package func reload(_ deployment: Deployment) async {
+    let generation = Composition.generation(of: deployment, services, metrics)
+    let (settings, forwarding) = Composition.connectionSettings(of: deployment, loops: loops.loops.count, generation, listenerMetrics)
+    resolver.setLifetime(deployment.nameLifetime)
+    await gateway.reconfigure(settings, deployment.listen) { handler in
+      handler.replace(generation, forwarding: forwarding)
+    }
+  }
+
   /// Accepts no more, finishes what is under way within the limit, and ends everything. False: something had to be cut off.
-  package func stop() async -> Bool {
-    let isClean = await gateway.drain(within: drain)
+  ///
+  /// - Parameter limit: nil for the one that it was started with. Cancelling the task ends the time at once.
+  package func stop(within limit: Duration? = nil) async -> Bool {
+    isDraining.raise()
+    let isClean = await gateway.drain(within: limit ?? drain)
     background.cancel()
     if let admin { await admin.stop() }
     await loops.stop()
@@ -68,8 +90,9 @@ package enum Composition {
     _ deployment: Deployment, _ storage: Storage, _ registry: MetricRegistry
   ) async throws -> RunningIntercom {
     let (time, random, log) = (deployment.time, SystemRandom(), deployment.log)
-    let table = RouteTable(routes(of: deployment), baseHost: deployment.base.host)
-    let metrics = GatewayMetrics(registry: registry, table: table)
+    let metrics = GatewayMetrics(registry: registry)
+    let table = routeTable(of: deployment, metrics)
+    let reloads = ReloadMetrics(registry)
 
     let workers = try Workers(threads: deployment.workers > 0 ? deployment.workers : max(2, Threads.processors))
     let (transport, curl) = try transport(of: deployment)
@@ -94,19 +117,17 @@ package enum Composition {
     let resolver = NameResolver(workers: names, time: time, lifetime: deployment.nameLifetime)
     let upstreams = UpstreamMetrics(registry: registry, endpoints: endpoints)
     let outages = RepeatLimiter()
-    let pages = deployment.endpoints
-    let forwardRoutes = ForwardRoutes(table, base: deployment.base, cookies: deployment.cookies)
+    let generation = generation(of: deployment, services, table)
     deployment.certificateTimes.register(in: registry)
-    let (settings, forwarding) = connectionSettings(
-      of: deployment, loops: loopCount, guardedTrailers: forwardRoutes.guarded, ListenerMetrics(registry: registry))
+    let listenerMetrics = ListenerMetrics(registry: registry)
+    let (settings, forwarding) = connectionSettings(of: deployment, loops: loopCount, generation, listenerMetrics)
     let server = try await HTTPServer<GatewayHandler>.start(on: deployment.listen, loops: loops.loops, settings: settings) {
       loop in
       let numbers = registry.makeLoopMetrics(of: loop.actor?.index)
       let telemetry = UpstreamTelemetry(upstreams, numbers, log: log, repeats: outages)
       return GatewayHandler(
-        services: services, loop: loop, loops: loopEnds,
-        forwarder: Forwarder(loop: loop, resolver: resolver, settings: forwarding, telemetry: telemetry),
-        routes: forwardRoutes, metrics: metrics.loop(numbers), endpoints: pages)
+        generation: generation, loop: loop, loops: loopEnds,
+        forwarder: Forwarder(loop: loop, resolver: resolver, settings: forwarding, telemetry: telemetry), metrics: metrics.loop(numbers))
     }
     await server.onTurnEnd { handler, clients, took in handler.turnEnded(clients: clients, took: took) }
     loopEnds.attach(server)
@@ -115,7 +136,8 @@ package enum Composition {
       ReadinessCheck(name: "provider") { provider.isReady ? .works : .missing("its metadata or keys could not be fetched yet") },
       storage.check,
     ]
-    let adminTable = AdminEndpoints.table(checks: checks, registry: registry, workers: workers)
+    let isDraining = Flag()
+    let adminTable = AdminEndpoints.table(checks: checks, isDraining: isDraining, registry: registry, workers: workers)
     var admin: HTTPServer<EndpointHandler>?
     if let address = deployment.admin {
       admin = try await HTTPServer<EndpointHandler>.start(on: [address], loops: [loops.loops[0]]) { _ in EndpointHandler(adminTable) }
@@ -124,15 +146,42 @@ package enum Composition {
       addresses: server.addresses, adminAddress: admin?.addresses.first, gateway: server, admin: admin, loops: loops,
       workers: [workers, names],
       transport: curl, background: background, provider: provider,
-      database: storage.database, drain: deployment.drain)
+      database: storage.database, drain: deployment.drain, services: services, metrics: metrics, listenerMetrics: listenerMetrics,
+      certificateTimes: deployment.certificateTimes,
+      resolver: resolver, reloads: reloads, isDraining: isDraining)
+  }
+
+  private static func routeTable(of deployment: Deployment, _ metrics: GatewayMetrics) -> RouteTable {
+    RouteTable(routes(of: deployment), baseHost: deployment.base.host, place: metrics.place)
+  }
+
+  private static func generation(of deployment: Deployment, _ services: GatewayServices, _ table: RouteTable) -> GatewayGeneration {
+    GatewayGeneration(
+      services: services, routes: ForwardRoutes(table, base: deployment.base, cookies: deployment.cookies), endpoints: deployment.endpoints)
+  }
+
+  /// What a reload makes of a deployment, with the parts of `first` that all generations share.
+  static func generation(of deployment: Deployment, _ first: GatewayServices, _ metrics: GatewayMetrics) -> GatewayGeneration {
+    let table = routeTable(of: deployment, metrics)
+    let gateway = Gateway(table: table, cookies: deployment.cookies, csrf: first.gateway.csrf, logoutKey: first.gateway.logoutKey)
+    let services = GatewayServices(
+      settings: settings(of: deployment), gateway: gateway, sessions: first.sessions, pending: first.pending, tokens: first.tokens,
+      provider: first.provider, passwords: deployment.passwords, workers: first.workers, time: first.time, random: first.random,
+      log: first.log, steps: first.steps)
+    return generation(of: deployment, services, table)
+  }
+
+  private static func settings(of deployment: Deployment) -> GatewaySettings {
+    GatewaySettings(
+      base: deployment.base, allowedOrigins: allowedOrigins(deployment), hostOrigins: deployment.routes.compactMap(\.hostOrigin))
   }
 
   /// The settings of the listeners and of the way to the upstreams, within what the limit of open files allows.
-  private static func connectionSettings(
-    of deployment: Deployment, loops: Int, guardedTrailers: FieldNameSet, _ metrics: ListenerMetrics
+  static func connectionSettings(
+    of deployment: Deployment, loops: Int, _ generation: GatewayGeneration, _ metrics: ListenerMetrics
   ) -> (ServerSettings, ForwardSettings) {
     var (server, forwarding) = (deployment.server, deployment.forwarding)
-    server.guardedTrailers = guardedTrailers
+    server.guardedTrailers = generation.guardedFields
     server.metrics = metrics
     server.refusalLines = CORSPolicy.vary.bytes
     let limit = descriptorLimit()
@@ -156,8 +205,7 @@ package enum Composition {
     let sessions = SessionManager(
       store: store, keys: keys, settings: deployment.sessions, time: time, random: random, events: events)
     return GatewayServices(
-      settings: GatewaySettings(
-        base: deployment.base, allowedOrigins: allowedOrigins(deployment), hostOrigins: deployment.routes.compactMap(\.hostOrigin)),
+      settings: settings(of: deployment),
       gateway: Gateway(
         table: table, cookies: deployment.cookies, csrf: try CSRFTokens(keys: keys, random: random), logoutKey: try logoutKey(keys)),
       sessions: sessions, pending: PendingLogins(store: store, keys: keys, time: time, random: random, events: events),

@@ -100,11 +100,7 @@ extension Deployment {
     made.otherEndpoints = Array(endpoints.dropFirst())
     made.balance = route.balance == .leastRequest ? .leastRequest : .roundRobin
     if upstream.scheme == .https {
-      made.upstreamTLS =
-        try route.upstreamTLS.map {
-          UpstreamTLS(
-            try TLSContext(client: $0.authorities, identity: $0.identity), serverName: $0.serverName.map { name in Identifier(name) })
-        } ?? systemTLS
+      made.upstreamTLS = try route.upstreamTLS.map(Self.upstreamTLS) ?? systemTLS
     }
     made.host = route.host.map { Identifier($0) }
     made.hostOrigin = hostOrigin
@@ -130,6 +126,12 @@ extension Deployment {
     case .headers(let headers): made.credential = .headers(headers.map { ClaimHeader(field: $0.field, claim: $0.claim) })
     }
     return made
+  }
+
+  private static func upstreamTLS(_ tls: Configuration.UpstreamTLS) throws -> UpstreamTLS {
+    UpstreamTLS(
+      try TLSContext(client: tls.authorities, identity: tls.identity), serverName: tls.serverName.map { Identifier($0) },
+      fingerprint: tls.fingerprint)
   }
 
   /// Keycloak's legacy form makes every token of a user who may use the account console valid there too, which is everybody unless somebody

@@ -6,7 +6,8 @@ import Telemetry
 /// Starts, waits for a signal, drains: the life of the process.
 package enum Run {
   /// `intercom serve`.
-  package static func serve(_ configuration: Configuration) async throws -> Int32 {
+  package static func serve(_ served: ServedConfiguration) async throws -> Int32 {
+    var configuration = served.configuration
     raiseDescriptorLimit()
     let log = StructuredLog(minimum: configuration.log.level)
     if wantsCrashReports() {
@@ -14,7 +15,7 @@ package enum Run {
         "crash_reports_on", "SWIFT_BACKTRACE asks for crash reports: as long as it does, processes of this user may read Intercom's memory."
       )
     }
-    let signals = try serverSignals()
+    let inbox = SignalInbox(try serverSignals())
     let running = try await Composition.start(try Deployment(configuration, log: log, random: SystemRandom()))
     log.info(
       "listening", "Intercom listens.",
@@ -22,9 +23,17 @@ package enum Run {
         "addresses": .string(running.addresses.map(\.description).joined(separator: " ")),
         "admin": .string(running.adminAddress?.description ?? "off"), "baseURL": .string(configuration.baseURL.text),
       ])
-    await untilAsked(signals, log)
+    let reload = Reload(served: served, running: running, log: log)
+    while await inbox.next() == .hangup { configuration = await reload.run(from: configuration) }
     log.info("draining", "Asked to end: finishing what is under way.")
-    let isClean = await running.stop()
+    let limit = configuration.timeouts.drain
+    let stopping = Task { await running.stop(within: limit) }
+    Task {
+      await inbox.end()
+      log.warning("ending_now", "Asked to end once more: what is under way is cut off.")
+      stopping.cancel()
+    }
+    let isClean = await stopping.value
     log.info("stopped", isClean ? "Everything was finished." : "The time to drain was over: the rest was cut off.")
     return isClean ? ExitCode.success : ExitCode.failure
   }
@@ -67,7 +76,7 @@ package enum Run {
 
       """)
     say("ready \(addresses.site("mail"))/")
-    await untilAsked(signals, log)
+    await SignalInbox(signals).end()
     say("Stopping …")
     demo.close()
     let isClean = await running.stop()
@@ -80,13 +89,5 @@ package enum Run {
     if let admin = options.admin { return try Deployment.address(admin) }
     let usual = SocketAddress(.loopbackV4, port: 8009)
     return Socket.isFree(usual) && options.port != 8009 ? usual : SocketAddress(.loopbackV4, port: 0)
-  }
-
-  /// Returns at the first SIGTERM or SIGINT.
-  private static func untilAsked(_ signals: AsyncStream<ServerSignal>, _ log: StructuredLog) async {
-    for await signal in signals {
-      guard signal == .hangup else { return }
-      log.warning("reload_ignored", "SIGHUP: this version reads its configuration at the start only; restart Intercom to apply a change.")
-    }
   }
 }

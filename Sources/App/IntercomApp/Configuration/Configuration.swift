@@ -164,6 +164,13 @@ package struct Configuration: Sendable {
     package var chain: String?
     /// The name or address that the endpoints' certificates are for; nil: the host in their URLs.
     package var serverName: String?
+
+    /// The same while the files hold the same certificates.
+    package var fingerprint: [UInt8] {
+      let (trusted, own) = (authorities?.fingerprint ?? [], identity?.chain.fingerprint ?? [])
+      // Of fixed lengths, but for the first.
+      return trusted + [UInt8(authorities == nil ? 0 : 1)] + own
+    }
   }
 
   /// What the upstream gets instead of the client's own credential.

@@ -9,6 +9,13 @@ package struct ConfigurationReading: Sendable {
   /// Errors, in the order of the file.
   package let errors: [ConfigurationFault]
   package let warnings: [ConfigurationFault]
+
+  /// The same with so many event loops, whatever the file says of them.
+  func with(threads: Int?) -> ConfigurationReading {
+    guard var configuration, let threads else { return self }
+    configuration.limits.loops = threads
+    return ConfigurationReading(configuration: configuration, errors: errors, warnings: warnings)
+  }
 }
 
 /// What stands in the way of opening the session database of this path, and what to do about it; nil when nothing can be told.

@@ -49,6 +49,15 @@ extension TLSCertificates {
   /// How many there are.
   package var count: Int { Int(intercom_certificates_count(stack)) }
 
+  /// The same for the same certificates in the same order (SHA-256 of each).
+  package var fingerprint: [UInt8] {
+    (0..<intercom_certificates_count(stack)).flatMap { index -> [UInt8] in
+      var digest = [UInt8](repeating: 0, count: 32)
+      var length = CUnsignedInt(0)
+      return X509_digest(intercom_certificate_at(stack, index), EVP_sha256(), &digest, &length) == 1 ? digest : []
+    }
+  }
+
   /// Of the first one; nil when its times cannot be read.
   package var facts: TLSCertificateFacts? {
     guard let own = intercom_certificate_at(stack, 0) else { return nil }

@@ -8,6 +8,10 @@ package struct IntercomProcess: Sendable {
   /// The main listener's port on 127.0.0.1.
   package let port: Int
   package let adminPort: Int
+  /// The path of its configuration file.
+  private let file: String
+  /// What stands in it before the configuration.
+  private let listeners: String
 
   /// The debug build's executable; `swift build --build-tests` makes it.
   package static let binary = PackageRoot.build + "/debug/intercom"
@@ -18,10 +22,12 @@ package struct IntercomProcess: Sendable {
   ///   - configuration: YAML without `listen` and `admin`, which are added.
   ///   - port: nil takes a free one.
   ///   - isSecure: the listener speaks TLS, with the certificates that the configuration names.
+  ///   - more: further listeners, each as in a YAML list and with a comma before it.
   ///   - descriptors: how many descriptors the process may have; nil: as many as the system allows.
   ///   - untilReady: false returns as soon as the process lives: for tests of a provider that is not there.
   package static func serve(
-    _ configuration: String, port: Int? = nil, isSecure: Bool = false, environment: [String: String?] = [:], descriptors: Int? = nil,
+    _ configuration: String, port: Int? = nil, isSecure: Bool = false, listeners more: String = "", environment: [String: String?] = [:],
+    descriptors: Int? = nil,
     untilReady: Bool = true
   ) async throws -> IntercomProcess {
     let port = try port ?? FreePort.next()
@@ -29,16 +35,14 @@ package struct IntercomProcess: Sendable {
     let folder = PackageRoot.build + "/test-logs"
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     let file = "\(folder)/intercom-\(port).yaml"
-    let listen = isSecure ? "{address: \"127.0.0.1:\(port)\", tls: true}" : "127.0.0.1:\(port)"
-    let text = "listen: \(listen)\nadmin:\n  listen: 127.0.0.1:\(adminPort)\n\(configuration)"
-    guard FileManager.default.createFile(atPath: file, contents: Data(text.utf8), attributes: [.posixPermissions: 0o600]) else {
-      throw WaitFailure("cannot write \(file)", within: .zero)
-    }
+    let listen = isSecure ? "{address: \"127.0.0.1:\(port)\", tls: true}" : "\"127.0.0.1:\(port)\""
+    let listeners = "listen: [\(listen)\(more)]\nadmin:\n  listen: 127.0.0.1:\(adminPort)\n"
+    try write(listeners + configuration, to: file)
     // The shell becomes the program: pid and signals are its own.
     let command = descriptors.map { ["/bin/sh", "-c", "ulimit -n \($0) && exec \"$0\" \"$@\""] } ?? []
     let words = command + [binary, "serve", "--config", file]
     let child = try ChildProcess(words[0], Array(words.dropFirst()), environment: environment, log: "intercom-serve")
-    let process = IntercomProcess(child: child, port: port, adminPort: adminPort)
+    let process = IntercomProcess(child: child, port: port, adminPort: adminPort, file: file, listeners: listeners)
     if untilReady { try await process.waitUntilReady() }
     return process
   }
@@ -49,7 +53,19 @@ package struct IntercomProcess: Sendable {
     let adminPort = try FreePort.next()
     let child = try ChildProcess(binary, ["demo", "--port", "\(port)"], environment: ["ADMIN_PORT": "\(adminPort)"], log: "intercom-demo")
     _ = try await child.line("ready", within: .seconds(30)) { $0.hasPrefix("ready http://") }
-    return IntercomProcess(child: child, port: port, adminPort: adminPort)
+    return IntercomProcess(child: child, port: port, adminPort: adminPort, file: "", listeners: "")
+  }
+
+  /// Puts another configuration into the place of the file, whole; nil: takes the file away. It is not read before SIGHUP.
+  package func rewrite(_ configuration: String?) throws {
+    guard let configuration else { return try FileManager.default.removeItem(atPath: file) }
+    try Data((listeners + configuration).utf8).write(to: URL(filePath: file), options: .atomic)
+  }
+
+  private static func write(_ text: String, to file: String) throws {
+    guard FileManager.default.createFile(atPath: file, contents: Data(text.utf8), attributes: [.posixPermissions: 0o600]) else {
+      throw WaitFailure("cannot write \(file)", within: .zero)
+    }
   }
 
   /// Waits until `/readyz` answers 200; throws at once when the program ends before.

@@ -5,17 +5,47 @@ import OpenSSL
 import Synchronization
 import TLS
 
-/// One client's TLS connection in the hands of a test: blocking, confined to its thread.
+/// A TLS connection in the hands of a test: blocking, confined to its thread. Closed when it is let go.
 package final class TLSPeer {
   private let carrier: TLSCarrier
   private let descriptor: Int32
   private var unread: [UInt8] = []
 
-  fileprivate init?(_ context: TLSContext, _ descriptor: Int32) {
-    guard let channel = try? TLSChannel(server: context, descriptor: descriptor) else { return nil }
+  /// A server's side.
+  fileprivate convenience init?(_ context: TLSContext, _ descriptor: Int32) {
+    self.init(try? TLSChannel(server: context, descriptor: descriptor), descriptor)
+  }
+
+  /// A client's side, to a port of this machine; nil when TLS does not come about: the server's certificate must be of this authority.
+  package convenience init?(port: UInt16, host: String, _ authorities: TLSCertificates) throws {
+    let descriptor = try Socket.connecting(to: SocketAddress(.loopbackV4, port: port))
+    try Socket.setBlocking(descriptor, timeOutMilliseconds: 20_000)
+    let context = try TLSContext(client: authorities)
+    self.init(try TLSChannel(client: context, descriptor: descriptor, host: Array(host.utf8), isAddress: false), descriptor)
+  }
+
+  private init?(_ channel: TLSChannel?, _ descriptor: Int32) {
+    guard let channel else {
+      Socket.close(descriptor)
+      return nil
+    }
     carrier = TLSCarrier(channel)
     self.descriptor = descriptor
     guard case .done = carrier.handshake() else { return nil }
+  }
+
+  deinit { Socket.close(descriptor) }
+
+  /// Exactly so many bytes.
+  package func receive(exactly count: Int) throws -> [UInt8] {
+    let buffer = ReceiveBuffer(bytes: 65_536)
+    while unread.count < count {
+      let got = carrier.receive(into: buffer)
+      guard got > 0 else { throw RawSocketError.ended(String(decoding: unread, as: UTF8.self)) }
+      buffer.withBytes(got) { unread.append(copying: $0) }
+    }
+    defer { unread.removeFirst(count) }
+    return Array(unread[..<count])
   }
 
   /// Everything up to and including `marker`.
@@ -63,7 +93,6 @@ package final class TLSServer: Sendable {
         try? Threads.spawn(name: "tls-conn") {
           try? Socket.setBlocking(client, timeOutMilliseconds: 10_000)
           if let peer = TLSPeer(context, client) { try? serve(peer, number) }
-          Socket.close(client)
         }
       }
       Socket.close(descriptor)
