@@ -6,8 +6,8 @@ import IntercomTesting
 import Linux
 import OpenSSL
 
-/// `intercom serve` with sessions, a plain and a TLS listener, and backends that are reached plainly and by TLS; its file and its certificates change
-/// while it runs.
+/// `intercom serve` with sessions, a plain and a TLS listener, and backends that are reached plainly and by TLS; its file and its certificates
+/// change while it runs.
 struct ReloadWorkplace {
   let lasting: LastingIntercom
   let intercom: IntercomProcess
