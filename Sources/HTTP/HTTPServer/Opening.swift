@@ -73,7 +73,9 @@ final class Opening {
     server.settings.metrics?.agreed(.done)
     server.settings.metrics?.opened(isHTTP2 ? .http2 : .http11)
     if isHTTP2 {
-      HTTP2Connection(descriptor: source.descriptor, carrier: carrier, peer: peer, server: server).open(inPlaceOf: source)
+      let connection = HTTP2Connection(descriptor: source.descriptor, carrier: carrier, peer: peer, server: server)
+      connection.open(inPlaceOf: source)
+      if server.isDraining { connection.endSoon() }
     } else {
       server.makeExchange(descriptor: source.descriptor, peer: peer, carrier: carrier).open(inPlaceOf: source)
     }

@@ -78,7 +78,7 @@ package class ServerLoop {
   }
 
   /// A client that has connected has sent something, or will do so within this time, when the server drains.
-  static let lastWord: Int64 = 1_000_000_000
+  static let lastWord: Int64 = 2_000_000_000
 
   final func takeReader() -> HeadReader { spareReader.take() ?? HeadReader(limits: settings.headLimits) }
   final func giveBack(_ reader: HeadReader) { spareReader = reader }

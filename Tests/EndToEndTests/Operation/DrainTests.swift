@@ -9,7 +9,7 @@ import Testing
 struct DrainTests {
   /// Routes to an upstream that answers `/slow` after a second, `/never` never, and others at once.
   private func run(
-    drain: String, _ story: (IntercomProcess, RawServer) async throws -> Void
+    drain: String, secure port: Int? = nil, _ certificates: String = "", _ story: (IntercomProcess, RawServer) async throws -> Void
   ) async throws {
     let upstream = try RawServer { socket, _ in
       while true {
@@ -28,8 +28,9 @@ struct DrainTests {
       timeouts: {drain: \(drain)}
       routes:
         open: {path: /open, upstream: "http://127.0.0.1:\(upstream.port)", credential: none, public: true}
+      \(certificates)
 
-      """, untilReady: false)
+      """, listeners: port.map { ", {address: \"127.0.0.1:\($0)\", tls: true}" } ?? "", untilReady: false)
     try await waitUntilTrue("an answer of the upstream", within: .seconds(30)) { (try? await Self.ask(intercom.port)) == 200 }
     try await story(intercom, upstream)
   }
@@ -136,6 +137,34 @@ struct DrainTests {
         #expect(intercom.child.output.contains("\"ending_now\"") == isImpatient)
         try await onThread { try stuck.expectEnd() }
       }
+    }
+  }
+
+  @Test("A client that has connected when the signal comes is still answered, once, also when it has yet to agree upon TLS")
+  func connected() async throws {
+    let authority = try await TestAuthority()
+    let issued = try await authority.issue("main", names: "DNS:localhost", days: 90)
+    let secure = try FreePort.next()
+    let certificates = "tls: {certificates: {main: {chain: \(issued.chain), key: \(issued.key)}}}"
+    try await run(drain: "20s", secure: secure, certificates) { intercom, _ in
+      let trusted = try authority.certificates()
+      let (plain, ended) = try await onThread { () -> (String, Int) in
+        let socket = try RawSocket(port: UInt16(intercom.port))
+        let pause = {
+          intercom.child.send(Signal.terminate)
+          while !intercom.child.output.contains("\"draining\"") { pauseThread(milliseconds: 5) }
+        }
+        guard let peer = try TLSPeer(port: UInt16(secure), host: "localhost", trusted, pause: pause) else { return ("no TLS", 0) }
+        try peer.send(Self.get("/open/x"))
+        let head = try peer.receive(until: "\r\n\r\nok")
+        #expect(head.hasPrefix("HTTP/1.1 200") && head.contains("Connection: close"), "\(head)")
+        try socket.send(Self.get("/open/x"))
+        let answer = try socket.readResponse()
+        return ("\(answer.status) \(answer.field("Connection") ?? "")", peer.receiveEnd())
+      }
+      // The end by TLS is told in order.
+      #expect(plain == "200 close" && ended == 0)
+      #expect(try await intercom.child.waitForExit() == .code(0))
     }
   }
 }

@@ -45,7 +45,8 @@ package struct RunningIntercom: Sendable {
   /// two of its turns; sessions, connections and what is under way stay.
   package func reload(_ deployment: Deployment) async {
     let generation = Composition.generation(of: deployment, services, metrics)
-    let (settings, forwarding) = Composition.connectionSettings(of: deployment, loops: loops.loops.count, generation, listenerMetrics)
+    let (settings, forwarding) = Composition.connectionSettings(
+      of: deployment, loops: loops.loops.count, generation, listenerMetrics, tells: false)
     resolver.setLifetime(deployment.nameLifetime)
     await gateway.reconfigure(settings, deployment.listen) { handler in
       handler.replace(generation, forwarding: forwarding)
@@ -178,7 +179,7 @@ package enum Composition {
 
   /// The settings of the listeners and of the way to the upstreams, within what the limit of open files allows.
   static func connectionSettings(
-    of deployment: Deployment, loops: Int, _ generation: GatewayGeneration, _ metrics: ListenerMetrics
+    of deployment: Deployment, loops: Int, _ generation: GatewayGeneration, _ metrics: ListenerMetrics, tells: Bool = true
   ) -> (ServerSettings, ForwardSettings) {
     var (server, forwarding) = (deployment.server, deployment.forwarding)
     server.guardedTrailers = generation.guardedFields
@@ -188,9 +189,11 @@ package enum Composition {
     let budget = DescriptorBudget(limit: limit, loops: loops)
     forwarding.loopConnections = budget.connections
     if budget.clients < server.maximumConnections {
-      deployment.log.info(
-        "descriptor_limit", "The limit of open files (ulimit -n) allows fewer connections of one loop than limits.connections.",
-        ["limit": .integer(Int64(limit)), "connections": .integer(Int64(budget.clients))])
+      if tells {
+        deployment.log.info(
+          "descriptor_limit", "The limit of open files (ulimit -n) allows fewer connections of one loop than limits.connections.",
+          ["limit": .integer(Int64(limit)), "connections": .integer(Int64(budget.clients))])
+      }
       server.maximumConnections = budget.clients
     }
     return (server, forwarding)

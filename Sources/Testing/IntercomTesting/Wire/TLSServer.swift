@@ -17,9 +17,12 @@ package final class TLSPeer {
   }
 
   /// A client's side, to a port of this machine; nil when TLS does not come about: the server's certificate must be of this authority.
-  package convenience init?(port: UInt16, host: String, _ authorities: TLSCertificates) throws {
+  ///
+  /// - Parameter pause: called when the connection stands and nothing has been sent.
+  package convenience init?(port: UInt16, host: String, _ authorities: TLSCertificates, pause: () throws -> Void = {}) throws {
     let descriptor = try Socket.connecting(to: SocketAddress(.loopbackV4, port: port))
     try Socket.setBlocking(descriptor, timeOutMilliseconds: 20_000)
+    try pause()
     let context = try TLSContext(client: authorities)
     self.init(try TLSChannel(client: context, descriptor: descriptor, host: Array(host.utf8), isAddress: false), descriptor)
   }
