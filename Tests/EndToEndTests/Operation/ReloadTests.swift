@@ -134,7 +134,7 @@ struct ReloadTests {
     }
   }
 
-  @Test("A file that cannot be used, is gone, or needs a restart changes nothing, and the log says why with every place")
+  @Test("A file that cannot be used, is gone, or needs a restart changes nothing, and the log says why with every place (fault 55)")
   func refused() async throws {
     try await ReloadWorkplace.run { place in
       let visitor = try await place.lasting.signedIn()
