@@ -10,7 +10,7 @@ struct StreamTests {
   private func head(_ fields: [(String, String)], endsStream: Bool = true) -> String? {
     var head = StreamRequestHead(limit: 32 << 10)
     for (name, value) in fields { head.add(Array(name.utf8).span, Array(value.utf8).span) }
-    return head.http1(endsStream: endsStream, webSocketKey: Array("a2V5".utf8)).map { String(decoding: $0, as: UTF8.self) }
+    return head.http1(endsStream: endsStream, webSocketKey: { Array("a2V5".utf8) }).map { String(decoding: $0, as: UTF8.self) }
   }
 
   private let get = [(":method", "GET"), (":scheme", "https"), (":path", "/a?b"), (":authority", "x.example")]
@@ -52,7 +52,7 @@ struct StreamTests {
     // Small fields, whose text alone would not be over the limit.
     for _ in 0..<400 { head.add(Array("x".utf8).span, nothing.span) }
     #expect(!head.isExcessive)
-    #expect((head.http1(endsStream: true, webSocketKey: [])?.count ?? 0) > 1000)
+    #expect((head.http1(endsStream: true, webSocketKey: { [] })?.count ?? 0) > 1000)
     for _ in 0..<400 { head.add(Array("x".utf8).span, nothing.span) }
     #expect(head.isExcessive)
   }
@@ -90,13 +90,13 @@ struct StreamTests {
 
   private func told(_ text: String, method: Method = .get, tunnel: Bool = false, piece: Int = .max) -> [String]? {
     var answer = StreamAnswer(method: method, asksForTunnel: tunnel)
-    var head = ResponseHead()
+    let reader = StreamAnswerReader()
     let told = Told()
     var rest = Array(text.utf8)[...]
     while !rest.isEmpty {
       let now = Array(rest.prefix(piece))
       rest = rest.dropFirst(now.count)
-      guard answer.take(now.span, &head, told) else { return nil }
+      guard answer.take(now.span, reader, told) else { return nil }
     }
     return told.events
   }

@@ -28,8 +28,14 @@ package final class HTTP2Connection: TCPConnection, HTTP2SessionOwner {
   /// Since when a head has been coming; there is one at a time.
   private var headSince: MonotonicInstant?
   private var pace = Pace()
-  /// Heads of answers are read into this one.
-  var answerHead = ResponseHead()
+  /// The head that comes at the moment, the reader of answers, and fields for an answer: one for all streams.
+  private var requestHead: StreamRequestHead
+  let answerReader = StreamAnswerReader()
+  private var fields: HTTP2FieldBlock?
+  /// The stream that was asked for last: most calls in a row are for one.
+  private var last: HTTP2Stream?
+  /// What the forwarder makes of the peer, once for all streams.
+  private var peerLines: [UInt8] = []
   private var output: [UInt8] = []
 
   /// Bytes that may wait for a slow client's socket before frames are made for it.
@@ -40,6 +46,7 @@ package final class HTTP2Connection: TCPConnection, HTTP2SessionOwner {
   init(descriptor: Int32, carrier: any ByteCarrier, peer: SocketAddress, server: ServerLoop) {
     self.server = server
     self.peer = peer
+    requestHead = StreamRequestHead(limit: server.settings.headLimits.head)
     super.init(descriptor: descriptor, loop: server.loop, carrier: carrier)
     session = HTTP2Session(owner: self, limits: server.settings.http2)
   }
@@ -122,6 +129,7 @@ package final class HTTP2Connection: TCPConnection, HTTP2SessionOwner {
     let all = streams.values
     streams = [:]
     touched = []
+    last = nil
     for stream in all { stream.abandon() }
   }
 
@@ -164,9 +172,19 @@ package final class HTTP2Connection: TCPConnection, HTTP2SessionOwner {
 
   func open(_ stream: HTTP2Stream) -> Exchange? {
     let exchange = server.makeExchange(descriptor: -1, peer: peer, carrier: stream)
+    exchange.peerLines = peerLines
     do { try exchange.open() } catch { return nil }
     return exchange
   }
+
+  func keep(peerLines lines: [UInt8]) { if peerLines.isEmpty { peerLines = lines } }
+
+  func takeFields() -> HTTP2FieldBlock {
+    var block = fields.take() ?? HTTP2FieldBlock()
+    block.removeAll()
+    return block
+  }
+  func giveBack(_ block: HTTP2FieldBlock) { fields = block }
 
   func consume(_ stream: Int32, _ count: Int) {
     session?.consume(stream, count)
@@ -203,26 +221,42 @@ package final class HTTP2Connection: TCPConnection, HTTP2SessionOwner {
 
   package func streamBegan(_ stream: Int32) {
     let isFirst = streams.isEmpty
-    streams[stream] = HTTP2Stream(id: stream, connection: self)
+    let new = HTTP2Stream(id: stream, connection: self)
+    streams[stream] = new
+    last = new
+    requestHead.restart()
     headSince = loop.now
     // Not for each: who opens streams all the time would never be looked at.
     if isFirst, goodbye != .announced { setDeadline(afterNanoseconds: server.times.paceCheck) }
   }
 
   package func field(_ stream: Int32, _ name: borrowing Span<UInt8>, _ value: borrowing Span<UInt8>) -> HTTP2ErrorCode? {
-    guard let found = streams[stream] else { return .cancel }
-    return found.add(name, value)
+    guard let found = find(stream) else { return .cancel }
+    guard !found.hasHead else { return found.addTrailer(name, value) ? nil : .protocolError }
+    requestHead.add(name, value)
+    return requestHead.isMalformed ? .protocolError : requestHead.isExcessive ? .enhanceYourCalm : nil
   }
 
   package func headEnded(_ stream: Int32, isTrailer: Bool, endsStream: Bool) {
     headSince = nil
-    guard let found = streams[stream] else { return }
+    guard let found = find(stream) else { return }
     if isTrailer {
       if endsStream { found.end() }
-    } else if !found.begin(endsStream: endsStream) {
-      return session?.reset(stream, code: .protocolError) ?? ()
+    } else {
+      guard let bytes = requestHead.http1(endsStream: endsStream, webSocketKey: webSocketKey) else {
+        return session?.reset(stream, code: .protocolError) ?? ()
+      }
+      guard found.begin(bytes, of: requestHead, endsStream: endsStream) else {
+        return session?.reset(stream, code: .internalError) ?? ()
+      }
     }
     touch(found)
+  }
+
+  private func find(_ stream: Int32) -> HTTP2Stream? {
+    if let last, last.id == stream { return last }
+    last = streams[stream]
+    return last
   }
 
   private func touch(_ stream: HTTP2Stream) {
@@ -232,30 +266,31 @@ package final class HTTP2Connection: TCPConnection, HTTP2SessionOwner {
   }
 
   package func data(_ stream: Int32, _ bytes: borrowing Span<UInt8>) {
-    guard let found = streams[stream] else { return session?.consume(stream, bytes.count) ?? () }
+    guard let found = find(stream) else { return session?.consume(stream, bytes.count) ?? () }
     found.take(bytes)
     touch(found)
   }
 
   package func bodyEnded(_ stream: Int32) {
-    guard let found = streams[stream] else { return }
+    guard let found = find(stream) else { return }
     found.end()
     touch(found)
   }
 
   package func takeBody(_ stream: Int32, _ room: inout HTTP2Room) -> HTTP2Body? {
-    guard let found = streams[stream] else { return nil }
+    guard let found = find(stream) else { return nil }
     let body = found.takeBody(&room)
     touch(found)
     return body
   }
 
-  package func answerSent(_ stream: Int32) { streams[stream]?.answerSent() }
+  package func answerSent(_ stream: Int32) { find(stream)?.answerSent() }
 
   package func announcementSeen() { sayGoodbye() }
 
   package func streamClosed(_ stream: Int32, code: UInt32) {
     guard let found = streams.removeValue(forKey: stream) else { return }
+    last = nil
     headSince = nil
     found.abandon()
     guard streams.isEmpty else { return }

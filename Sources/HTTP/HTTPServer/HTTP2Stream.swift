@@ -10,11 +10,14 @@ import NGHTTP2
 /// sends is written as HTTP/1.1 into `inbox`, what the exchange answers is taken apart into `outbox`.
 final class HTTP2Stream: ByteCarrier {
   let id: Int32
-  private unowned let connection: HTTP2Connection
-  private(set) weak var exchange: Exchange?
+  /// Both know their streams: the connection forgets them when they are over, the exchange is forgotten when it closes.
+  private let connection: HTTP2Connection
+  private var exchange: Exchange?
 
   // Client → exchange
-  private var head: StreamRequestHead
+  /// The head is whole.
+  private(set) var hasHead = false
+  private var tunnels = false
   private var inbox: [UInt8] = []
   private var inboxStart = 0
   /// Bytes of the body in `inbox` that the client's windows wait for.
@@ -48,19 +51,11 @@ final class HTTP2Stream: ByteCarrier {
   init(id: Int32, connection: HTTP2Connection) {
     self.id = id
     self.connection = connection
-    head = StreamRequestHead(limit: connection.server.settings.headLimits.head)
   }
 
   // MARK: from the client
 
-  /// A code when the stream cannot go on.
-  func add(_ name: borrowing Span<UInt8>, _ value: borrowing Span<UInt8>) -> HTTP2ErrorCode? {
-    guard exchange == nil else { return addTrailer(name, value) ? nil : .protocolError }
-    head.add(name, value)
-    return head.isMalformed ? .protocolError : head.isExcessive ? .enhanceYourCalm : nil
-  }
-
-  private func addTrailer(_ name: borrowing Span<UInt8>, _ value: borrowing Span<UInt8>) -> Bool {
+  func addTrailer(_ name: borrowing Span<UInt8>, _ value: borrowing Span<UInt8>) -> Bool {
     guard name.count > 0, name[0] != UInt8(ascii: ":"), trailers.count <= ChunkedScanner.mostTrailerBytes else { return false }
     trailers.append(copying: name)
     trailers += ": ".utf8
@@ -69,13 +64,14 @@ final class HTTP2Stream: ByteCarrier {
     return true
   }
 
-  /// The head is whole: the exchange gets it in the connection's next step. False: malformed.
-  func begin(endsStream: Bool) -> Bool {
-    guard let bytes = head.http1(endsStream: endsStream, webSocketKey: connection.webSocketKey()) else { return false }
-    isChunked = !endsStream && !head.hasStatedLength && !head.asksForTunnel
+  /// The head is whole, `bytes` in HTTP/1.1: the exchange gets it in the connection's next step. False when there can be none.
+  func begin(_ bytes: [UInt8], of head: borrowing StreamRequestHead, endsStream: Bool) -> Bool {
+    hasHead = true
+    tunnels = head.asksForTunnel
+    isChunked = !endsStream && !head.hasStatedLength && !tunnels
     hasEnded = endsStream
     inbox = bytes
-    answer = StreamAnswer(method: head.isHead ? .head : .get, asksForTunnel: head.asksForTunnel)
+    answer = StreamAnswer(method: head.isHead ? .head : .get, asksForTunnel: tunnels)
     guard let exchange = connection.open(self) else { return false }
     self.exchange = exchange
     return true
@@ -137,8 +133,7 @@ final class HTTP2Stream: ByteCarrier {
     return count
   }
 
-  /// After a request the client's END_STREAM ends nothing but its body: a half-closed stream waits for its answer.
-  private var tunnels: Bool { head.asksForTunnel }
+  /// After a request the client's END_STREAM ends nothing but its body: a half-closed stream waits for its answer. That of a tunnel ends it.
   var isDrained: Bool { inboxStart == inbox.count && !(hasEnded && tunnels) && !isGone }
   var heldBytes: Int { outbox.count &- outboxStart }
 
@@ -148,10 +143,13 @@ final class HTTP2Stream: ByteCarrier {
       isFull = true
       return Socket.wouldBlock
     }
-    guard answer?.take(bytes, &connection.answerHead, self) == true else {
+    // Taken out: no access may last while others are called.
+    guard var taker = answer.take() else { return Socket.broken }
+    guard taker.take(bytes, connection.answerReader, self) else {
       connection.reset(id, .internalError)
       return Socket.broken
     }
+    answer = taker
     connection.resume(self)
     return bytes.count
   }
@@ -161,6 +159,8 @@ final class HTTP2Stream: ByteCarrier {
   func close(reset: Bool) {
     guard !isClosed else { return }
     isClosed = true
+    if let exchange { connection.keep(peerLines: exchange.peerLines) }
+    exchange = nil
     if owed > 0 { connection.consume(id, owed) }
     owed = 0
     guard !isGone else { return }
@@ -207,18 +207,23 @@ final class HTTP2Stream: ByteCarrier {
 
 extension HTTP2Stream: StreamAnswerSink {
   func answerHead(status: Int, _ head: borrowing ResponseHead, _ bytes: borrowing Span<UInt8>, isInterim: Bool, endsStream: Bool) {
-    var fields = HTTP2FieldBlock()
-    fields.append(":status", String(status))
+    var fields = connection.takeFields()
+    fields.append(status: status)
+    let start = fields.adopt(bytes)
     for index in 0..<head.fields.count {
       let field = head.fields[index]
       // The connection's own fields have no place here (RFC 9113 §8.2.2); the key's proof was for our side of the upstream.
       if FieldIDSet.hopByHop.contains(field.id) || field.isNamedByConnection { continue }
       if tunnels, StreamAnswer.isProofOfKey(field, bytes) { continue }
-      fields.append(bytes.extracting(field.name.lower..<field.name.upper), bytes.extracting(field.value.lower..<field.value.upper))
+      fields.append(name: field.name.lower..<field.name.upper, value: field.value.lower..<field.value.upper, in: start)
     }
-    if isInterim { return connection.submitInterim(id, &fields) }
-    hasAnswered = true
-    connection.submitAnswer(id, &fields, hasBody: !endsStream)
+    if isInterim {
+      connection.submitInterim(id, &fields)
+    } else {
+      hasAnswered = true
+      connection.submitAnswer(id, &fields, hasBody: !endsStream)
+    }
+    connection.giveBack(fields)
   }
 
   func answerBody(_ bytes: borrowing Span<UInt8>) { outbox.append(copying: bytes) }

@@ -11,6 +11,13 @@ package protocol StreamAnswerSink: AnyObject {
   func answerEnded(trailers: [UInt8])
 }
 
+/// The reader of all answers of a connection's streams: one after the other, for each head comes whole.
+package final class StreamAnswerReader {
+  fileprivate var parser = ResponseHeadParser()
+  fileprivate var head = ResponseHead()
+  package init() {}
+}
+
 /// Takes an answer of HTTP/1.1, as Intercom writes it, apart for a stream of HTTP/2: the other half of `StreamRequestHead`.
 package struct StreamAnswer: Sendable {
   private enum Rest {
@@ -21,7 +28,6 @@ package struct StreamAnswer: Sendable {
     case done
   }
   private var rest = Rest.head
-  private var parser = ResponseHeadParser()
   private var partial: [UInt8] = []
   private let method: Method
   private let asksForTunnel: Bool
@@ -51,23 +57,23 @@ package struct StreamAnswer: Sendable {
   private static let proofOfKey = Array("sec-websocket-accept".utf8)
 
   /// Takes everything. False when this is no answer: Intercom's own mistake, the stream must be reset.
-  package mutating func take(_ bytes: borrowing Span<UInt8>, _ head: inout ResponseHead, _ sink: some StreamAnswerSink) -> Bool {
+  package mutating func take(_ bytes: borrowing Span<UInt8>, _ reader: StreamAnswerReader, _ sink: some StreamAnswerSink) -> Bool {
     guard partial.isEmpty else {
       partial.append(copying: bytes)
       let all = partial
       partial = []
-      return takeAll(all.span, &head, sink)
+      return takeAll(all.span, reader, sink)
     }
-    return takeAll(bytes, &head, sink)
+    return takeAll(bytes, reader, sink)
   }
 
-  private mutating func takeAll(_ bytes: borrowing Span<UInt8>, _ head: inout ResponseHead, _ sink: some StreamAnswerSink) -> Bool {
+  private mutating func takeAll(_ bytes: borrowing Span<UInt8>, _ reader: StreamAnswerReader, _ sink: some StreamAnswerSink) -> Bool {
     var at = 0
     while at < bytes.count {
       let left = bytes.extracting(at...)
       switch rest {
       case .head:
-        guard let used = takeHead(left, &head, sink) else { return false }
+        guard let used = takeHead(left, reader, sink) else { return false }
         if used == 0 {
           partial = [UInt8](copying: left)
           return true
@@ -95,33 +101,35 @@ package struct StreamAnswer: Sendable {
   }
 
   /// Bytes used, 0 when the head is not whole, nil when it is no head.
-  private mutating func takeHead(_ bytes: borrowing Span<UInt8>, _ head: inout ResponseHead, _ sink: some StreamAnswerSink) -> Int? {
-    switch parser.parse(bytes, method: method, upgradeAsked: asksForTunnel, into: &head) {
-    case .incomplete: return 0
+  private mutating func takeHead(_ bytes: borrowing Span<UInt8>, _ reader: StreamAnswerReader, _ sink: some StreamAnswerSink) -> Int? {
+    switch reader.parser.parse(bytes, method: method, upgradeAsked: asksForTunnel, into: &reader.head) {
+    case .incomplete:
+      reader.parser.reset()
+      return 0
     case .refused: return nil
     case .complete: break
     }
-    if head.isInterim {
-      sink.answerHead(status: head.status, head, bytes, isInterim: true, endsStream: false)
-      return head.headLength
+    if reader.head.isInterim {
+      sink.answerHead(status: reader.head.status, reader.head, bytes, isInterim: true, endsStream: false)
+      return reader.head.headLength
     }
-    if head.status == 101 {
+    if reader.head.status == 101 {
       // RFC 8441 §5: a tunnel that stands is 200.
       guard asksForTunnel else { return nil }
       rest = .untilClose
-      sink.answerHead(status: 200, head, bytes, isInterim: false, endsStream: false)
-      return head.headLength
+      sink.answerHead(status: 200, reader.head, bytes, isInterim: false, endsStream: false)
+      return reader.head.headLength
     }
-    let length = head.headLength
-    switch head.framing {
+    let length = reader.head.headLength
+    switch reader.head.framing {
     case .none, .length(0): rest = .done
     case .length(let count): rest = .length(count)
     case .chunked: rest = .chunked(ChunkedScanner(keepsTrailers: true))
     case .untilClose: rest = .untilClose
     }
     // Every 2xx would look like a tunnel that stands.
-    let isMistaken = asksForTunnel && head.status / 100 == 2
-    sink.answerHead(status: isMistaken ? 502 : head.status, head, bytes, isInterim: false, endsStream: isDone)
+    let isMistaken = asksForTunnel && reader.head.status / 100 == 2
+    sink.answerHead(status: isMistaken ? 502 : reader.head.status, reader.head, bytes, isInterim: false, endsStream: isDone)
     if isDone { sink.answerEnded(trailers: []) }
     return length
   }

@@ -8,13 +8,17 @@ import IntercomCore
 /// ([RFC 9113 §8.3.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.3.1) says how they correspond). What could mean something else once it
 /// is text (a space in the method, a line end in a value, a colon in a name) makes the request malformed
 /// ([§8.1.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.1.1)), although nghttp2 refuses it too.
+///
+/// One serves all streams of a connection: their heads come one after the other.
 package struct StreamRequestHead: Sendable {
-  private var method: [UInt8] = []
-  private var path: [UInt8] = []
-  private var authority: [UInt8]?
-  private var host: [UInt8]?
+  /// The values of the pseudo-fields, one behind the other; absent ones are empty, but for `:authority`.
+  private var pseudo: [UInt8] = []
+  private var method = 0..<0
+  private var path = 0..<0
+  private var protocolName = 0..<0
+  private var authority: Range<Int>?
   private var hasScheme = false
-  private var protocolName: [UInt8] = []
+  private var host: [UInt8]?
   /// Field lines, each with its CRLF.
   private var lines: [UInt8] = []
   /// Crumbs of cookies become one field ([§8.2.3](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.3)).
@@ -26,94 +30,108 @@ package struct StreamRequestHead: Sendable {
   private var isCut = false
   /// The stream must be reset with PROTOCOL_ERROR.
   package private(set) var isMalformed = false
-
   /// Bytes of an over-long head that are kept: more than the reader of heads takes, so that it answers 431.
   private let mostBytes: Int
 
   /// - Parameter limit: bytes that the reader of heads takes.
   package init(limit: Int) { mostBytes = limit &+ 4096 }
 
+  /// Begins the next head.
+  package mutating func restart() {
+    pseudo.removeAll(keepingCapacity: true)
+    lines.removeAll(keepingCapacity: lines.capacity <= 65_536)
+    cookie.removeAll(keepingCapacity: cookie.capacity <= 65_536)
+    (method, path, protocolName, authority, host) = (0..<0, 0..<0, 0..<0, nil, nil)
+    (hasScheme, hasLength, hasRegular, isCut, isMalformed, size) = (false, false, false, false, false, 0)
+  }
+
   /// Far above every limit, as a short block makes it that refers to a long entry of HPACK's table again and again: not worth an answer.
   package var isExcessive: Bool { size > 4 &* mostBytes }
-
   /// Whether a body may follow was said by the client's END_STREAM; its length perhaps by a field.
   package var hasStatedLength: Bool { hasLength }
   /// Extended CONNECT ([RFC 8441](https://www.rfc-editor.org/rfc/rfc8441)): a tunnel is asked for.
   package var asksForTunnel: Bool { !protocolName.isEmpty && isConnect }
-  package var isHead: Bool { method.elementsEqual("HEAD".utf8) }
-  private var isConnect: Bool { method.elementsEqual("CONNECT".utf8) }
+  package var isHead: Bool { Self.equals(pseudo.span.extracting(method), "HEAD") }
+  private var isConnect: Bool { Self.equals(pseudo.span.extracting(method), "CONNECT") }
 
   /// The next field of the head, pseudo-fields first, as HPACK gave it.
   package mutating func add(_ name: borrowing Span<UInt8>, _ value: borrowing Span<UInt8>) {
     size &+= name.count &+ value.count &+ 32
+    guard !isMalformed else { return }
     guard size <= 2 &* mostBytes else {
       isCut = true
       return
     }
-    for index in value.indices where value[index] < 0x20 && value[index] != 0x09 || value[index] == 0x7f { isMalformed = true }
-    guard name.count > 0, !isMalformed else {
+    guard name.count > 0, Self.isText(value) else {
       isMalformed = true
       return
     }
-    if name[0] == UInt8(ascii: ":") { return addPseudo([UInt8](copying: name.extracting(1...)), [UInt8](copying: value)) }
-    for index in name.indices where !isTokenByte(name[index]) || name[index] >= 0x41 && name[index] <= 0x5a { isMalformed = true }
-    guard !isMalformed else { return }
-    hasRegular = true
-    addRegular([UInt8](copying: name), value)
-  }
-
-  private mutating func addPseudo(_ name: [UInt8], _ value: [UInt8]) {
-    guard !hasRegular else {
-      isMalformed = true
-      return
-    }
-    switch String(decoding: name, as: UTF8.self) {
-    case "method" where method.isEmpty && !value.isEmpty && value.allSatisfy(isTokenByte): method = value
-    case "path" where path.isEmpty && !value.isEmpty && value.allSatisfy(Self.isVisible): path = value
-    case "authority" where authority == nil && value.allSatisfy(Self.isVisible): authority = value
-    case "scheme" where !hasScheme && Self.isOurs(scheme: value): hasScheme = true
-    case "protocol" where protocolName.isEmpty && !value.isEmpty && value.allSatisfy(isTokenByte): protocolName = value
-    default: isMalformed = true
+    if name[0] == UInt8(ascii: ":") {
+      isMalformed = hasRegular || !addPseudo(name, value)
+    } else {
+      hasRegular = true
+      isMalformed = !Self.isLowerCaseToken(name) || !addRegular(name, value)
     }
   }
 
-  private mutating func addRegular(_ name: [UInt8], _ value: borrowing Span<UInt8>) {
-    switch String(decoding: name, as: UTF8.self) {
+  /// False: malformed.
+  private mutating func addPseudo(_ name: borrowing Span<UInt8>, _ value: borrowing Span<UInt8>) -> Bool {
+    switch name.count {
+    case 7 where Self.equals(name, ":method"):
+      guard method.isEmpty, value.count > 0, Self.isToken(value) else { return false }
+      method = keep(value)
+    case 5 where Self.equals(name, ":path"):
+      guard path.isEmpty, value.count > 0, Self.isVisible(value) else { return false }
+      path = keep(value)
+    case 10 where Self.equals(name, ":authority"):
+      guard authority == nil, Self.isVisible(value) else { return false }
+      authority = keep(value)
+    case 7 where Self.equals(name, ":scheme"):
+      // We speak for no other schemes; clients of a proxy that ends TLS may say either.
+      guard !hasScheme, Self.equals(value, "https") || Self.equals(value, "http") else { return false }
+      hasScheme = true
+    case 9 where Self.equals(name, ":protocol"):
+      guard protocolName.isEmpty, value.count > 0, Self.isToken(value) else { return false }
+      protocolName = keep(value)
+    default: return false
+    }
+    return true
+  }
+
+  private mutating func keep(_ value: borrowing Span<UInt8>) -> Range<Int> {
+    let start = pseudo.count
+    pseudo.append(copying: value)
+    return start..<pseudo.count
+  }
+
+  /// False: malformed.
+  private mutating func addRegular(_ name: borrowing Span<UInt8>, _ value: borrowing Span<UInt8>) -> Bool {
+    switch FieldID.lookup(name, 0, name.count) {
     // These are the connection's in HTTP/1.1 and may not come here (§8.2.2).
-    case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade": isMalformed = true
-    // Not used over a stream (RFC 8441 §5): the key is made here.
-    case "sec-websocket-key" where asksForTunnel: break
-    case "te":
-      guard [UInt8](copying: value).elementsEqual("trailers".utf8) else {
-        isMalformed = true
-        return
-      }
-      append(name, value)
-    case "host":
-      guard host == nil else {
-        isMalformed = true
-        return
-      }
+    case .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade: return false
+    case .te where !Self.equals(value, "trailers"): return false
+    case .host:
+      guard host == nil else { return false }
       host = [UInt8](copying: value)
-    case "cookie":
+      return true
+    case .cookie:
       if !cookie.isEmpty { cookie += [UInt8(ascii: ";"), 0x20] }
       cookie.append(copying: value)
-    case "content-length":
-      hasLength = true
-      append(name, value)
-    default: append(name, value)
+      return true
+    case .contentLength: hasLength = true
+    default: break
     }
-  }
-
-  private mutating func append(_ name: [UInt8], _ value: borrowing Span<UInt8>) {
     guard lines.count <= mostBytes else {
       isCut = true
-      return
+      return true
     }
-    lines += name
-    lines += [UInt8(ascii: ":"), 0x20]
+    lines.append(copying: name)
+    lines.append(UInt8(ascii: ":"))
+    lines.append(0x20)
     lines.append(copying: value)
-    lines += [13, 10]
+    lines.append(13)
+    lines.append(10)
+    return true
   }
 
   /// The head as HTTP/1.1 has it, nil when it is malformed.
@@ -122,51 +140,86 @@ package struct StreamRequestHead: Sendable {
   ///   - endsStream: no body follows.
   ///   - webSocketKey: 24 characters of base64, for the upstream of a WebSocket: over a stream the client sends none
   ///     ([RFC 8441 §5](https://www.rfc-editor.org/rfc/rfc8441#section-5)).
-  package func http1(endsStream: Bool, webSocketKey: [UInt8]) -> [UInt8]? {
+  package func http1(endsStream: Bool, webSocketKey: () -> [UInt8]) -> [UInt8]? {
     guard !isMalformed, !method.isEmpty, let target else { return nil }
     // Both name the host: they must agree (§8.3.1).
-    if let authority, let host, authority != host { return nil }
-    guard let host = authority ?? host else { return nil }
+    if let authority, let host, !pseudo[authority].elementsEqual(host) { return nil }
+    guard authority != nil || host != nil else { return nil }
+    let isTunnel = asksForTunnel
     var out: [UInt8] = []
-    out.reserveCapacity(lines.count + cookie.count + target.count + host.count + 128)
-    out += asksForTunnel ? Array("GET".utf8) : method
+    out.reserveCapacity(pseudo.count &+ lines.count &+ cookie.count &+ (host?.count ?? 0) &+ 160)
+    if isTunnel { out += "GET".utf8 } else { out.append(copying: pseudo.span.extracting(method)) }
     out.append(0x20)
-    out += target
+    out.append(copying: pseudo.span.extracting(target))
     out += " HTTP/1.1\r\nHost: ".utf8
-    out += host
-    out += [13, 10]
+    if let authority { out.append(copying: pseudo.span.extracting(authority)) } else if let host { out += host }
+    out.append(13)
+    out.append(10)
     out += lines
     if !cookie.isEmpty {
       out += "cookie: ".utf8
       out += cookie
-      out += [13, 10]
+      out.append(13)
+      out.append(10)
     }
-    if asksForTunnel {
-      // When it is refused nothing that follows on this stream is a request.
-      out += "Connection: Upgrade, close\r\nUpgrade: ".utf8
-      out += protocolName
+    if isTunnel {
+      out += "Connection: Upgrade\r\nUpgrade: ".utf8
+      out.append(copying: pseudo.span.extracting(protocolName))
       out += "\r\nSec-WebSocket-Key: ".utf8
-      out += webSocketKey
+      out += webSocketKey()
       out += [13, 10]
     } else if !endsStream, !hasLength, !isConnect {
       out += "Transfer-Encoding: chunked\r\n".utf8
     }
     if isCut { out += [UInt8](repeating: UInt8(ascii: "x"), count: mostBytes) }
-    out += [13, 10]
+    out.append(13)
+    out.append(10)
     return out
   }
 
   /// CONNECT has an authority only; everything else has a scheme and a path (§8.3.1, §8.5; RFC 8441 §4).
-  private var target: [UInt8]? {
+  private var target: Range<Int>? {
     if isConnect, protocolName.isEmpty { return path.isEmpty && !hasScheme ? authority : nil }
-    guard protocolName.isEmpty || isConnect, hasScheme, let first = path.first else { return nil }
+    guard protocolName.isEmpty || isConnect, hasScheme, !path.isEmpty else { return nil }
     // An absolute URL here would name another host in HTTP/1.1.
-    guard first == UInt8(ascii: "/") || path.elementsEqual("*".utf8) && method.elementsEqual("OPTIONS".utf8) else { return nil }
-    return path
+    if pseudo[path.lowerBound] == UInt8(ascii: "/") { return path }
+    let isAsterisk = Self.equals(pseudo.span.extracting(path), "*") && Self.equals(pseudo.span.extracting(method), "OPTIONS")
+    return isAsterisk ? path : nil
   }
 
-  /// We speak for no other schemes; clients of a proxy that ends TLS may say either.
-  private static func isOurs(scheme: [UInt8]) -> Bool { scheme.elementsEqual("https".utf8) || scheme.elementsEqual("http".utf8) }
+  // MARK: bytes
 
-  private static func isVisible(_ byte: UInt8) -> Bool { byte > 0x20 && byte != 0x7f }
+  private static func equals(_ bytes: borrowing Span<UInt8>, _ word: StaticString) -> Bool {
+    guard bytes.count == word.utf8CodeUnitCount else { return false }
+    return word.withUTF8Buffer { word in
+      for index in 0..<word.count where bytes[index] != word[index] { return false }
+      return true
+    }
+  }
+
+  /// No control characters but tabs.
+  private static func isText(_ value: borrowing Span<UInt8>) -> Bool {
+    var at = skipText(value, 0)
+    while at < value.count, value[at] == 0x09 { at = skipText(value, at &+ 1) }
+    return at == value.count
+  }
+
+  private static func isToken(_ value: borrowing Span<UInt8>) -> Bool {
+    for index in value.indices where !isTokenByte(value[index]) { return false }
+    return true
+  }
+
+  private static func isLowerCaseToken(_ name: borrowing Span<UInt8>) -> Bool {
+    for index in 0..<name.count {
+      let byte = name[index]
+      if byte &- 97 < 26 || byte == 45 || byte &- 48 < 10 { continue }
+      guard isTokenByte(byte), byte &- 65 >= 26 else { return false }
+    }
+    return true
+  }
+
+  private static func isVisible(_ value: borrowing Span<UInt8>) -> Bool {
+    for index in 0..<value.count where value[index] <= 0x20 || value[index] == 0x7f { return false }
+    return true
+  }
 }

@@ -83,8 +83,8 @@ package final class HTTP2Session {
   }
 
   private var session: OpaquePointer?
-  /// Set for the time of one call.
-  private unowned let owner: any HTTP2SessionOwner
+  /// Who has the session; it lets go of it in the end.
+  private let owner: any HTTP2SessionOwner
   private let limits: HTTP2Limits
   private var controlFrames = 0
   /// Bytes given out and requests taken in the same second: who gets much may send many WINDOW_UPDATEs.
