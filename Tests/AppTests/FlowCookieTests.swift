@@ -20,9 +20,11 @@ struct FlowCookieTests {
     try await flow.client.get(flow.base + "/plain/x", ["Cookie": cookies, "Origin": flow.app]).status
   }
 
-  @Test("Session fixation through the login's own cookie: a planted one gives its owner neither the session nor the login (S9)")
-  func plantedBinding() async throws {
-    try await FlowFixture.run { flow in
+  @Test(
+    "Session fixation through the login's own cookie: a planted one gives its owner neither the session nor the login (S9)",
+    arguments: ClientVersion.allCases)
+  func plantedBinding(_ version: ClientVersion) async throws {
+    try await FlowFixture.run(over: version) { flow in
       let (attacker, victim) = (Visitor(), Visitor())
       _ = try await flow.begin(attacker)
       let planted = try #require(await attacker.jar["intercom-login"]?.value)
@@ -39,9 +41,11 @@ struct FlowCookieTests {
     }
   }
 
-  @Test("Session fixation: a live session of the attacker, planted before the login, is ended by it and never becomes the victim's (S9)")
-  func plantedLiveSession() async throws {
-    try await FlowFixture.run { flow in
+  @Test(
+    "Session fixation: a live session of the attacker, planted before the login, is ended by it and never becomes the victim's (S9)",
+    arguments: ClientVersion.allCases)
+  func plantedLiveSession(_ version: ClientVersion) async throws {
+    try await FlowFixture.run(over: version) { flow in
       let attacker = try await flow.signedIn("bob")
       let planted = try #require(await attacker.jar["intercom"]?.value)
       let victim = Visitor()
@@ -54,9 +58,11 @@ struct FlowCookieTests {
     }
   }
 
-  @Test("Cookie tossing: what a parent domain plants beside the __Host- cookies is not read, and the login works (S10)")
-  func tossedBesidePrefix() async throws {
-    try await FlowFixture.run(Self.secure) { flow in
+  @Test(
+    "Cookie tossing: what a parent domain plants beside the __Host- cookies is not read, and the login works (S10)",
+    arguments: ClientVersion.allCases)
+  func tossedBesidePrefix(_ version: ClientVersion) async throws {
+    try await FlowFixture.run(Self.secure, over: version) { flow in
       let attacker = try await flow.signedIn("bob")
       let live = try #require(await attacker.jar["__Host-intercom"]?.value)
       let binding = try #require(await attacker.jar["__Host-intercom-login"]?.value)
@@ -77,9 +83,11 @@ struct FlowCookieTests {
     }
   }
 
-  @Test("Cookie tossing with plain names: garbage in front of ours hides neither the session nor the login (S10)")
-  func tossedGarbage() async throws {
-    try await FlowFixture.run { flow in
+  @Test(
+    "Cookie tossing with plain names: garbage in front of ours hides neither the session nor the login (S10)",
+    arguments: ClientVersion.allCases)
+  func tossedGarbage(_ version: ClientVersion) async throws {
+    try await FlowFixture.run(over: version) { flow in
       let victim = Visitor()
       let foreign = String(repeating: "A", count: 43)
       for name in ["intercom", "intercom-login"] {
@@ -154,8 +162,10 @@ struct FlowCookieTests {
     }
   }
 
-  @Test("Logout that does not log out: the line that deletes a cookie has the attributes of the one that sets it (S11)")
-  func deletion() async throws {
+  @Test(
+    "Logout that does not log out: the line that deletes a cookie has the attributes of the one that sets it (S11)",
+    arguments: ClientVersion.allCases)
+  func deletion(_ version: ClientVersion) async throws {
     for (isSecure, sameSite) in [(true, OwnCookies.SameSite.lax), (true, .none), (true, .strict), (false, .lax), (false, .strict)] {
       for name in ["intercom", "custom"] {
         let cookies = OwnCookies(isSecure: isSecure, name: name, sameSite: sameSite, maximumAge: 3600)
@@ -168,7 +178,7 @@ struct FlowCookieTests {
         #expect(cookies.deleteSession.contains("Max-Age=0") && deleted.attributes.contains("Secure") == isSecure)
       }
     }
-    try await FlowFixture.run(Self.secure) { flow in
+    try await FlowFixture.run(Self.secure, over: version) { flow in
       let visitor = try await flow.signedIn()
       let line = try #require(try await flow.send(visitor, "GET", "/logout", FlowFixture.navigation).all("set-cookie").first)
       #expect(line == "__Host-intercom=; Path=/; HttpOnly; SameSite=Lax; Secure; Max-Age=0")

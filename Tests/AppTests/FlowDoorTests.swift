@@ -43,11 +43,13 @@ struct FlowDoorTests {
     #expect(page.status == 302 && page.field("location")?.hasPrefix(flow.issuer) == true, "\(what): a page at \(door)")
   }
 
-  @Test("Presence is no proof: no, empty, garbage, ended, expired or foreign session opens any route by any method (S12, S35, fault 12)")
-  func noSession() async throws {
-    try await FlowFixture.run { other in
+  @Test(
+    "Presence is no proof: no, empty, garbage, ended, expired or foreign session opens any route by any method (S12, S35, fault 12)",
+    arguments: ClientVersion.allCases)
+  func noSession(_ version: ClientVersion) async throws {
+    try await FlowFixture.run(over: version) { other in
       let foreign = try #require(await other.signedIn().jar["intercom"]?.value)
-      try await FlowFixture.run(Self.shortSessions) { flow in
+      try await FlowFixture.run(Self.shortSessions, over: version) { flow in
         let visitor = try await flow.signedIn()
         let ended = try #require(await visitor.jar["intercom"]?.value)
         _ = try await flow.send(visitor, "GET", "/logout", FlowFixture.navigation)
@@ -68,9 +70,11 @@ struct FlowDoorTests {
     }
   }
 
-  @Test("Fail open: with the provider away and the tokens expired no route that needs one forwards anything (S12, S35, fault 15)")
-  func providerDown() async throws {
-    try await FlowFixture.run { flow in
+  @Test(
+    "Fail open: with the provider away and the tokens expired no route that needs one forwards anything (S12, S35, fault 15)",
+    arguments: ClientVersion.allCases)
+  func providerDown(_ version: ClientVersion) async throws {
+    try await FlowFixture.run(over: version) { flow in
       let cookie = try #require(await flow.signedIn().jar["intercom"]?.value)
       flow.time.advance(by: .seconds(400))
       await flow.provider.goAway()
@@ -89,9 +93,11 @@ struct FlowDoorTests {
     }
   }
 
-  @Test("Fail open: with no keys of the provider nobody is signed in or out, and no route that needs the provider forwards (S12, S35)")
-  func keysDown() async throws {
-    try await FlowFixture.run(FlowFixture.Options(startsProvider: false)) { flow in
+  @Test(
+    "Fail open: with no keys of the provider nobody is signed in or out, and no route that needs the provider forwards (S12, S35)",
+    arguments: ClientVersion.allCases)
+  func keysDown(_ version: ClientVersion) async throws {
+    try await FlowFixture.run(FlowFixture.Options(startsProvider: false), over: version) { flow in
       let keys = flow.liar.provider.urls.path(.keys)
       flow.provider.answer { $0.path == keys ? Response(503) : nil }
       try await flow.provider.start()
@@ -116,9 +122,10 @@ struct FlowDoorTests {
   }
 
   @Test(
-    "Fail open: with the store away every route that needs a session is 503 by every method, and nothing is forwarded (S12, S35, fault 2)")
-  func storeDown() async throws {
-    try await FlowFixture.run { flow in
+    "Fail open: with the store away every route that needs a session is 503 by every method, and nothing is forwarded (S12, S35, fault 2)",
+    arguments: ClientVersion.allCases)
+  func storeDown(_ version: ClientVersion) async throws {
+    try await FlowFixture.run(over: version) { flow in
       let cookie = try #require(await flow.signedIn().jar["intercom"]?.value)
       flow.store.fail(Set(FaultySessionStore.Operation.allCases))
       for door in flow.guardedDoors {
@@ -132,9 +139,10 @@ struct FlowDoorTests {
   }
 
   @Test(
-    "Identity headers on unauthenticated paths: forged ones reach no backend, by preflight, refusal, public or unknown path (S3, S6, S35)")
-  func identityHeaders() async throws {
-    try await FlowFixture.run { flow in
+    "Identity headers on unauthenticated paths: forged ones reach no backend, by preflight, refusal, public or unknown path (S3, S6, S35)",
+    arguments: ClientVersion.allCases)
+  func identityHeaders(_ version: ClientVersion) async throws {
+    try await FlowFixture.run(over: version) { flow in
       let cookie = try #require(await flow.signedIn().jar["intercom"]?.value)
       let forged = FlowFixture.forgedIdentity
       let preflight = [("Access-Control-Request-Method", "GET"), ("Access-Control-Request-Headers", "x-remote-user, authorization")]
@@ -203,9 +211,11 @@ struct FlowDoorTests {
     }
   }
 
-  @Test("Health-check bypass: no User-Agent and no probe's path changes an answer, and the admin listener forwards nothing (S7, S35)")
-  func healthChecks() async throws {
-    try await FlowFixture.run { flow in
+  @Test(
+    "Health-check bypass: no User-Agent and no probe's path changes an answer, and the admin listener forwards nothing (S7, S35)",
+    arguments: ClientVersion.allCases)
+  func healthChecks(_ version: ClientVersion) async throws {
+    try await FlowFixture.run(over: version) { flow in
       let agents = [
         "GoogleHC/1.0", "kube-probe/1.31", "ELB-HealthChecker/2.0", "Prometheus/2.0", "Intercom", "", "curl/8", "Consul Health Check",
       ]

@@ -75,9 +75,11 @@ struct FlowErrorTests {
     }
   }
 
-  @Test("a sign-in that fails is one line in the log with its reason, found by the reference that its page shows")
-  func reasonIsFound() async throws {
-    try await FlowFixture.run { flow in
+  @Test(
+    "a sign-in that fails is one line in the log with its reason, found by the reference that its page shows",
+    arguments: ClientVersion.allCases)
+  func reasonIsFound(_ version: ClientVersion) async throws {
+    try await FlowFixture.run(over: version) { flow in
       let cases: [(ProviderLie, String)] = [
         (.nonce, "nonce"), (.signature, "signature"), (.audience, "aud"), (.expired, "expired"),
         (.idTokenMissing, "id_token is missing"),
@@ -101,9 +103,11 @@ struct FlowErrorTests {
 
   private func lies(_ lines: [String]) -> String { lines.joined(separator: "\n") }
 
-  @Test("a failed request is one line with its number, route, status and reason; a dead backend warns, and does not fill the log")
-  func requestsAreFound() async throws {
-    try await FlowFixture.run { flow in
+  @Test(
+    "a failed request is one line with its number, route, status and reason; a dead backend warns, and does not fill the log",
+    arguments: ClientVersion.allCases)
+  func requestsAreFound(_ version: ClientVersion) async throws {
+    try await FlowFixture.run(over: version) { flow in
       let visitor = try await flow.signedIn()
       for _ in 0..<20 { _ = try await flow.fetch(visitor, "GET", "/down/x?code=never-shown") }
       _ = try await flow.fetch(visitor, "GET", "/denied/x")

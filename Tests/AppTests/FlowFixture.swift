@@ -57,7 +57,10 @@ struct FlowFixture: Sendable {
   }
 
   /// Starts everything, calls `body` and stops everything.
-  static func run(_ options: Options = Options(), _ body: (FlowFixture) async throws -> Void) async throws {
+  /// - Parameter version: how the clients of `body` speak to Intercom.
+  static func run(
+    _ options: Options = Options(), over version: ClientVersion = .http1, _ body: (FlowFixture) async throws -> Void
+  ) async throws {
     let reservation = try PortReservation()
     let base = "\(options.tls == nil ? "http" : "https")://intercom.localhost:\(reservation.port)"
     let (time, sink, upstream, provider) = (ShiftedTime(), MemorySink(), try RecordingServer(), try RecordingServer())
@@ -82,6 +85,7 @@ struct FlowFixture: Sendable {
       deployment.listen = [ListenerSetup(reservation.address, tls: tls)]
       deployment.cookies = OwnCookies(isSecure: true)
     }
+    let detour = version == .http2 ? try await addHTTP2(&deployment, reservation.port) : nil
     try options.deployment(&deployment)
     let running = try await Composition.start(deployment)
     let fixture = FlowFixture(
@@ -91,13 +95,25 @@ struct FlowFixture: Sendable {
     let result: Result<Void, any Error>
     do {
       if options.startsProvider, options.lie == nil { try await waitUntilTrue("a ready provider") { running.isProviderReady } }
-      result = .success(try await watched(fixture, body))
+      result = .success(try await HTTP2Detour.$current.withValue(detour?.way) { try await watched(fixture, body) })
     } catch { result = .failure(error) }
     _ = await running.stop()
     await provider.stop()
     await upstream.stop()
     carrier.stop()
     try result.get()
+  }
+
+  /// A second listener, with TLS, and the way over it; the reservation lasts as long as it is kept.
+  private static func addHTTP2(
+    _ deployment: inout Deployment, _ port: Int
+  ) async throws -> (way: HTTP2Detour, reservation: PortReservation) {
+    let (reservation, authority) = (try PortReservation(), try await TestAuthority())
+    let tls = try TLSContext(
+      server: [try await authority.identity("server", names: "DNS:localhost")], protocols: [.http2, .http11])
+    deployment.listen.append(ListenerSetup(reservation.address, tls: tls))
+    let context = try TLSContext(client: try authority.certificates(), protocols: [.http2])
+    return (HTTP2Detour(from: port, to: UInt16(clamping: reservation.port), context: context), reservation)
   }
 
   private static func deployment(

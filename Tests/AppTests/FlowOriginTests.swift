@@ -17,9 +17,11 @@ struct FlowOriginTests {
     text.replacing("APP", with: flow.app).replacing("BASE", with: flow.base)
   }
 
-  @Test("Lookalike origins: foreign, suffixed or null, each is 403 without Access-Control-Allow-Origin on every route (S21, fault 53)")
-  func foreignOrigins() async throws {
-    try await FlowFixture.run { flow in
+  @Test(
+    "Lookalike origins: foreign, suffixed or null, each is 403 without Access-Control-Allow-Origin on every route (S21, fault 53)",
+    arguments: ClientVersion.allCases)
+  func foreignOrigins(_ version: ClientVersion) async throws {
+    try await FlowFixture.run(over: version) { flow in
       let visitor = try await flow.signedIn()
       for origin in Self.foreign.map({ concrete(flow, $0) }) {
         for target in ["/fs/x", "/public/x", "/silent", "/login", "/logout", "/nowhere"] {
@@ -40,9 +42,11 @@ struct FlowOriginTests {
     }
   }
 
-  @Test("A preflight of an allowed origin is 204 without a session: the route's methods, the requested names, nothing forwarded")
-  func preflight() async throws {
-    try await FlowFixture.run { flow in
+  @Test(
+    "A preflight of an allowed origin is 204 without a session: the route's methods, the requested names, nothing forwarded",
+    arguments: ClientVersion.allCases)
+  func preflight(_ version: ClientVersion) async throws {
+    try await FlowFixture.run(over: version) { flow in
       for origin in [flow.app, flow.base] {
         let fields = [
           ("Origin", origin), ("Access-Control-Request-Method", "PROPFIND"),
@@ -62,9 +66,9 @@ struct FlowOriginTests {
     }
   }
 
-  @Test("OPTIONS that is no preflight is forwarded like any other method, and needs a session")
-  func options() async throws {
-    try await FlowFixture.run { flow in
+  @Test("OPTIONS that is no preflight is forwarded like any other method, and needs a session", arguments: ClientVersion.allCases)
+  func options(_ version: ClientVersion) async throws {
+    try await FlowFixture.run(over: version) { flow in
       #expect(try await flow.fetch(Visitor(), "OPTIONS", "/fs/x").status == 401)
       let visitor = try await flow.signedIn()
       #expect(try await flow.fetch(visitor, "OPTIONS", "/fs/x").status == 200)
@@ -72,9 +76,9 @@ struct FlowOriginTests {
     }
   }
 
-  @Test("The upstream's own CORS fields are dropped, ours stand there once")
-  func upstreamFields() async throws {
-    try await FlowFixture.run { flow in
+  @Test("The upstream's own CORS fields are dropped, ours stand there once", arguments: ClientVersion.allCases)
+  func upstreamFields(_ version: ClientVersion) async throws {
+    try await FlowFixture.run(over: version) { flow in
       let visitor = try await flow.signedIn()
       flow.upstream.answer { _ in
         Response(
@@ -141,9 +145,10 @@ struct FlowOriginTests {
   }
 
   @Test(
-    "Request forgery: without proof a request with a session is 403 and reaches no backend; without a session it is 401 (S21, fault 53)")
-  func csrf() async throws {
-    try await FlowFixture.run { flow in
+    "Request forgery: without proof a request with a session is 403 and reaches no backend; without a session it is 401 (S21, fault 53)",
+    arguments: ClientVersion.allCases)
+  func csrf(_ version: ClientVersion) async throws {
+    try await FlowFixture.run(over: version) { flow in
       let visitor = try await flow.signedIn()
       let token = try await flow.csrfToken(visitor)
       let cross = [("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "no-cors"), ("Sec-Fetch-Dest", "image")]
@@ -174,9 +179,9 @@ struct FlowOriginTests {
     }
   }
 
-  @Test("A route with csrf: token takes the token only, for GET too, from an allowed origin too")
-  func tokenRoute() async throws {
-    try await FlowFixture.run { flow in
+  @Test("A route with csrf: token takes the token only, for GET too, from an allowed origin too", arguments: ClientVersion.allCases)
+  func tokenRoute(_ version: ClientVersion) async throws {
+    try await FlowFixture.run(over: version) { flow in
       let visitor = try await flow.signedIn()
       let token = try await flow.csrfToken(visitor)
       for given in [nil, "", "wrong", token + "A", token.lowercased() + "x"] as [String?] {

@@ -56,9 +56,10 @@ struct FlowRedirectTests {
   }
 
   @Test(
-    "Open redirect: of 3,000 generated targets none leaves the allow list, by /logout, /login, the retry link or /silent (S8, fault 52)")
-  func corpus() async throws {
-    try await FlowFixture.run { flow in
+    "Open redirect: of 3,000 generated targets none leaves the allow list, by /logout, /login, the retry link or /silent (S8, fault 52)",
+    arguments: ClientVersion.allCases)
+  func corpus(_ version: ClientVersion) async throws {
+    try await FlowFixture.run(over: version) { flow in
       #expect(Self.payloads.count >= 3_000)
       for (payload, location) in try await Self.logoutTargets(flow, Self.payloads) {
         #expect(Self.isAllowed(location, flow), "\(payload.debugDescription) leads to \(location)")
@@ -96,9 +97,9 @@ struct FlowRedirectTests {
 
   @Test(
     "Open redirect in a browser: Chromium reads each answered target as one of the allow list, and ends there (S8, fault 52)",
-    .enabled(if: Services.available([.chromium])), .timeLimit(.minutes(3)))
-  func browser() async throws {
-    try await FlowFixture.run { flow in
+    .enabled(if: Services.available([.chromium])), .timeLimit(.minutes(3)), arguments: ClientVersion.allCases)
+  func browser(_ version: ClientVersion) async throws {
+    try await FlowFixture.run(over: version) { flow in
       let found = try await Self.logoutTargets(flow, stride(from: 0, to: Self.payloads.count, by: 3).map { Self.payloads[$0] })
       let browser = try await Chromium.start(pictures: "open-redirect")
       try await browser.keepingPictures { browser in
@@ -170,8 +171,8 @@ struct FlowEmbedderTests {
 
   @Test(
     "Message leak and clickjacking: a hostile embedder of a signed-in user gets no message and no page, the listed one its message (S22)",
-    .enabled(if: Services.available([.chromium])), .timeLimit(.minutes(3)))
-  func embedders() async throws {
+    .enabled(if: Services.available([.chromium])), .timeLimit(.minutes(3)), arguments: ClientVersion.allCases)
+  func embedders(_ version: ClientVersion) async throws {
     // Chromium takes every name below `localhost` for a site of its own: the listed page is below Intercom's.
     var options = FlowFixture.Options()
     options.deployment = { deployment in
@@ -179,7 +180,7 @@ struct FlowEmbedderTests {
         Origin(serialized: origin.description.replacing("app.localhost", with: "mail.intercom.localhost"))
       }
     }
-    try await FlowFixture.run(options) { flow in
+    try await FlowFixture.run(options, over: version) { flow in
       let listed = flow.app.replacing("app.localhost", with: "mail.intercom.localhost")
       let paths = ["/silent", "/", "/logout", "/plain/page", "/login"]
       flow.upstream.answer { request in
@@ -215,9 +216,11 @@ struct FlowEmbedderTests {
     }
   }
 
-  @Test("Clickjacking: every page of Intercom's own says who may frame it, and nobody may but the silent page's listed ones (S22, S35)")
-  func framing() async throws {
-    try await FlowFixture.run { flow in
+  @Test(
+    "Clickjacking: every page of Intercom's own says who may frame it, and nobody may but the silent page's listed ones (S22, S35)",
+    arguments: ClientVersion.allCases)
+  func framing(_ version: ClientVersion) async throws {
+    try await FlowFixture.run(over: version) { flow in
       let visitor = try await flow.signedIn()
       for door in flow.doors {
         guard case .own(let name) = door.kind else { continue }

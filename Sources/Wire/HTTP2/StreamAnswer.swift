@@ -94,7 +94,9 @@ package struct StreamAnswer: Sendable {
       case .untilClose:
         sink.answerBody(left)
         return true
-      case .done: return false
+      case .done:
+        // A head that is refused has no method yet, and so the refusal of a HEAD has a body, which no stream may see.
+        return method == .head
       }
     }
     return true

@@ -40,7 +40,7 @@ package struct LoopbackURL: Sendable, CustomStringConvertible {
 
 /// A small HTTP/1.1 client for tests: one connection per request, redirects never followed, cookies only as given, `*.localhost` is 127.0.0.1.
 ///
-/// It adds Host, Content-Length and `Connection: close`, and nothing else, so a test sees what it sends.
+/// It adds Host, Content-Length and `Connection: close`, and nothing else, so a test sees what it sends. `HTTP2Detour` makes it speak HTTP/2.
 package struct RawHTTPClient: Sendable {
   package var timeout: Duration
 
@@ -55,6 +55,7 @@ package struct RawHTTPClient: Sendable {
   package func send(
     _ method: String, _ url: LoopbackURL, fields: [(String, String)], body: [UInt8]? = nil
   ) async throws(RawHTTPError) -> HTTPAnswer {
+    if let detour = HTTP2Detour.current, detour.plain == url.port { return try await detour.send(method, url, fields, body, timeout) }
     let connection = try await RawConnection.open(port: url.port, timeout: timeout)
     var head = "\(method) \(url.target) HTTP/1.1\r\nHost: \(url.authority)\r\nConnection: close\r\n"
     for (name, value) in fields { head += "\(name): \(value)\r\n" }
