@@ -267,6 +267,8 @@ struct FlowTunnelTests {
 
   private static let shortSessions: @Sendable (inout Deployment) -> Void = { deployment in
     deployment.sessions.idle = .seconds(1200)
+    // Answers are looked at twice a second.
+    deployment.server.paceWindow = .seconds(2)
     for index in deployment.routes.indices { deployment.routes[index].timeouts.tunnel = .seconds(86_400) }
   }
 
@@ -275,7 +277,7 @@ struct FlowTunnelTests {
     try await run(Self.shortSessions) { flow, echo in
       let (alice, bob) = (try await flow.signedIn(), try await flow.signedIn("bob"))
       let used = try await open(8, flow, try await cookie(alice))
-      let silent = try await open(1, flow, try await cookie(bob))
+      let silent = try await open(1, flow, try await cookie(bob)).map(\.socket) + streams(1, flow, try await cookie(bob))
       for _ in 0..<4 {
         let written = flow.store.written
         flow.time.advance(by: .seconds(400))
@@ -285,7 +287,7 @@ struct FlowTunnelTests {
       }
       // Frames of the tunnel are no use of bob's session.
       #expect(await eventually { echo.open == 8 })
-      _ = try await untilEnded(silent.map(\.socket), since: SystemTime().monotonicNow())
+      _ = try await untilEnded(silent, since: SystemTime().monotonicNow())
       try await Task.sleep(for: .seconds(3))
       #expect(try await onThread { try used.allSatisfy { try $0.echoes("still there?") } })
     }

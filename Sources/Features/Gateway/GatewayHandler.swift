@@ -66,8 +66,8 @@ package final class GatewayHandler: RequestHandler {
     sessions = SessionTable(capacity: sessionCapacity, random: generation.services.random)
     connections = SessionConnections(loop: loop, sessions: sessions, manager: manager)
     connections.ask = { [unowned self] key, noted in self.ask(key, noted) }
-    forwarder.onStreaming = { [unowned self] exchange in
-      if let exchange = exchange as? ServerConnection<GatewayHandler> { self.streaming(exchange) }
+    forwarder.onTunnel = { [unowned self] exchange in
+      if let exchange = exchange as? ServerConnection<GatewayHandler> { self.tunnelBegan(exchange) }
     }
     forwarder.onCredentialRefused = { [unowned self] exchange in
       if let exchange = exchange as? ServerConnection<GatewayHandler> { self.credentialRefused(exchange) }
@@ -217,12 +217,35 @@ package final class GatewayHandler: RequestHandler {
     if entry.route.needsSession { context.forwarded = view.nothing(route: entry.mark) }
   }
 
-  /// An answer streams, or a tunnel stands.
-  private func streaming(_ exchange: ServerConnection<GatewayHandler>) {
-    if exchange.isTunnel { metrics.tunnelOpened() }
+  private func tunnelBegan(_ exchange: ServerConnection<GatewayHandler>) {
+    metrics.tunnelOpened()
+    register(exchange)
+  }
+
+  /// Most answers are short: only one that goes on is worth an entry.
+  package func answerGoesOn(_ exchange: ServerConnection<GatewayHandler>) { if !exchange.context.isRegistered { register(exchange) } }
+
+  private func register(_ exchange: ServerConnection<GatewayHandler>) {
     guard let key = exchange.context.forwarded?.key else { return }
     exchange.context.isRegistered = true
     connections.add(exchange, of: key)
+  }
+
+  /// These sessions are over: their copies are dropped, their tunnels end now, and what else of them is under way soon.
+  func sessionsEnded(_ ended: [EndedSession]) {
+    sessions.drop(ended)
+    end(Set(ended.map(\.key)))
+  }
+
+  private func end(_ keys: Set<SessionKey>) {
+    loop.forEachSource { source in
+      guard let exchange = source as? ServerConnection<GatewayHandler>, !exchange.context.isRegistered,
+        let key = exchange.context.forwarded?.key, keys.contains(key)
+      else { return }
+      exchange.context.isRegistered = true
+      connections.note(exchange, of: key)
+    }
+    connections.end(keys)
   }
 
   private func forget(_ exchange: ServerConnection<GatewayHandler>) {
@@ -236,7 +259,7 @@ package final class GatewayHandler: RequestHandler {
     loop.spawn { actor in
       let lookup: SessionLookup?
       do throws(SessionStoreError) { lookup = try await manager.load(key, noted: noted) } catch { lookup = nil }
-      await loops.on(actor) { handler in handler.connections.answered(key, lookup) }
+      await loops.on(actor) { handler in if handler.connections.isOver(key, lookup) { handler.end([key]) } }
     }
   }
 
@@ -357,8 +380,7 @@ package final class GatewayLoops: SessionEndObserver {
   /// Returns when no loop can use a copy of these sessions any more.
   package func sessionsEnded(_ sessions: [EndedSession]) async {
     await server.withLock { $0 }?.onEachLoop { handler, _ in
-      handler.sessions.drop(sessions)
-      handler.connections.sessionsEnded(sessions)
+      handler.sessionsEnded(sessions)
     }
   }
 

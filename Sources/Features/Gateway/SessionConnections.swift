@@ -3,8 +3,8 @@ import HTTPServer
 import IntercomCore
 import Sessions
 
-/// What goes on of each session on one loop: its tunnels, and its answers that are streaming (server-sent events, long downloads). They end with
-/// the session (docs/decisions/0023). Confined to the loop.
+/// What goes on of each session on one loop: its tunnels, and its answers that take long (server-sent events, downloads). They end with the session
+/// (docs/decisions/0023). Confined to the loop.
 final class SessionConnections {
   private struct Item {
     let exchange: ExchangeID
@@ -26,7 +26,7 @@ final class SessionConnections {
   private var round: UInt32 = 0
   private var timer: LoopTimer?
 
-  /// Asks the store for a session, whose last use here is noted, and tells by `answered`.
+  /// Asks the store for a session, whose last use here is noted, and tells by `isOver`.
   var ask: ((SessionKey, WallInstant?) -> Void)?
 
   private let loop: EventLoop
@@ -47,22 +47,22 @@ final class SessionConnections {
 
   /// This exchange goes on until `remove`, or until its session ends.
   func add(_ exchange: Exchange, of key: SessionKey) {
+    note(exchange, of: key)
+    // It may have ended while the upstream was asked.
+    if sessions[key: key] == nil { askAbout(key) }
+  }
+
+  /// The same without a question.
+  func note(_ exchange: Exchange, of key: SessionKey) {
     let id = exchange.exchangeID
     items[id.connection] = Item(exchange: id, key: key, isTunnel: exchange.isTunnel)
     if timer?.isRunning == false { timer?.start(after: Self.betweenLooks) }
-    // It may have ended while the upstream was asked.
-    if sessions[key: key] == nil { askAbout(key) }
   }
 
   func remove(_ exchange: Exchange) { items[exchange.id] = nil }
 
   /// These sessions are over: their tunnels end now, their answers soon.
-  func sessionsEnded(_ ended: [EndedSession]) {
-    guard !items.isEmpty else { return }
-    end(Set(ended.map(\.key)))
-  }
-
-  private func end(_ keys: Set<SessionKey>) {
+  func end(_ keys: Set<SessionKey>) {
     let until = loop.now.advanced(by: Self.lastAnswers)
     var tunnels: [ExchangeID] = []
     for (source, item) in items where keys.contains(item.key) {
@@ -89,7 +89,8 @@ final class SessionConnections {
         if asked[item.key].map({ $0.liveUntil <= now && !$0.isAsking }) ?? true { doubtful.insert(item.key) }
       }
     }
-    for id in due { loop.exchange(id)?.cut(.sessionEnded) }
+    // An upstream that still thinks may give a short answer.
+    for id in due { if let exchange = loop.exchange(id), exchange.hasAnswerBegun { exchange.cut(.sessionEnded) } }
     asked = asked.filter { $0.value.round == round || $0.value.isAsking }
     for key in doubtful { askAbout(key) }
     if !items.isEmpty { timer?.start(after: Self.betweenLooks) }
@@ -102,15 +103,16 @@ final class SessionConnections {
     ask(key, sessions[key: key]?.lastUse)
   }
 
-  /// What the store said; nil when it did not answer, which ends nothing: it is asked again.
-  func answered(_ key: SessionKey, _ lookup: SessionLookup?) {
+  /// Whether the session is over by what the store said; nil when it did not answer, which ends nothing: it is asked again.
+  func isOver(_ key: SessionKey, _ lookup: SessionLookup?) -> Bool {
     asked[key]?.isAsking = false
     switch lookup {
     case .live(let session):
       let idle = session.lastUse.advanced(by: manager.settings.idle)
       asked[key]?.liveUntil = min(max(idle, manager.now().advanced(by: Self.betweenLooks)), session.absoluteExpiry)
-    case .some(.none), .ended: end([key])
-    case nil: break
+      return false
+    case .some(.none), .ended: return true
+    case nil: return false
     }
   }
 }

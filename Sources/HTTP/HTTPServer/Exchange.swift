@@ -117,6 +117,7 @@ package class Exchange: TCPConnection {
 
   func dispatch(_ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>) {}
   func report(_ summary: ExchangeSummary) {}
+  func goesOn() {}
 
   // MARK: names
 
@@ -490,6 +491,7 @@ package class Exchange: TCPConnection {
       }
       return isHeldUp ? abort() : close()
     }
+    if phase == .forwarding, isAnswerStarted, !isTunnelling { goesOn() }
     // Tunnels look while something waits for the client: many are silent for hours.
     if !isTunnelling || pendingBytes > 0 || phase == .closing { setDeadline(afterNanoseconds: server.times.paceCheck) }
   }

@@ -1,10 +1,12 @@
 import EventLoop
 import HTTP1
 
-/// Exchanges that become tunnels, and those that end because their session has.
+/// Exchanges that become tunnels, and those that end because their session has, or the server.
 extension Exchange {
   /// Client and upstream have switched to another protocol.
   package final var isTunnel: Bool { isTunnelling }
+  /// The client has got something of its final answer.
+  package final var hasAnswerBegun: Bool { isAnswerStarted }
 
   /// The upstream has switched protocols (RFC 9110 §7.8): sends the head of its 101 and the first bytes behind it. From now on the connection
   /// carries bytes that are not HTTP: the client's go to `sink` by `takeBody`, those for the client come by `sendAnswerBody`, and after
@@ -42,5 +44,10 @@ extension Exchange {
     phase = .closing
     forgetInput()
     if isQuiet { close() } else { abort() }
+  }
+  /// No further request on this connection.
+  final func drain() {
+    // Nothing is owed to a client that has everything: waiting for its end would let a sleeping one hold the whole drain up.
+    if isIdle || phase == .closing, pendingBytes == 0 { close() }
   }
 }

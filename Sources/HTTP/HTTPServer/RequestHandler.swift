@@ -23,10 +23,14 @@ package protocol RequestHandler: AnyObject, SendableMetatype {
 
   /// An exchange is over, or a head was refused; called once for each.
   func exchangeEnded(_ summary: ExchangeSummary, _ exchange: ServerConnection<Self>)
+
+  /// An answer that is forwarded has not ended when its pace is looked at; called each time.
+  func answerGoesOn(_ exchange: ServerConnection<Self>)
 }
 
 extension RequestHandler {
   package func exchangeEnded(_ summary: ExchangeSummary, _ exchange: ServerConnection<Self>) {}
+  package func answerGoesOn(_ exchange: ServerConnection<Self>) {}
 }
 
 /// The name of one exchange: a connection and the request's number on it. It may leave the loop; `EventLoop.exchange` finds it while it lasts.

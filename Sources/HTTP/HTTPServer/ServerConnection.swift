@@ -19,4 +19,5 @@ package final class ServerConnection<Handler: RequestHandler>: Exchange {
 
   override func dispatch(_ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>) { handlerLoop.handler.handle(head, bytes, self) }
   override func report(_ summary: ExchangeSummary) { handlerLoop.handler.exchangeEnded(summary, self) }
+  override func goesOn() { handlerLoop.handler.answerGoesOn(self) }
 }

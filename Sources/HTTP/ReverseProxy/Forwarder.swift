@@ -16,8 +16,8 @@ package final class Forwarder {
   package let loop: EventLoop
   /// Told before an upstream's 401 goes to the client: the credential that it got is no longer good.
   package var onCredentialRefused: ((Exchange) -> Void)?
-  /// Told once of an answer whose body goes on behind its first piece, and of a tunnel that stands.
-  package var onStreaming: ((Exchange) -> Void)?
+  /// Told of each tunnel that stands.
+  package var onTunnel: ((Exchange) -> Void)?
 
   let resolver: NameResolver
   private(set) var settings: ForwardSettings

@@ -240,7 +240,6 @@ package final class UpstreamConnection: TCPConnection {
     body = AnswerBody(head.framing)
     if body.isChunked { chunks = ChunkedScanner(guarded: ConnectionOptions.named(by: head.fields, in: bytes)) }
     mayBeReused = head.keepAlive && !body.endsByClosing && flow.upgrade == nil
-    if !body.isDone { forwarder.onStreaming?(exchange) }
     if head.status == 401 { forwarder.onCredentialRefused?(exchange) }
     var written = flow.takeBuffer()
     let framing = ResponseHeadWriter.write(
@@ -277,7 +276,7 @@ package final class UpstreamConnection: TCPConnection {
     self.tunnel = tunnel
     flow.handOver()
     tunnel.begin(head: written.storage.span.extracting(first: written.count), early: bytes.extracting(head.headLength...))
-    if !exchange.isClosing { forwarder.onStreaming?(exchange) }
+    if !exchange.isClosing { forwarder.onTunnel?(exchange) }
   }
 
   private static let badSwitch = Problem(502, "upstream_bad_switch", "The upstream switched to a protocol in a way that was not asked for.")
