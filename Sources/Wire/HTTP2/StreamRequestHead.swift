@@ -119,7 +119,8 @@ package struct StreamRequestHead: Sendable {
       cookie.append(copying: value)
       return true
     case .contentLength: hasLength = true
-    default: break
+    // Not used over a stream (RFC 8441 §5): the key is made here.
+    default: if asksForTunnel, Self.equals(name, "sec-websocket-key") { return true }
     }
     guard lines.count <= mostBytes else {
       isCut = true
@@ -163,7 +164,8 @@ package struct StreamRequestHead: Sendable {
       out.append(10)
     }
     if isTunnel {
-      out += "Connection: Upgrade\r\nUpgrade: ".utf8
+      // When it is refused nothing that follows on this stream is a request.
+      out += "Connection: Upgrade, close\r\nUpgrade: ".utf8
       out.append(copying: pseudo.span.extracting(protocolName))
       out += "\r\nSec-WebSocket-Key: ".utf8
       out += webSocketKey()
