@@ -45,9 +45,4 @@ extension Exchange {
     forgetInput()
     if isQuiet { close() } else { abort() }
   }
-  /// No further request on this connection.
-  final func drain() {
-    // Nothing is owed to a client that has everything: waiting for its end would let a sleeping one hold the whole drain up.
-    if isIdle || phase == .closing, pendingBytes == 0 { close() }
-  }
 }
