@@ -14,6 +14,8 @@ from load import kernel_memory
 from processes import OTHER_CORE, Failure
 
 CONNECTIONS = 16
+# Of HTTP/2: all streams together must fit into what both sides keep of connections to the upstream.
+FEW = 4
 # Streams of one connection at once.
 STREAMS = 10
 
@@ -54,10 +56,10 @@ def fields(running):
     return [word for line in lines if not line.startswith(("Host:", "Connection:")) for word in ("-H", line)]
 
 
-def h2load(running, count, more):
+def h2load(running, count, more, connections=CONNECTIONS):
     """Exactly so many requests of one session over kept connections: requests per second. All must be answered 200."""
     result = subprocess.run(
-        ["taskset", "-c", str(OTHER_CORE), "h2load", "-n", str(count), "-c", str(CONNECTIONS), "-t", "1", *more, *fields(running),
+        ["taskset", "-c", str(OTHER_CORE), "h2load", "-n", str(count), "-c", str(connections), "-t", "1", *more, *fields(running),
          f"https://localhost:{running.port + peers.TLS}{measures.TARGET}"],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600)
     text = result.stdout.decode()
@@ -75,7 +77,7 @@ def kept(running, count):
 
 def streams(running, count):
     """HTTP/2."""
-    return h2load(running, count, ["-m", str(STREAMS)])
+    return h2load(running, count, ["-m", str(STREAMS)], FEW)
 
 
 def context():

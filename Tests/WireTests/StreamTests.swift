@@ -10,7 +10,7 @@ struct StreamTests {
   private func head(_ fields: [(String, String)], endsStream: Bool = true) -> String? {
     var head = StreamRequestHead(limit: 32 << 10)
     for (name, value) in fields { head.add(Array(name.utf8).span, Array(value.utf8).span) }
-    return head.http1(endsStream: endsStream, webSocketKey: { Array("a2V5".utf8) }).map { String(decoding: $0, as: UTF8.self) }
+    return head.request(endsStream: endsStream, webSocketKey: { Array("a2V5".utf8) }).map { String(decoding: $0.http1, as: UTF8.self) }
   }
 
   private let get = [(":method", "GET"), (":scheme", "https"), (":path", "/a?b"), (":authority", "x.example")]
@@ -50,11 +50,12 @@ struct StreamTests {
     for (name, value) in get { head.add(Array(name.utf8).span, Array(value.utf8).span) }
     let nothing: [UInt8] = []
     // Small fields, whose text alone would not be over the limit.
-    for _ in 0..<400 { head.add(Array("x".utf8).span, nothing.span) }
-    #expect(!head.isExcessive)
-    #expect((head.http1(endsStream: true, webSocketKey: { [] })?.count ?? 0) > 1000)
-    for _ in 0..<400 { head.add(Array("x".utf8).span, nothing.span) }
-    #expect(head.isExcessive)
+    var verdict = StreamRequestHead.Verdict.excessive
+    for _ in 0..<400 { verdict = head.add(Array("x".utf8).span, nothing.span) }
+    #expect(verdict == .taken)
+    #expect((head.request(endsStream: true, webSocketKey: { [] })?.http1.count ?? 0) > 1000)
+    for _ in 0..<400 { verdict = head.add(Array("x".utf8).span, nothing.span) }
+    #expect(verdict == .excessive)
   }
 
   static let malformed: [(String, [(String, String)])] = [

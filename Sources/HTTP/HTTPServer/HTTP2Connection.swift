@@ -233,8 +233,11 @@ package final class HTTP2Connection: TCPConnection, HTTP2SessionOwner {
   package func field(_ stream: Int32, _ name: borrowing Span<UInt8>, _ value: borrowing Span<UInt8>) -> HTTP2ErrorCode? {
     guard let found = find(stream) else { return .cancel }
     guard !found.hasHead else { return found.addTrailer(name, value) ? nil : .protocolError }
-    requestHead.add(name, value)
-    return requestHead.isMalformed ? .protocolError : requestHead.isExcessive ? .enhanceYourCalm : nil
+    switch requestHead.add(name, value) {
+    case .taken: return nil
+    case .malformed: return .protocolError
+    case .excessive: return .enhanceYourCalm
+    }
   }
 
   package func headEnded(_ stream: Int32, isTrailer: Bool, endsStream: Bool) {
@@ -243,10 +246,10 @@ package final class HTTP2Connection: TCPConnection, HTTP2SessionOwner {
     if isTrailer {
       if endsStream { found.end() }
     } else {
-      guard let bytes = requestHead.http1(endsStream: endsStream, webSocketKey: webSocketKey) else {
+      guard let request = requestHead.request(endsStream: endsStream, webSocketKey: webSocketKey) else {
         return session?.reset(stream, code: .protocolError) ?? ()
       }
-      guard found.begin(bytes, of: requestHead, endsStream: endsStream) else {
+      guard found.begin(request, endsStream: endsStream) else {
         return session?.reset(stream, code: .internalError) ?? ()
       }
     }

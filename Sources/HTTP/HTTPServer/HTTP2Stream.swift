@@ -64,14 +64,14 @@ final class HTTP2Stream: ByteCarrier {
     return true
   }
 
-  /// The head is whole, `bytes` in HTTP/1.1: the exchange gets it in the connection's next step. False when there can be none.
-  func begin(_ bytes: [UInt8], of head: borrowing StreamRequestHead, endsStream: Bool) -> Bool {
+  /// The head is whole: the exchange gets it in the connection's next step. False when there can be none.
+  func begin(_ request: StreamRequest, endsStream: Bool) -> Bool {
     hasHead = true
-    tunnels = head.asksForTunnel
-    isChunked = !endsStream && !head.hasStatedLength && !tunnels
+    tunnels = request.asksForTunnel
+    isChunked = !endsStream && !request.hasStatedLength && !tunnels
     hasEnded = endsStream
-    inbox = bytes
-    answer = StreamAnswer(method: head.isHead ? .head : .get, asksForTunnel: tunnels)
+    inbox = request.http1
+    answer = StreamAnswer(method: request.isHead ? .head : .get, asksForTunnel: tunnels)
     guard let exchange = connection.open(self) else { return false }
     self.exchange = exchange
     return true

@@ -2,6 +2,17 @@ import HTTP1
 import HTTPMessage
 import IntercomCore
 
+/// A stream's request as HTTP/1.1 has it, and what its stream must know of it.
+package struct StreamRequest: Sendable {
+  /// The head.
+  package let http1: [UInt8]
+  package let isHead: Bool
+  /// Extended CONNECT ([RFC 8441](https://www.rfc-editor.org/rfc/rfc8441)): a tunnel is asked for.
+  package let asksForTunnel: Bool
+  /// Whether a body may follow was said by the client's END_STREAM; its length perhaps by a field.
+  package let hasStatedLength: Bool
+}
+
 /// The head of a request that came over a stream of HTTP/2, to be written as HTTP/1.1 has it.
 ///
 /// There is one reader of requests, one canonical form and one decision: a stream's request goes through them as bytes of HTTP/1.1
@@ -28,8 +39,7 @@ package struct StreamRequestHead: Sendable {
   private var size = 0
   /// Something was left out: never to be read as a whole head.
   private var isCut = false
-  /// The stream must be reset with PROTOCOL_ERROR.
-  package private(set) var isMalformed = false
+  private var isMalformed = false
   /// Bytes of an over-long head that are kept: more than the reader of heads takes, so that it answers 431.
   private let mostBytes: Int
 
@@ -45,26 +55,30 @@ package struct StreamRequestHead: Sendable {
     (hasScheme, hasLength, hasRegular, isCut, isMalformed, size) = (false, false, false, false, false, 0)
   }
 
-  /// Far above every limit, as a short block makes it that refers to a long entry of HPACK's table again and again: not worth an answer.
-  package var isExcessive: Bool { size > 4 &* mostBytes }
-  /// Whether a body may follow was said by the client's END_STREAM; its length perhaps by a field.
-  package var hasStatedLength: Bool { hasLength }
-  /// Extended CONNECT ([RFC 8441](https://www.rfc-editor.org/rfc/rfc8441)): a tunnel is asked for.
-  package var asksForTunnel: Bool { !protocolName.isEmpty && isConnect }
-  package var isHead: Bool { Self.equals(pseudo.span.extracting(method), "HEAD") }
+  /// How a head stands after one more field.
+  package enum Verdict: Sendable {
+    case taken
+    /// The stream must be reset with PROTOCOL_ERROR.
+    case malformed
+    /// Far above every limit, as a short block makes it that refers to a long entry of HPACK's table again and again: not worth an answer.
+    case excessive
+  }
+
+  private var asksForTunnel: Bool { !protocolName.isEmpty && isConnect }
   private var isConnect: Bool { Self.equals(pseudo.span.extracting(method), "CONNECT") }
 
   /// The next field of the head, pseudo-fields first, as HPACK gave it.
-  package mutating func add(_ name: borrowing Span<UInt8>, _ value: borrowing Span<UInt8>) {
+  @discardableResult
+  package mutating func add(_ name: borrowing Span<UInt8>, _ value: borrowing Span<UInt8>) -> Verdict {
     size &+= name.count &+ value.count &+ 32
-    guard !isMalformed else { return }
+    guard !isMalformed else { return .malformed }
     guard size <= 2 &* mostBytes else {
       isCut = true
-      return
+      return size > 4 &* mostBytes ? .excessive : .taken
     }
     guard name.count > 0, Self.isText(value) else {
       isMalformed = true
-      return
+      return .malformed
     }
     if name[0] == UInt8(ascii: ":") {
       isMalformed = hasRegular || !addPseudo(name, value)
@@ -72,6 +86,7 @@ package struct StreamRequestHead: Sendable {
       hasRegular = true
       isMalformed = !Self.isLowerCaseToken(name) || !addRegular(name, value)
     }
+    return isMalformed ? .malformed : .taken
   }
 
   /// False: malformed.
@@ -135,13 +150,13 @@ package struct StreamRequestHead: Sendable {
     return true
   }
 
-  /// The head as HTTP/1.1 has it, nil when it is malformed.
+  /// The request as HTTP/1.1 has it, nil when it is malformed.
   ///
   /// - Parameters:
   ///   - endsStream: no body follows.
   ///   - webSocketKey: 24 characters of base64, for the upstream of a WebSocket: over a stream the client sends none
   ///     ([RFC 8441 §5](https://www.rfc-editor.org/rfc/rfc8441#section-5)).
-  package func http1(endsStream: Bool, webSocketKey: () -> [UInt8]) -> [UInt8]? {
+  package mutating func request(endsStream: Bool, webSocketKey: () -> [UInt8]) -> StreamRequest? {
     guard !isMalformed, !method.isEmpty, let target else { return nil }
     // Both name the host: they must agree (§8.3.1).
     if let authority, let host, !pseudo[authority].elementsEqual(host) { return nil }
@@ -176,7 +191,8 @@ package struct StreamRequestHead: Sendable {
     if isCut { out += [UInt8](repeating: UInt8(ascii: "x"), count: mostBytes) }
     out.append(13)
     out.append(10)
-    return out
+    let isHead = Self.equals(pseudo.span.extracting(method), "HEAD")
+    return StreamRequest(http1: out, isHead: isHead, asksForTunnel: isTunnel, hasStatedLength: hasLength)
   }
 
   /// CONNECT has an authority only; everything else has a scheme and a path (§8.3.1, §8.5; RFC 8441 §4).
