@@ -175,7 +175,7 @@ package class Exchange: TCPConnection {
     switch phase {
     case .idle:
       // A client that sends requests ahead but does not read the answers.
-      guard pendingBytes <= server.settings.waitingOutput else { break }
+      guard pendingBytes <= server.times.waitingOutput else { break }
       return takeHead(bytes)
     case .running, .forwarding, .swallowing:
       guard !body.isDone, !isBodyPaused else { break }

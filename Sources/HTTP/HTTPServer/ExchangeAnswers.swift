@@ -228,5 +228,5 @@ extension Exchange {
   }
 
   /// Producers stop above this and go on at `clientDrained`.
-  package final var isOutputFull: Bool { pendingBytes > server.settings.waitingOutput }
+  package final var isOutputFull: Bool { pendingBytes > server.times.waitingOutput }
 }

@@ -12,8 +12,10 @@ final class HeadReader {
   init(limits: HeadLimits) { parser = RequestHeadParser(limits: limits) }
 }
 
-/// The times of `ServerSettings` in nanoseconds.
+/// The times of `ServerSettings` in nanoseconds, and what else of them every request reads: plain numbers, whose exchange by a reload runs no other
+/// code, so that reading them needs no check for exclusive access.
 struct ServerTimes {
+  let waitingOutput: Int
   let head: Int64
   let idle: Int64
   let paceCheck: Int64
@@ -23,6 +25,7 @@ struct ServerTimes {
   let clientLook: Int64 = 700_000_000
 
   init(_ settings: ServerSettings) {
+    waitingOutput = settings.waitingOutput
     head = settings.headTime.wholeNanoseconds
     idle = settings.idleTime.wholeNanoseconds
     paceCheck = settings.paceCheck.wholeNanoseconds

@@ -16,7 +16,10 @@ final class UpstreamHost {
   /// Its position in the metrics.
   let place: Int?
   private var settings: ForwardSettings
+  // What every request reads of them: plain numbers, see `ServerTimes`.
   private var pooledTime: Int64
+  private var mostIdle: Int
+  private var mostOpen: Int
   /// No route in force has it any more: what is under way ends, nothing is kept.
   private var isRetired = false
   private let telemetry: UpstreamTelemetry
@@ -41,6 +44,8 @@ final class UpstreamHost {
     place = telemetry.place(of: endpoint)
     self.settings = settings
     pooledTime = settings.pooledTime.wholeNanoseconds
+    mostIdle = settings.idleConnections
+    mostOpen = settings.connections
     self.telemetry = telemetry
   }
 
@@ -53,6 +58,8 @@ final class UpstreamHost {
   func update(_ endpoint: UpstreamEndpoint, tls: UpstreamTLS?, settings: ForwardSettings) {
     self.settings = settings
     pooledTime = settings.pooledTime.wholeNanoseconds
+    mostIdle = settings.idleConnections
+    mostOpen = settings.connections
     upstreamTLS = tls
     self.tls = tls?.peer(of: endpoint)
   }
@@ -66,7 +73,7 @@ final class UpstreamHost {
 
   /// Requests under way.
   var load: Int { open - idleCount }
-  var isFull: Bool { open >= settings.connections }
+  var isFull: Bool { open >= mostOpen }
   var candidate: EndpointSelector.Candidate {
     EndpointSelector.Candidate(state: health.state, load: load, hasRoom: !isFull || idleCount > 0)
   }
@@ -89,7 +96,7 @@ final class UpstreamHost {
   /// Keeps a connection for the next request, or closes it when enough are kept.
   func giveBack(_ connection: UpstreamConnection) {
     guard !connection.isClosed else { return }
-    guard !isRetired, idleCount < settings.idleConnections else { return connection.close() }
+    guard !isRetired, idleCount < mostIdle else { return connection.close() }
     connection.nextIdle = firstIdle.take()
     firstIdle = connection
     idleCount += 1
