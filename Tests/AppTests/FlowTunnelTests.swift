@@ -218,10 +218,11 @@ struct FlowTunnelTests {
       let (cookie, host) = (try await cookie(alice), host(flow))
       let fields = [("Cookie", cookie), ("Origin", flow.app)]
       let sockets = try await onThread {
-        let first = try RawSocket(port: UInt16(flow.port))
+        // They lose patience before the upstream's ten seconds are over, which would end the connections too.
+        let first = try RawSocket(port: UInt16(flow.port), timeOut: .seconds(7))
         try first.send(WebSocketClient.request("/live/x", host: host, fields))
         while asked.withLock({ $0 }) < 1 { pauseThread(milliseconds: 5) }
-        let second = try RawSocket(port: UInt16(flow.port))
+        let second = try RawSocket(port: UInt16(flow.port), timeOut: .seconds(7))
         try second.send(WebSocketClient.request("/live/x", host: host, fields + [("Upgrade", ""), ("Connection", "")]))
         while asked.withLock({ $0 }) < 2 { pauseThread(milliseconds: 5) }
         return [first, second]
