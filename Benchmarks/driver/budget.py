@@ -31,9 +31,10 @@ BUDGETS = [
 def over(data, peer, field=None):
     """Intercom's figure divided by a peer's; None when that was not measured."""
     ours, theirs = data["peers"]["intercom"], data["peers"].get(peer)
-    if theirs is None:
-        return None
-    return ours[field] / theirs[field] if field else ours / theirs
+    if field and theirs is not None:
+        ours, theirs = ours[field], theirs[field]
+    # CPU time comes in ticks: a moment's load may take none.
+    return ours / theirs if theirs else None
 
 
 def front(data, kind):
