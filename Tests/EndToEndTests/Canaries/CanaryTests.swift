@@ -29,7 +29,7 @@ struct CanaryTests {
       try await Self.storeFails(place, visitor)
       Self.expectNone(try await place.finds())
       place.intercom.child.send(Signal.hangUp)
-      _ = try await place.intercom.child.line("reload_ignored") { $0.contains("reload_ignored") }
+      _ = try await place.intercom.child.line("reloaded") { $0.contains("\"event\":\"reloaded\"") }
       #expect(await place.intercom.child.terminate(grace: .seconds(15)) == .code(0), "\(place.intercom.child.outputTail)")
       Self.expectNone(try await place.finds())
       Self.expectNone(try place.findsInAnswers())
@@ -46,7 +46,7 @@ struct CanaryTests {
     let events = [
       "listening", "provider_call", "login_begun", "signed_in", "login_failed", "silent_login_ended", "session_found", "request",
       "request_refused", "upstream_failed", "credential_failed", "session_ended", "backchannel_logout", "logout_token_refused",
-      "session_store_unavailable", "reload_ignored", "draining", "stopped",
+      "session_store_unavailable", "reloaded", "draining", "stopped",
     ]
     let lines = String(decoding: place.intercom.child.allOutput, as: UTF8.self)
     for event in events { #expect(lines.contains("\"event\":\"\(event)\""), "\(event) is not in the log") }
