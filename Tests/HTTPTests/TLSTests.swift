@@ -131,7 +131,8 @@ struct TLSTests {
     let (old, new) = (try await TestAuthority(), try await TestAuthority())
     try await run(context(old)) { server in
       #expect(try await curl(old, server.port, "/hello").contains("hello\n200"))
-      await server.server.replaceCertificates([try await context(new)])
+      let renewed = ListenerSetup(server.server.addresses[0], tls: try await context(new))
+      await server.server.reconfigure(ServerSettings(), [renewed]) { _ in }
       #expect(try await curl(new, server.port, "/hello").contains("hello\n200"))
       #expect(try await curl(old, server.port, "/hello").contains("curl: (60)"))
     }

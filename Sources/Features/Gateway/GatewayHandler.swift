@@ -379,9 +379,7 @@ package final class GatewayLoops: SessionEndObserver {
 
   /// Returns when no loop can use a copy of these sessions any more.
   package func sessionsEnded(_ sessions: [EndedSession]) async {
-    await server.withLock { $0 }?.onEachLoop { handler, _ in
-      handler.sessionsEnded(sessions)
-    }
+    await onEach { handler in handler.sessionsEnded(sessions) }
   }
 
   /// Group memberships and other claims may be gone with the old tokens: no loop goes on sending them (S27).

@@ -9,14 +9,14 @@ import Workers
 
 /// What the gateway's async half works with; given by the composition root, shared by all loops.
 package struct GatewayServices: Sendable {
-  package let settings: GatewaySettings
-  package let gateway: Gateway
+  package var settings: GatewaySettings
+  package var gateway: Gateway
   package let sessions: SessionManager
   package let pending: PendingLogins
   package let tokens: RefreshCoordinator
   package let provider: RelyingParty
   /// The secrets of `basic` credentials, by index.
-  package let passwords: [Secret<String>]
+  package var passwords: [Secret<String>]
   /// For signatures and other work that would hold up a loop.
   package let workers: Workers
   package let time: any TimeSource

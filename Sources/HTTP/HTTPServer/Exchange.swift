@@ -87,14 +87,14 @@ package class Exchange: TCPConnection {
   final func open() throws(EventLoopError) {
     try start()
     server.connections += 1
-    setDeadline(afterNanoseconds: server.isDraining ? ServerLoop.lastWord : server.times.idle)
+    setDeadline(afterNanoseconds: server.idleLimit)
   }
 
   /// Puts the connection to work in the place of the one that opened it.
   final func open(inPlaceOf source: EventSource) {
     start(inPlaceOf: source)
     server.connections += 1
-    setDeadline(afterNanoseconds: server.isDraining ? ServerLoop.lastWord : server.times.idle)
+    setDeadline(afterNanoseconds: server.idleLimit)
   }
 
   // MARK: what others may see

@@ -77,28 +77,18 @@ package final class HTTPServer<Handler: RequestHandler>: Sendable {
     }
   }
 
-  /// Gives new connections these certificates, in the order of the listeners; connections that stand keep theirs.
-  package func replaceCertificates(_ contexts: [TLSContext?]) async {
-    await forEachState { state in
-      guard contexts.count == state.setups.count else { return }
-      state.replace(zip(state.setups, contexts).map { setup, tls in ListenerSetup(setup.address, tls: tls, proxies: setup.proxies) })
-    }
-  }
-
   /// Gives each loop other settings, certificates and proxies, and calls `body` with its handler, all between two of its turns: no request sees a part of it
-  /// only.
+  /// only. Connections that stand keep their certificates.
   ///
   /// - Parameter setups: in the order of the listeners. Addresses stay what they are, and a listener does not change between plain and TLS.
   package func reconfigure(
     _ settings: ServerSettings, _ setups: [ListenerSetup], _ body: @escaping @Sendable (Handler) -> Void
   ) async {
-    for actor in loops {
-      await actor.withLoop { [number] loop in
-        guard let state = loop.attachments[number] as? HandlerLoop<Handler> else { return }
-        state.settings = settings
-        state.replace(setups)
-        body(state.handler)
-      }
+    await forEachState { state in
+      guard let state = state as? HandlerLoop<Handler> else { return }
+      state.settings = settings
+      state.replace(setups)
+      body(state.handler)
     }
   }
 
@@ -129,20 +119,14 @@ package final class HTTPServer<Handler: RequestHandler>: Sendable {
   }
 
   /// Connections that are open.
-  package func connections() async -> Int {
-    var count = 0
-    for actor in loops {
-      count += await actor.withLoop { [number] loop in (loop.attachments[number] as? ServerLoop)?.connections ?? 0 }
-    }
-    return count
-  }
+  package func connections() async -> Int { await sum { $0.connections } }
 
-  private func openings() async -> Int {
-    var count = 0
+  private func sum(_ figure: @escaping @Sendable (ServerLoop) -> Int) async -> Int {
+    var sum = 0
     for actor in loops {
-      count += await actor.withLoop { [number] loop in (loop.attachments[number] as? ServerLoop)?.openings ?? 0 }
+      sum += await actor.withLoop { [number] loop in (loop.attachments[number] as? ServerLoop).map(figure) ?? 0 }
     }
-    return count
+    return sum
   }
 
   /// Accepts no more, answers what has been asked, with `Connection: close`, and closes. What is not done within `limit`, or when the task is
@@ -161,7 +145,7 @@ package final class HTTPServer<Handler: RequestHandler>: Sendable {
     let begin = time.monotonicNow()
     let end = begin.advanced(by: limit)
     while true {
-      let opening = begin.duration(to: time.monotonicNow()) < .nanoseconds(ServerLoop.lastWord) ? await openings() : 0
+      let opening = begin.duration(to: time.monotonicNow()) < .nanoseconds(ServerLoop.lastWord) ? await sum { $0.openings } : 0
       guard await connections() + opening > 0 else { break }
       guard time.monotonicNow() < end, !Task.isCancelled else {
         await stop()

@@ -82,6 +82,8 @@ package class ServerLoop {
 
   /// A client that has connected has sent something, or will do so within this time, when the server drains.
   static let lastWord: Int64 = 2_000_000_000
+  /// How long a connection without a request is kept, in nanoseconds.
+  final var idleLimit: Int64 { isDraining ? Self.lastWord : times.idle }
 
   final func takeReader() -> HeadReader { spareReader.take() ?? HeadReader(limits: settings.headLimits) }
   final func giveBack(_ reader: HeadReader) { spareReader = reader }

@@ -64,11 +64,13 @@ package final class Forwarder {
 
   /// Without an idle connection to the usual endpoint: another one, or a new connection. The body waits until the way is clear.
   private func begin(
-    _ plan: borrowing ForwardPlan, _ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ exchange: Exchange
+    _ plan: borrowing ForwardPlan, _ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ exchange: Exchange,
+    upgrade: UpgradeHandshake? = nil
   ) {
-    let flow = ForwardFlow(forwarder: self, plan: plan, group: pool.group(of: plan.route))
+    let flow = ForwardFlow(forwarder: self, plan: plan, group: pool.group(of: plan.route), upgrade: upgrade)
     var written = flow.takeBuffer()
     if let problem = write(plan, head, bytes, exchange, &written) { return refuse(problem, plan, exchange) }
+    upgrade?.write(into: &written)
     flow.start(plan, exchange)
     exchange.forward(to: flow)
     if flow.select() { flow.begin(head: written) }
@@ -82,20 +84,11 @@ package final class Forwarder {
   ) -> Bool {
     let protocols = UpgradeField.asked(head.request, bytes, of: plan.route.upgrades)
     guard !protocols.isEmpty, exchange.isBodyDone else { return false }
-    guard let handshake = UpgradeHandshake(protocols, head, bytes) else {
+    if let handshake = UpgradeHandshake(protocols, head, bytes) {
+      begin(plan, head, bytes, exchange, upgrade: handshake)
+    } else {
       refuse(UpgradeHandshake.badKey, plan, exchange)
-      return true
     }
-    let flow = ForwardFlow(forwarder: self, plan: plan, group: pool.group(of: plan.route), upgrade: handshake)
-    var written = flow.takeBuffer()
-    if let problem = write(plan, head, bytes, exchange, &written) {
-      refuse(problem, plan, exchange)
-      return true
-    }
-    UpgradeHandshake.write(protocols, into: &written)
-    flow.start(plan, exchange)
-    exchange.forward(to: flow)
-    if flow.select() { flow.begin(head: written) }
     return true
   }
 

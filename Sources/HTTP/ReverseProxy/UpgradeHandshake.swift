@@ -38,11 +38,11 @@ final class UpgradeHandshake {
   }
 
   /// Puts `Connection` and `Upgrade` at the end of a head that is whole.
-  static func write(_ protocols: [[UInt8]], into head: inout HeadBuffer) {
+  func write(into head: inout HeadBuffer) {
     head.removeLast(2)
-    head.append(beginning)
-    head.append(Array(protocols.joined(separator: separator)))
-    head.append(end)
+    head.append(Self.beginning)
+    head.append(Array(protocols.joined(separator: Self.separator)))
+    head.append(Self.end)
   }
 
   private static let separator = Array(", ".utf8)

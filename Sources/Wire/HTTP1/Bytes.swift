@@ -37,7 +37,7 @@ enum ASCII {
 }
 
 /// Whether `range` is this lower-case word, whatever the case of its letters.
-func equalsFolded(_ bytes: borrowing Span<UInt8>, _ range: ByteRange, _ lower: StaticString) -> Bool {
+package func equalsFolded(_ bytes: borrowing Span<UInt8>, _ range: ByteRange, _ lower: StaticString) -> Bool {
   guard range.count == lower.utf8CodeUnitCount, range.upper <= bytes.count else { return false }
   return lower.withUTF8Buffer { word in
     for index in 0..<word.count where lowercase(bytes[range.lower &+ index]) != word[index] { return false }

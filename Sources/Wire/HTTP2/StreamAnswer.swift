@@ -52,9 +52,8 @@ package struct StreamAnswer: Sendable {
 
   /// Sec-WebSocket-Accept: for the key that this side of the upstream made.
   package static func isProofOfKey(_ field: HeadField, _ bytes: borrowing Span<UInt8>) -> Bool {
-    field.name.count == 20 && field.name.bytes(in: bytes).map { $0 | 0x20 } == proofOfKey
+    equalsFolded(bytes, field.name, "sec-websocket-accept")
   }
-  private static let proofOfKey = Array("sec-websocket-accept".utf8)
 
   /// Takes everything. False when this is no answer: Intercom's own mistake, the stream must be reset.
   package mutating func take(_ bytes: borrowing Span<UInt8>, _ reader: StreamAnswerReader, _ sink: some StreamAnswerSink) -> Bool {

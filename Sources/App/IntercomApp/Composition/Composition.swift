@@ -164,11 +164,10 @@ package enum Composition {
   /// What a reload makes of a deployment, with the parts of `first` that all generations share.
   static func generation(of deployment: Deployment, _ first: GatewayServices, _ metrics: GatewayMetrics) -> GatewayGeneration {
     let table = routeTable(of: deployment, metrics)
-    let gateway = Gateway(table: table, cookies: deployment.cookies, csrf: first.gateway.csrf, logoutKey: first.gateway.logoutKey)
-    let services = GatewayServices(
-      settings: settings(of: deployment), gateway: gateway, sessions: first.sessions, pending: first.pending, tokens: first.tokens,
-      provider: first.provider, passwords: deployment.passwords, workers: first.workers, time: first.time, random: first.random,
-      log: first.log, steps: first.steps)
+    var services = first
+    services.settings = settings(of: deployment)
+    services.gateway = Gateway(table: table, cookies: deployment.cookies, csrf: first.gateway.csrf, logoutKey: first.gateway.logoutKey)
+    services.passwords = deployment.passwords
     return generation(of: deployment, services, table)
   }
 

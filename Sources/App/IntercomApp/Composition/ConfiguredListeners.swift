@@ -12,8 +12,8 @@ extension Deployment {
   }
 
   /// TLS of each listener, in the order of `listen`; nil where it is plain. Every call makes them anew from the files that the configuration
-  /// has read: for `HTTPServer.replaceCertificates` too.
-  package static func tlsContexts(of configuration: Configuration) throws -> [TLSContext?] {
+  /// has read.
+  private static func tlsContexts(of configuration: Configuration) throws -> [TLSContext?] {
     let tls = configuration.tls
     // Those that ask their clients alike share one, and with it the keys of their tickets.
     var made: [Configuration.ClientCertificates: TLSContext] = [:]
