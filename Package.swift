@@ -69,6 +69,9 @@ let package = Package(
     // Adapters
     module("Adapters", "CurlTransport", ["IntercomCore", "HTTPMessage", "Curl", "Workers"]),
     module("Adapters", "ConfigurationYAML", ["IntercomCore", "YAML"]),
+    module(
+      "Adapters", "SessionStoreRedis",
+      ["IntercomCore", "Telemetry", "Cryptography", "Sessions", "EventLoop", "TLS", "Linux", "OpenSSL"]),
     module("Adapters", "SessionStoreSQLite", ["IntercomCore", "Telemetry", "Sessions", "SQLite", "Linux"]),
     // HTTP
     module(
@@ -101,7 +104,8 @@ let package = Package(
       [
         "IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "JOSE", "Telemetry", "HTTP1", "EventLoop", "Workers", "OIDC",
         "Sessions", "Policy",
-        "CurlTransport", "ConfigurationYAML", "SessionStoreSQLite", "HTTPServer", "ReverseProxy", "Gateway", "DemoWorkplace", "Linux",
+        "CurlTransport", "ConfigurationYAML", "SessionStoreSQLite", "SessionStoreRedis", "HTTPServer", "ReverseProxy", "Gateway",
+        "DemoWorkplace", "Linux",
         "OpenSSL",
       ]),
     .executableTarget(name: "intercom", dependencies: ["IntercomApp"], path: "Sources/App/intercom", swiftSettings: strict),
@@ -125,7 +129,8 @@ let package = Package(
       name: "bench-host",
       dependencies: [
         "IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "JOSE", "Telemetry", "HTTP1", "Linux", "EventLoop", "OIDC", "Sessions",
-        "Policy", "CurlTransport", "SessionStoreSQLite", "HTTPServer", "ReverseProxy", "Gateway", "DemoWorkplace", "IntercomApp", "OpenSSL",
+        "Policy", "CurlTransport", "SessionStoreSQLite", "SessionStoreRedis", "HTTPServer", "ReverseProxy", "Gateway", "DemoWorkplace",
+        "IntercomApp", "OpenSSL",
         "IntercomTesting",
       ],
       path: "Sources/Testing/bench-host", swiftSettings: strict),
@@ -145,7 +150,7 @@ let package = Package(
       "AdaptersTests",
       [
         "IntercomCore", "HTTPMessage", "Telemetry", "Sessions", "CurlTransport", "ConfigurationYAML", "YAML", "SessionStoreSQLite",
-        "SQLite",
+        "SQLite", "SessionStoreRedis", "EventLoop", "Workers", "OpenSSL",
         "IntercomTesting", "store-writer",
       ]),
     tests(
@@ -165,7 +170,8 @@ let package = Package(
       [
         "IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "JOSE", "Telemetry", "HTTP1", "EventLoop", "Workers", "OIDC",
         "Sessions", "ConfigurationYAML",
-        "HTTPServer", "ReverseProxy", "Gateway", "DemoWorkplace", "CurlTransport", "IntercomApp", "Linux", "OpenSSL", "IntercomTesting",
+        "HTTPServer", "ReverseProxy", "Gateway", "DemoWorkplace", "CurlTransport", "SessionStoreRedis", "IntercomApp", "Linux", "OpenSSL",
+        "IntercomTesting",
       ]),
     tests(
       "EndToEndTests",

@@ -57,6 +57,15 @@ extension SessionStore {
   }
 }
 
+extension SessionStore {
+  /// Changes a record of this version and gives the new one.
+  func replace(_ key: RecordKey, _ value: [UInt8], _ version: UInt64, expiry: WallInstant) async throws -> UInt64 {
+    let outcome = try await write(key, value, indexes: [], expiry: expiry, expecting: version)
+    guard case .written(let version) = outcome else { throw SessionStoreConformance.Violation("a change gave \(outcome)") }
+    return version
+  }
+}
+
 /// The error is `unavailable`.
 func isUnavailable(_ error: any Error) -> Bool {
   if case SessionStoreError.unavailable = error { true } else { false }

@@ -119,7 +119,7 @@ struct ConfigurationTests {
         "c.yaml:8:11: origins[0]: 'https://mail.example.org/' is not how browsers write an origin; write https://mail.example.org",
         "c.yaml:8:38: origins[1]: '*' holds a '*'; list every origin by its full name",
         "c.yaml:9:1: sessions.keys: missing: stored sessions are sealed; write keys: [{fromFile: …}] with a key made by: openssl rand -base64 32 | tr '+/' '-_'",
-        "c.yaml:9:19: sessions.store: the store 'redis' is not part of this version; write memory or sqlite",
+        "c.yaml:9:1: sessions.redis.host: missing: where is the server?; write redis: {host: redis.example.org}",
         "c.yaml:9:32: sessions.idle: idle (8d) is longer than absolute (7d); write an idle time that is at most the absolute one",
         "c.yaml:9:46: sessions.sameSite: 'relaxed' is none of lax, none, strict; write one of them",
         "c.yaml:11:3: routes.Files: the name of a route is used in cookies and metrics; write 1 to 32 small letters, digits and '-'",

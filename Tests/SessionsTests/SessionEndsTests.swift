@@ -16,7 +16,7 @@ struct SessionEndsTests {
     var ends = SessionEnds()
     let ticket = ends.ticket()
     #expect(ends.allows(key, ticket))
-    ends.note([ended])
+    ends.note([ended.key])
     #expect(!ends.allows(key, ticket))
     #expect(ends.allows(key, ends.ticket()))
     #expect(ends.allows(SessionKey(SessionID(random: SystemRandom())), ticket))
@@ -26,8 +26,8 @@ struct SessionEndsTests {
   func forgottenEnds() {
     var ends = SessionEnds(kept: 10)
     let ticket = ends.ticket()
-    ends.note([ended])
-    for _ in 0..<20 { ends.note([EndedSession.of(SessionID(random: SystemRandom()), .idle)]) }
+    ends.note([ended.key])
+    for _ in 0..<20 { ends.note([EndedSession.of(SessionID(random: SystemRandom()), .idle).key]) }
     let other = SessionKey(SessionID(random: SystemRandom()))
     #expect(!ends.allows(key, ticket) && !ends.allows(other, ticket))
     #expect(ends.allows(other, ends.ticket()))
@@ -49,7 +49,7 @@ private actor Loop: SessionEndObserver {
   init(_ manager: SessionManager) { self.manager = manager }
 
   func sessionsEnded(_ sessions: [EndedSession]) {
-    ends.note(sessions)
+    ends.note(sessions.map(\.key))
     for session in sessions { copies[session.key] = nil }
   }
 

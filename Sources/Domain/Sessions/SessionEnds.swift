@@ -26,12 +26,17 @@ package struct SessionEnds {
   }
 
   /// These have ended: from now on no ticket given before allows them.
-  package mutating func note(_ sessions: [EndedSession]) {
-    for session in sessions {
+  package mutating func note(_ keys: [SessionKey]) {
+    for key in keys {
       seen &+= 1
-      ended[session.key] = seen
+      ended[key] = seen
     }
-    guard ended.count > kept else { return }
+    if ended.count > kept { noteAll() }
+  }
+
+  /// Any may have ended: no ticket given before allows anything.
+  package mutating func noteAll() {
+    seen &+= 1
     ended.removeAll(keepingCapacity: true)
     forgottenUpTo = seen
   }

@@ -31,6 +31,11 @@ package struct SessionKey: Hashable, Sendable {
 
   package init(_ id: SessionID) { word = Word256(hashOf: id.bytes) }
   init(word: Word256) { self.word = word }
+  /// The session that this record is of; nil when it is of another kind.
+  package init?(record: RecordKey) {
+    guard record.kind == .session else { return nil }
+    word = record.word
+  }
 
   /// Where the store keeps it.
   package var record: RecordKey { RecordKey(kind: .session, word: word) }

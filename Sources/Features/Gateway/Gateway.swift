@@ -228,7 +228,7 @@ extension Gateway {
     }
     switch presented {
     case .known(let view):
-      guard view.isLive(at: known.now) else { throw need(.session(view.id), screened, known) }
+      guard view.isLive(at: known.now), known.isCopyGood else { throw need(.session(view.id), screened, known) }
       return Identified(screened: screened, session: view)
     case .unknown(let id): throw need(.session(id), screened, known)
     }

@@ -92,7 +92,8 @@ package final class GatewayHandler: RequestHandler {
     if generation.tellsStories, context.story == nil { tell(head, bytes, exchange) }
     let turn = loop.now
     if clock.isDue(turn) { clock = LoopClock(manager.now(), at: turn) }
-    let known = Known(sessions: sessions, findings: context.findings, now: clock.wall)
+    let known = Known(
+      sessions: sessions, findings: context.findings, now: clock.wall, mayUseCopies: generation.services.lease.isValid(turn))
     switch generation.services.gateway.decide(head.request, bytes, known) {
     case .forward(let order): forward(order, head, bytes, exchange, known.now, generation)
     case .stop(let stop): self.stop(stop, head, bytes, exchange)
@@ -345,7 +346,9 @@ package final class GatewayHandler: RequestHandler {
       exchange.context.findings.session = .none
     case .unavailable: exchange.context.findings.session = .storeUnavailable
     case .live(let session):
-      let view = SessionView(id: id, session: session, settings: manager.settings, now: manager.now())
+      // While copies may not be used every request comes here: what was made ready for this very version stays.
+      let held = sessions[id].flatMap { $0.session.version == session.version ? $0 : nil }
+      let view = held ?? SessionView(id: id, session: session, settings: manager.settings, now: manager.now())
       // Not kept when it may have ended while it was read: then the next round reads it again.
       let isKept = view.map { sessions.insert($0, ticket: ticket) } ?? false
       exchange.context.findings.session = isKept ? .live : .notAsked
@@ -397,5 +400,22 @@ package final class GatewayLoops: SessionEndObserver {
 
   func on(_ actor: LoopActor, _ body: @escaping @Sendable (GatewayHandler) -> Void) async {
     await server.withLock { $0 }?.onLoop(actor) { handler, _ in body(handler) }
+  }
+}
+
+/// Of a store that other replicas write to as well.
+extension GatewayLoops: SessionCopyHolder {
+  package func sessionsChanged(_ keys: [SessionKey]) async {
+    await server.withLock { $0 }?.onEachLoop { handler, _ in
+      handler.sessions.forget(keys)
+      handler.connections.sessionsChanged(keys)
+    }
+  }
+
+  package func allSessionsChanged() async {
+    await server.withLock { $0 }?.onEachLoop { handler, _ in
+      handler.sessions.forgetAll()
+      handler.connections.allSessionsChanged()
+    }
   }
 }

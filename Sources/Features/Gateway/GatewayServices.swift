@@ -12,6 +12,8 @@ package struct GatewayServices: Sendable {
   package var settings: GatewaySettings
   package var gateway: Gateway
   package let sessions: SessionManager
+  /// Until when the loops' copies of sessions are good.
+  package let lease: CopyLease
   package let pending: PendingLogins
   package let tokens: RefreshCoordinator
   package let provider: RelyingParty
@@ -30,8 +32,9 @@ package struct GatewayServices: Sendable {
     settings: GatewaySettings, gateway: Gateway, sessions: SessionManager, pending: PendingLogins, tokens: RefreshCoordinator,
     provider: RelyingParty, passwords: [Secret<String>] = [], workers: Workers, time: any TimeSource, random: any RandomSource,
     log: StructuredLog,
-    steps: any StepObserver = NoSteps()
+    steps: any StepObserver = NoSteps(), lease: CopyLease = .unlimited
   ) {
+    self.lease = lease
     self.settings = settings
     self.gateway = gateway
     self.sessions = sessions

@@ -172,10 +172,20 @@ package struct Known {
   package let sessions: SessionTable
   package let findings: Findings
   package let now: WallInstant
+  /// The table's copies may be used without asking the store (`CopyLease`).
+  package let mayUseCopies: Bool
 
-  package init(sessions: SessionTable, findings: Findings, now: WallInstant) {
+  package init(sessions: SessionTable, findings: Findings, now: WallInstant, mayUseCopies: Bool = true) {
     self.sessions = sessions
     self.findings = findings
     self.now = now
+    self.mayUseCopies = mayUseCopies
+  }
+
+  /// The copy in the table is good for this request: by the store's word for all copies, or because it was read for this request.
+  @inline(__always) var isCopyGood: Bool {
+    if mayUseCopies { return true }
+    if case .live = findings.session { return true }
+    return false
   }
 }

@@ -16,6 +16,8 @@ final class SessionConnections {
   /// What the store said of a session of which the loop holds no live copy.
   private struct Asked {
     var isAsking = false
+    /// It was changed while the store was asked.
+    var mustAskAgain = false
     /// Not over before.
     var liveUntil = WallInstant(seconds: .min)
     /// Met in the last look at all items.
@@ -72,6 +74,25 @@ final class SessionConnections {
     for id in tunnels { loop.exchange(id)?.cut(.sessionEnded) }
   }
 
+  // MARK: sessions that others change
+
+  /// Another replica has changed these, or ended them: the store tells which, for those of which something goes on.
+  func sessionsChanged(_ keys: [SessionKey]) {
+    guard !items.isEmpty else { return }
+    let changed = Set(keys)
+    for key in Set(items.values.map(\.key)) where changed.contains(key) { askAgain(key) }
+  }
+
+  /// Nobody knows what has changed.
+  func allSessionsChanged() { for key in Set(items.values.map(\.key)) { askAgain(key) } }
+
+  private func askAgain(_ key: SessionKey) {
+    // An answer that is on its way may be older than the change.
+    let isAsking = asked[key]?.isAsking ?? false
+    asked[key] = Asked(isAsking: isAsking, mustAskAgain: isAsking, round: round)
+    askAbout(key)
+  }
+
   // MARK: sessions that end by their times
 
   /// Cuts what is due, and looks whether each session still lives. Use of a tunnel is no use of its session: but only the store says that it
@@ -106,6 +127,11 @@ final class SessionConnections {
   /// Whether the session is over by what the store said; nil when it did not answer, which ends nothing: it is asked again.
   func isOver(_ key: SessionKey, _ lookup: SessionLookup?) -> Bool {
     asked[key]?.isAsking = false
+    if asked[key]?.mustAskAgain == true {
+      asked[key]?.mustAskAgain = false
+      askAbout(key)
+      return false
+    }
     switch lookup {
     case .live(let session):
       let idle = session.lastUse.advanced(by: manager.settings.idle)

@@ -149,7 +149,7 @@ package final class SessionTable {
   /// Drops ended sessions with all that was made ready for them, and says how many were held.
   @discardableResult
   package func drop(_ sessions: [EndedSession]) -> Int {
-    ends.note(sessions)
+    ends.note(sessions.map(\.key))
     var dropped = 0
     for session in sessions {
       guard let view = byKey[session.key] else { continue }
@@ -157,6 +157,20 @@ package final class SessionTable {
       dropped &+= 1
     }
     return dropped
+  }
+
+  /// Drops copies of sessions that others have changed; what is being read at this moment is not kept either, for it may be older.
+  package func forget(_ keys: [SessionKey]) {
+    ends.note(keys)
+    for key in keys { if let view = byKey[key] { vacate(view) } }
+  }
+
+  /// Drops every copy.
+  package func forgetAll() {
+    ends.noteAll()
+    byKey = [:]
+    slots = Array(repeating: Slot(), count: slots.count)
+    hand = 0
   }
 
   /// Drops one entry that its own loop found to be over; no end is noted.

@@ -9,7 +9,6 @@ import IntercomCore
 import Linux
 import OIDC
 import ReverseProxy
-import SessionStoreSQLite
 import Sessions
 import Telemetry
 import Workers
@@ -26,8 +25,7 @@ package struct RunningIntercom: Sendable {
   let transport: CurlTransport?
   let background: Task<Void, Never>
   let provider: RelyingParty
-  /// The one that was opened here.
-  let database: SQLiteSessionStore?
+  let storage: OpenStorage
   let drain: Duration
   /// Those of the first generation: what all have in common is in them.
   let services: GatewayServices
@@ -65,30 +63,27 @@ package struct RunningIntercom: Sendable {
     transport?.stop()
     for workers in workers { workers.stop() }
     // Last: whatever was finished above may have written.
-    await database?.close()
+    await storage.close()
     return isClean
   }
 }
 
 /// The composition root: configuration → build → run, on one page. Nobody else makes a clock, a store, a transport or a loop.
 package enum Composition {
-  /// The most sessions that the memory store holds before new sign-ins are refused.
-  private static let capacity = MemorySessionStore.Capacity()
-
   /// Builds everything, opens the listeners and begins to ask the provider for its metadata. Throws when the session database cannot be
   /// opened, a port is taken or the system gives no thread or descriptor.
   package static func start(_ deployment: Deployment) async throws -> RunningIntercom {
     let registry = MetricRegistry()
-    let storage = try await storage(of: deployment, registry)
+    let storage = try await OpenStorage.open(deployment, registry)
     do { return try await start(deployment, storage, registry) } catch {
       // Now, not when the last reference goes: the next one to try finds it free.
-      await storage.database?.close()
+      await storage.close()
       throw error
     }
   }
 
   private static func start(
-    _ deployment: Deployment, _ storage: Storage, _ registry: MetricRegistry
+    _ deployment: Deployment, _ storage: OpenStorage, _ registry: MetricRegistry
   ) async throws -> RunningIntercom {
     let (time, random, log) = (deployment.time, SystemRandom(), deployment.log)
     let metrics = GatewayMetrics(registry: registry)
@@ -104,9 +99,10 @@ package enum Composition {
     let provider = RelyingParty(providerClient, random: random)
 
     let services = try services(
-      deployment, table, storage.store, provider, workers, SessionEvents(log: log, registry: registry))
+      deployment, table, storage, provider, workers, SessionEvents(log: log, registry: registry))
     let loopEnds = GatewayLoops()
     services.sessions.add(loopEnds)
+    storage.share(services.sessions, with: loopEnds)
 
     let loopCount = deployment.loops > 0 ? deployment.loops : Threads.processors
     let loops = try EventLoopGroup(
@@ -147,7 +143,7 @@ package enum Composition {
       addresses: server.addresses, adminAddress: admin?.addresses.first, gateway: server, admin: admin, loops: loops,
       workers: [workers, names],
       transport: curl, background: background, provider: provider,
-      database: storage.database, drain: deployment.drain, services: services, metrics: metrics, listenerMetrics: listenerMetrics,
+      storage: storage, drain: deployment.drain, services: services, metrics: metrics, listenerMetrics: listenerMetrics,
       certificateTimes: deployment.certificateTimes,
       resolver: resolver, reloads: reloads, isDraining: isDraining)
   }
@@ -200,49 +196,22 @@ package enum Composition {
 
   /// What serves requests, without the loops.
   private static func services(
-    _ deployment: Deployment, _ table: RouteTable, _ store: any SessionStore, _ provider: RelyingParty, _ workers: Workers,
+    _ deployment: Deployment, _ table: RouteTable, _ storage: OpenStorage, _ provider: RelyingParty, _ workers: Workers,
     _ events: SessionEvents
   ) throws -> GatewayServices {
     let (time, random, keys) = (deployment.time, SystemRandom(), deployment.keys)
     let sessions = SessionManager(
-      store: store, keys: keys, settings: deployment.sessions, time: time, random: random, events: events)
+      store: storage.store, keys: keys, settings: deployment.sessions, time: time, random: random, events: events)
     return GatewayServices(
       settings: settings(of: deployment),
       gateway: Gateway(
         table: table, cookies: deployment.cookies, csrf: try CSRFTokens(keys: keys, random: random), logoutKey: try logoutKey(keys)),
-      sessions: sessions, pending: PendingLogins(store: store, keys: keys, time: time, random: random, events: events),
+      sessions: sessions, pending: PendingLogins(store: storage.store, keys: keys, time: time, random: random, events: events),
       tokens: RefreshCoordinator(
         manager: sessions, source: ProviderTokens(provider, workers: workers), time: time, events: events,
         callLimit: deployment.tokenOperation),
       provider: provider, passwords: deployment.passwords, workers: workers, time: time, random: random, log: deployment.log,
-      steps: deployment.steps)
-  }
-
-  /// Where sessions are kept, and what must be closed of it.
-  private struct Storage {
-    let store: any SessionStore
-    /// The one that was opened here.
-    var database: SQLiteSessionStore?
-
-    var check: ReadinessCheck {
-      ReadinessCheck(name: "sessions") { [database] in
-        switch await database?.condition() {
-        case nil, .works?: .works
-        case .takesNoWrites(let reason)?: .limited("takes no writes: \(reason)")
-        case .fails(let reason)?: .missing(reason)
-        }
-      }
-    }
-  }
-
-  private static func storage(of deployment: Deployment, _ registry: MetricRegistry) async throws -> Storage {
-    switch deployment.store {
-    case .memory: return Storage(store: MemorySessionStore(time: deployment.time, capacity: capacity))
-    case .given(let store): return Storage(store: store)
-    case .sqlite(let path):
-      let database = try await SQLiteSessionStore.open(path: path, time: deployment.time, log: deployment.log, registry: registry)
-      return Storage(store: database, database: database)
-    }
+      steps: deployment.steps, lease: storage.lease)
   }
 
   private static func tell(_ incident: LoopIncident, _ log: StructuredLog) {

@@ -10,6 +10,7 @@ import OIDC
 import OpenSSL
 import Policy
 import ReverseProxy
+import SessionStoreRedis
 import Sessions
 import Telemetry
 
@@ -37,7 +38,11 @@ extension Deployment {
       origins: origins, client: try Self.client(configuration), keys: try KeyRing(keys, random: random), cookies: cookies, routes: routes,
       log: log)
     self.passwords = passwords
-    if configuration.sessions.store == .sqlite { store = .sqlite(path: configuration.sessions.path) }
+    switch configuration.sessions.store {
+    case .memory: break
+    case .sqlite: store = .sqlite(path: configuration.sessions.path)
+    case .redis: store = .redis(try Self.redis(configuration.sessions.redis))
+    }
     authorityFile = configuration.provider.caFile
     sessions = SessionSettings(idle: configuration.sessions.idle, absolute: configuration.sessions.absolute)
     loops = configuration.limits.loops
@@ -69,6 +74,14 @@ extension Deployment {
     server.proxies = TrustedProxies(
       configuration.trustedProxies.map(\.block), field: configuration.forwardedField == .forwarded ? .forwarded : .xForwardedFor)
     certificateTimes = CertificateTimes(configuration.tls)
+  }
+
+  private static func redis(_ redis: Configuration.Redis?) throws -> RedisSettings {
+    guard let redis else { throw DeploymentError(description: "sessions.redis is missing") }
+    let tls = redis.speaksTLS ? try TLSContext(client: redis.authorities, identity: redis.identity) : nil
+    return RedisSettings(
+      host: redis.host.description, port: redis.port, user: redis.user.description, password: redis.password, database: redis.database,
+      tls: tls, serverName: redis.serverName?.description)
   }
 
   private static func client(_ configuration: Configuration) throws -> ClientConfiguration {

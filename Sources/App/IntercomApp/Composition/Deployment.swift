@@ -7,6 +7,7 @@ import IntercomCore
 import Linux
 import OIDC
 import ReverseProxy
+import SessionStoreRedis
 import Sessions
 import Telemetry
 
@@ -16,6 +17,8 @@ package enum SessionStorage: Sendable {
   case memory
   /// In this file.
   case sqlite(path: String)
+  /// In this server, which several processes share.
+  case redis(RedisSettings)
   /// In a store of a test's own.
   case given(any SessionStore)
 }

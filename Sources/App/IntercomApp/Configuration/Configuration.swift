@@ -112,6 +112,8 @@ package struct Configuration: Sendable {
     package var sameSite: SameSite
     /// The claim that `/uuid` answers.
     package var userClaim: Identifier
+    /// Of the store `redis`.
+    package var redis: Redis?
   }
 
   package enum SessionStoreKind: String, Sendable, CaseIterable {
@@ -119,8 +121,21 @@ package struct Configuration: Sendable {
 
     /// What a file without `sessions.store` gets.
     package static let standard = SessionStoreKind.sqlite
-    /// The stores that this version has.
-    package static let available: Set<SessionStoreKind> = [.memory, .sqlite]
+  }
+
+  /// Where the store `redis` is and who asks; its files are read.
+  package struct Redis: Sendable {
+    package var host: Identifier
+    package var port: Int
+    package var user: Identifier
+    package var password: Secret<String>?
+    package var database: Int
+    package var speaksTLS: Bool
+    /// Nil: the system's.
+    package var authorities: TLSCertificates?
+    package var identity: TLSIdentity?
+    /// The name that the server's certificate must be for, when it is not `host`.
+    package var serverName: Identifier?
   }
 
   package enum SameSite: String, Sendable, CaseIterable { case lax, none, strict }

@@ -59,6 +59,9 @@ extension Configuration {
     case let keys as [Secret<[UInt8]>]: "\(keys.map { digest($0.reveal()) })"
     case Credential.basic(let claim, let secret): "\(claim) \(digest(Array(secret.reveal().utf8)))"
     case let tls as UpstreamTLS: "\(tls.caFile ?? "") \(tls.chain ?? "") \(tls.serverName ?? "") \(tls.fingerprint)"
+    case let redis as Redis: rows("", redis).map(\.text).joined(separator: " ")
+    case let certificates as TLSCertificates: "\(certificates.fingerprint)"
+    case let identity as TLSIdentity: "\(identity.chain.fingerprint)"
     default: "\(value)"
     }
   }

@@ -68,12 +68,6 @@ extension ConfigurationDraft {
   // MARK: Sessions
 
   private func checkSessions(_ reader: ConfigurationReader) {
-    if !Configuration.SessionStoreKind.available.contains(sessions.store.value) {
-      let names = Configuration.SessionStoreKind.allCases.filter(Configuration.SessionStoreKind.available.contains).map(\.rawValue)
-      reader.refuse(
-        sessions.store, "the store '\(sessions.store.value.rawValue)' is not part of this version",
-        "write \(names.joined(separator: " or "))")
-    }
     if sessions.store.value != .memory, !sessions.hasKeys {
       reader.add(
         ConfigurationFault(

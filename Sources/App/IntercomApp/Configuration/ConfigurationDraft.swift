@@ -30,6 +30,7 @@ struct ConfigurationDraft {
     let cookieName: Located<String>?
     let sameSite: Located<Configuration.SameSite>
     let userClaim: Located<Identifier>
+    let redis: Redis
   }
 
   struct Route {
@@ -126,6 +127,7 @@ extension ConfigurationDraft.Sessions {
     cookieName = section[Keys.cookieName]
     sameSite = section[Keys.sameSite]
     userClaim = section[Keys.userClaim]
+    redis = ConfigurationDraft.Redis(section.section("redis"))
   }
 }
 

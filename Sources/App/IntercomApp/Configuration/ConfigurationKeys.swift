@@ -76,8 +76,8 @@ enum ConfigurationKeys {
     static let store = DefaultedSetting<Configuration.SessionStoreKind>(
       "store", .choice, default: .standard,
       """
-      Where sessions live: `sqlite` in one file of this machine, for one instance; `memory` ends them with the process. `redis` is not part \
-      of this version.
+      Where sessions live: `sqlite` in one file of this machine, for one instance; `redis` in a server that several instances share; \
+      `memory` ends them with the process.
       """)
     static let path = DefaultedSetting<String>(
       "path", .file, default: "/var/lib/intercom/sessions.db",
@@ -101,10 +101,12 @@ enum ConfigurationKeys {
       "sameSite", .choice, default: .lax, "The session cookie's SameSite attribute; `none` needs an https base URL.")
     static let userClaim = DefaultedSetting<Identifier>(
       "userClaim", .identifier("claim"), default: "sub", "The claim that `/uuid` answers.")
-    static let rows = [
-      store.row(in: "sessions"), path.row(in: "sessions"), keys.row(in: "sessions"), idle.row(in: "sessions"), absolute.row(in: "sessions"),
-      cookieName.row(in: "sessions"), sameSite.row(in: "sessions"), userClaim.row(in: "sessions"),
-    ]
+    static let rows =
+      [
+        store.row(in: "sessions"), path.row(in: "sessions"), keys.row(in: "sessions"), idle.row(in: "sessions"),
+        absolute.row(in: "sessions"),
+        cookieName.row(in: "sessions"), sameSite.row(in: "sessions"), userClaim.row(in: "sessions"),
+      ] + Redis.rows
   }
 
   enum Route {

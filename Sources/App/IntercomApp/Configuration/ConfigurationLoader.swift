@@ -79,8 +79,8 @@ package struct ConfigurationLoader: Sendable {
       draft.admin = admin(draft.admin, reader)
       draft.check(reader, readFile, foresee: foresee)
       let files = TLSFiles(reader: reader, readFile: readFile, now: time.wallNow())
-      let tls = ListenerChecks(draft, files).run()
-      configuration = draft.configuration(tls, upstreams: draft.routes.map { $0.upstreamTLS?.value.model(files) })
+      let (tls, redis) = (ListenerChecks(draft, files).run(), RedisChecks(draft, files).run())
+      configuration = draft.configuration(tls, redis, upstreams: draft.routes.map { $0.upstreamTLS?.value.model(files) })
     }
     if reader.holdsInlineSecrets, isReadableByOthers {
       reader.add(

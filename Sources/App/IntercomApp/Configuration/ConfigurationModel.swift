@@ -7,15 +7,19 @@ extension ConfigurationDraft {
   ///
   /// - Parameters:
   ///   - tls: nil when a certificate or its key cannot be used.
+  ///   - redis: nil when another store is asked for, or something of it cannot be used.
   ///   - upstreams: TLS of each route.
-  func configuration(_ tls: Configuration.TLS?, upstreams: [Configuration.UpstreamTLS?]) -> Configuration? {
-    guard let baseURL, let tls, let provider = provider.model else { return nil }
+  func configuration(
+    _ tls: Configuration.TLS?, _ redis: Configuration.Redis?, upstreams: [Configuration.UpstreamTLS?]
+  ) -> Configuration? {
+    guard let baseURL, let tls, let provider = provider.model, redis != nil || sessions.store.value != .redis else { return nil }
     let models = zip(routes, upstreams).compactMap { $0.model($1) }
     guard models.count == routes.count else { return nil }
     return Configuration(
       listen: listen.value.map(\.model), tls: tls, trustedProxies: trustedProxies.value, forwardedField: forwardedField.value,
       baseURL: baseURL.value, provider: provider,
-      origins: origins.value.filter { !$0.text.utf8.elementsEqual(baseURL.value.text.utf8) }, sessions: sessions.model, routes: models,
+      origins: origins.value.filter { !$0.text.utf8.elementsEqual(baseURL.value.text.utf8) }, sessions: sessions.model(redis),
+      routes: models,
       admin: Configuration.Admin(listen: admin.value), timeouts: timeoutsModel, limits: limitsModel,
       log: Configuration.Log(level: log.value))
   }
@@ -55,11 +59,11 @@ extension ConfigurationDraft.Provider {
 }
 
 extension ConfigurationDraft.Sessions {
-  fileprivate var model: Configuration.Sessions {
+  fileprivate func model(_ redis: Configuration.Redis?) -> Configuration.Sessions {
     Configuration.Sessions(
       store: store.value, path: path.value, keys: keys?.value ?? [], idle: idle.value, absolute: absolute.value,
       cookieName: cookieName?.value,
-      sameSite: sameSite.value, userClaim: userClaim.value)
+      sameSite: sameSite.value, userClaim: userClaim.value, redis: redis)
   }
 }
 

@@ -74,12 +74,23 @@ package struct ConfigurationReport {
   private static func sessionsSummary(_ configuration: Configuration) -> String {
     let sessions = configuration.sessions
     let parts = [
-      sessions.store == .sqlite ? "sqlite \(sessions.path)" : sessions.store.rawValue,
+      store(sessions),
       sessions.keys.isEmpty ? "a key drawn at the start" : count(sessions.keys.count, "key"),
       "idle \(showDuration(sessions.idle))", "absolute \(showDuration(sessions.absolute))", "cookie \(configuration.cookieName)",
       "SameSite \(sessions.sameSite.rawValue)",
     ]
     return parts.joined(separator: ", ")
+  }
+
+  private static func store(_ sessions: Configuration.Sessions) -> String {
+    switch sessions.store {
+    case .memory: return "memory"
+    case .sqlite: return "sqlite \(sessions.path)"
+    case .redis:
+      guard let redis = sessions.redis else { return "redis" }
+      let database = redis.database == 0 ? "" : ", database \(redis.database)"
+      return "redis \(redis.host):\(redis.port)\(redis.speaksTLS ? " (TLS)" : "") as \(redis.user)\(database)"
+    }
   }
 
   private static func summary(_ route: Configuration.Route) -> String {

@@ -78,6 +78,8 @@ package enum Signal {
   package static let terminate = SIGTERM
   package static let kill = SIGKILL
   package static let abort = SIGABRT
+  package static let stop = SIGSTOP
+  package static let resume = SIGCONT
   package static let segmentation = SIGSEGV
 }
 

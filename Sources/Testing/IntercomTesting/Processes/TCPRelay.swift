@@ -11,6 +11,10 @@ package final class TCPRelay: Sendable {
     case refuses
     /// New connections are accepted and nothing is ever answered; open ones were cut when the mode began.
     case silent
+    /// What comes back arrives in pieces of so many bytes.
+    case slices(Int)
+    /// A connection ends when so many bytes have come back on it.
+    case cuts(after: Int)
   }
 
   private struct State {
@@ -44,7 +48,7 @@ package final class TCPRelay: Sendable {
   package func become(_ mode: Mode) {
     let ends = state.withLock { state in
       state.mode = mode
-      guard mode != .passes else { return [] as [@Sendable () -> Void] }
+      if case .passes = mode { return [] as [@Sendable () -> Void] }
       defer { state.open = [:] }
       return state.open.values.flatMap { $0 }
     }
@@ -61,18 +65,29 @@ package final class TCPRelay: Sendable {
     switch mode {
     case .refuses: return
     case .silent: while !client.receive().isEmpty {}
-    case .passes: pump(client, target, number)
+    case .passes: pump(client, target, number, piece: .max, most: .max)
+    case .slices(let piece): pump(client, target, number, piece: max(1, piece), most: .max)
+    case .cuts(let most): pump(client, target, number, piece: .max, most: most)
     }
   }
 
-  private func pump(_ client: AcceptedSocket, _ target: UInt16, _ number: Int) {
+  private func pump(_ client: AcceptedSocket, _ target: UInt16, _ number: Int, piece: Int, most: Int) {
     let forever = Int64.max
     guard let far = try? RelayEnd(target) else { return }
     if !greeting.isEmpty { try? far.socket.send(greeting, deadline: forever) }
     state.withLock { $0.open[number]?.append { far.socket.shutdownBoth() } }
     // Whoever ends first ends the other, so neither thread stays behind.
     try? Threads.spawn(name: "relay") {
-      while let bytes = try? far.socket.receive(deadline: forever), !bytes.isEmpty, client.send(bytes) {}
+      var left = most
+      while left > 0, let bytes = try? far.socket.receive(deadline: forever), !bytes.isEmpty {
+        var rest = bytes[...]
+        while !rest.isEmpty, left > 0 {
+          let part = Array(rest.prefix(min(piece, left)))
+          guard client.send(part) else { return client.end() }
+          rest = rest.dropFirst(part.count)
+          left -= part.count
+        }
+      }
       client.end()
     }
     while true {

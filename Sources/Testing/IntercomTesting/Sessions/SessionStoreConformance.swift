@@ -9,10 +9,15 @@ package enum SessionStoreConformance {
     package let time: any TimeSource
     /// Lets the store's clock and `time` advance.
     package let advance: @Sendable (Duration) async throws -> Void
+    /// How long the random walks are, as a part of the usual length: one where each step goes over the network.
+    package let walks: Double
 
-    package init(store: any SessionStore, time: any TimeSource, advance: @escaping @Sendable (Duration) async throws -> Void) {
+    package init(
+      store: any SessionStore, time: any TimeSource, walks: Double = 1, advance: @escaping @Sendable (Duration) async throws -> Void
+    ) {
       self.store = store
       self.time = time
+      self.walks = walks
       self.advance = advance
     }
 

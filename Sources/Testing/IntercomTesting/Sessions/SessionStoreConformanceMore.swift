@@ -73,9 +73,9 @@ extension SessionStoreConformance {
 
   static var walkChecks: [Check] {
     (1...4).map { seed in
-      Check("5,000 random steps answer as the model does (seed \(seed))") { subject in
+      Check("thousands of random steps answer as the model does (seed \(seed))") { subject in
         var walk = SessionStoreWalk(subject, seed: UInt64(seed))
-        try await walk.run(steps: 5_000)
+        try await walk.run(steps: Int(5_000 * subject.walks))
       }
     }
   }

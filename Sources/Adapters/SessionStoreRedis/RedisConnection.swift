@@ -1,0 +1,121 @@
+import EventLoop
+import IntercomCore
+import Linux
+
+/// One connection to the server: greets, then carries calls one behind the other without waiting for answers. Confined to its loop.
+///
+/// `package`, because Swift 6.3.1 makes an endlessly recursive stub of the inherited initialiser for an internal class here.
+package final class RedisConnection: TCPConnection {
+  private let link: RedisLink
+  private(set) var isReady = false
+  private var parser = RESP3Parser()
+  /// In the order of their sending: so come the answers.
+  private var calls: [RedisCall] = []
+  private var firstCall = 0
+  private var outbox: [UInt8] = []
+  private var endReason = "the server closed the connection"
+
+  /// A server that answers nothing for this long behind a call's time is given up.
+  private static let patience = Duration.seconds(1)
+
+  init(descriptor: Int32, link: RedisLink, loop: EventLoop, carrier: (any ByteCarrier)?) {
+    self.link = link
+    super.init(descriptor: descriptor, loop: loop, isConnecting: true, carrier: carrier)
+  }
+
+  /// Calls that have no answer yet, and bytes that the server has not taken.
+  var waiting: Int { calls.count - firstCall }
+  var waitingBytes: Int { outbox.count + pendingBytes }
+
+  /// Sends a call at the end of the turn, together with the others of the turn: one system call for all.
+  func send(_ call: RedisCall) {
+    if outbox.isEmpty { continueSoon() }
+    outbox += call.commands.bytes
+    calls.append(call)
+  }
+
+  /// Ends calls whose time is over; a server that hangs is given up.
+  func checkTimes(_ now: MonotonicInstant) {
+    // Times are nearly in the order of the calls: looking on behind the first one that still has time would cost more than it brings.
+    var at = firstCall
+    while at < calls.count, calls[at].until <= now {
+      calls[at].fail(.unanswered)
+      at += 1
+    }
+    if firstCall < calls.count, calls[firstCall].until.advanced(by: Self.patience) <= now { giveUp("the server does not answer") }
+  }
+
+  /// Closes the connection for a reason that is told to whoever waits.
+  func giveUp(_ reason: String) {
+    endReason = reason
+    close()
+  }
+
+  // MARK: events
+
+  package override func onConnected() {
+    guard connectError == nil, carrierFailure == nil else { return }
+    let until = loop.now.advanced(by: link.settings.connectTime)
+    send(RedisCall(link.greeting, .greeting, until: until) { [weak self] in self?.greeted($0) })
+    setDeadline(after: link.settings.connectTime)
+  }
+
+  private func greeted(_ result: Result<[RESP3Value], RedisFailure>) {
+    guard case .success(let answers) = result else { return }
+    if let code = answers.lazy.compactMap(\.errorCode).first { return giveUp("the server refuses: \(code)") }
+    isReady = true
+    clearDeadline()
+    link.connected(self)
+  }
+
+  package override func onData(_ bytes: borrowing Span<UInt8>) {
+    parser.append(bytes)
+    do throws(RESP3Error) {
+      while !isClosed, let value = try parser.next() {
+        if case .push(let elements) = value { link.told(elements) } else { answered(value) }
+      }
+    } catch { giveUp("the server's answer cannot be read") }
+  }
+
+  private func answered(_ value: RESP3Value) {
+    guard firstCall < calls.count else { return giveUp("the server answered what was not asked") }
+    let call = calls[firstCall]
+    if call.missing <= 1 {
+      firstCall += 1
+      if firstCall == calls.count || firstCall > 1024 {
+        calls.removeFirst(firstCall)
+        firstCall = 0
+      }
+    }
+    call.answered(value)
+    // The server is on its way up, down or to being a replica: another connection may meet another one.
+    switch value.errorCode {
+    case "READONLY", "MASTERDOWN", "LOADING", "NOAUTH": giveUp("the server says \(value.errorCode ?? "")")
+    default: break
+    }
+  }
+
+  package override func afterTurn() {
+    guard !outbox.isEmpty, !isClosed, !isConnecting else { return }
+    let bytes = outbox
+    outbox.removeAll(keepingCapacity: outbox.capacity <= 262_144)
+    send(bytes.span)
+  }
+
+  package override func onTimeOut() { giveUp("the server did not greet in time") }
+
+  package override func onClosed() {
+    isReady = false
+    let left = Array(calls[firstCall...])
+    calls = []
+    firstCall = 0
+    outbox = []
+    if let connectError { endReason = connectError.isTimeOut ? "the server cannot be reached in time" : "\(connectError)" }
+    switch carrierFailure {
+    case .identity(let reason): endReason = "the server's certificate is not acceptable: \(reason)"
+    case .protocolError(let reason): endReason = "TLS: \(reason)"
+    case nil: break
+    }
+    link.closed(self, left, endReason)
+  }
+}

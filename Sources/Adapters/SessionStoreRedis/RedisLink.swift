@@ -1,0 +1,160 @@
+import EventLoop
+import IntercomCore
+import Linux
+import OpenSSL
+import TLS
+
+/// The way to one server: keeps a connection, opens another when it breaks, and lets calls wait a short time for it. Confined to its loop, where
+/// tasks find it by its number.
+final class RedisLink {
+  let settings: RedisSettings
+  /// What each connection says first.
+  let greeting: RedisCommands
+  private let loop: EventLoop
+  private let number: Int
+  private let resolver: NameResolver
+  private let random: any RandomSource
+  private var connection: RedisConnection?
+  /// Calls that wait for a connection.
+  private var queue: [RedisCall] = []
+  private var failures = 0
+  /// Why the last attempt failed, for whoever waits.
+  private var reason = "there was no connection yet"
+  private var isStopped = false
+  private var isLookingUp = false
+  private var nextAttempt: MonotonicInstant
+
+  /// The server tells something that nobody asked for.
+  var onPush: ([RESP3Value]) -> Void = { _ in }
+  /// A connection is ready; or it is gone, or could not be made, for the reason given.
+  var onChange: (_ failure: String?) -> Void = { _ in }
+
+  init(
+    _ settings: RedisSettings, greeting: RedisCommands, number: Int, loop: EventLoop, resolver: NameResolver, random: any RandomSource
+  ) {
+    self.settings = settings
+    self.greeting = greeting
+    self.number = number
+    self.loop = loop
+    self.resolver = resolver
+    self.random = random
+    nextAttempt = loop.now
+  }
+
+  var isConnected: Bool { connection?.isReady ?? false }
+
+  func call(_ call: RedisCall) {
+    guard !isStopped else { return call.fail(.notConnected("the store is closed")) }
+    guard queue.count + (connection?.waiting ?? 0) < settings.queueLimit, (connection?.waitingBytes ?? 0) < settings.queueBytes else {
+      return call.fail(.overloaded)
+    }
+    if let connection, connection.isReady { return connection.send(call) }
+    queue.append(call)
+    connect()
+  }
+
+  /// To be called a few times a second: ends calls that have waited too long, and tries again to connect.
+  func tick() {
+    let now = loop.now
+    connection?.checkTimes(now)
+    for call in queue where call.until <= now { call.fail(.notConnected(reason)) }
+    queue.removeAll { $0.isOver }
+    connect()
+  }
+
+  func stop() {
+    isStopped = true
+    let waiting = queue
+    queue = []
+    for call in waiting { call.fail(.notConnected("the store is closed")) }
+    connection?.giveUp("the store is closed")
+  }
+
+  // MARK: connecting
+
+  private func connect() {
+    guard connection == nil, !isLookingUp, !isStopped, nextAttempt <= loop.now else { return }
+    if let known = resolver.known(settings.host) { return dial(known) }
+    isLookingUp = true
+    let (resolver, host, number) = (resolver, settings.host, number)
+    loop.spawn { actor in
+      let found: [IPAddress]
+      do throws(NameResolutionError) { found = try await resolver.resolve(host) } catch { found = [] }
+      await actor.withLoop { loop in (loop.attachments[number] as? RedisLink)?.resolved(found) }
+    }
+  }
+
+  private func resolved(_ found: [IPAddress]) {
+    isLookingUp = false
+    if connection == nil, !isStopped { dial(found) }
+  }
+
+  private func dial(_ addresses: [IPAddress]) {
+    guard !addresses.isEmpty else { return failed("the server's name has no address") }
+    // Another one of them at each attempt.
+    let address = SocketAddress(addresses[failures % addresses.count], port: UInt16(clamping: settings.port))
+    let descriptor: Int32
+    do throws(SystemCallError) { descriptor = try Socket.connecting(to: address) } catch { return failed("\(error)") }
+    let made: RedisConnection
+    do throws(OpenSSLError) {
+      made = RedisConnection(descriptor: descriptor, link: self, loop: loop, carrier: try carrier(descriptor))
+    } catch {
+      Socket.close(descriptor)
+      return failed("TLS could not be set up")
+    }
+    connection = made
+    do throws(EventLoopError) { try made.startConnecting(timeOut: settings.connectTime) } catch {
+      connection = nil
+      failed("\(error)")
+    }
+  }
+
+  private func carrier(_ descriptor: Int32) throws(OpenSSLError) -> (any ByteCarrier)? {
+    guard let tls = settings.tls else { return nil }
+    let name = settings.serverName ?? settings.host
+    return TLSCarrier(
+      try TLSChannel(client: tls, descriptor: descriptor, host: Array(name.utf8), isAddress: IPAddress(name) != nil))
+  }
+
+  private func failed(_ why: String) {
+    failures += 1
+    reason = why
+    nextAttempt = loop.now.advanced(by: pause)
+    onChange(why)
+  }
+
+  /// Half of it is random, so that the replicas of a service that lost the server together do not come back together.
+  private var pause: Duration {
+    var pause = settings.pause
+    for _ in 1..<max(2, min(failures, 8)) { pause = min(pause * 2, settings.longestPause) }
+    let draw = random.bytes(2).reduce(0) { $0 << 8 | Int($1) }
+    return pause / 2 + pause * draw / 131_072
+  }
+
+  // MARK: for the connection
+
+  func connected(_ connection: RedisConnection) {
+    failures = 0
+    onChange(nil)
+    let waiting = queue
+    queue = []
+    for call in waiting where !call.isOver { connection.send(call) }
+  }
+
+  func told(_ elements: [RESP3Value]) { onPush(elements) }
+
+  /// What only reads is asked again on the next connection; of the rest nobody knows whether it was done.
+  func closed(_ gone: RedisConnection, _ left: [RedisCall], _ why: String) {
+    guard connection === gone else { return }
+    connection = nil
+    failed(why)
+    for call in left where !call.isOver {
+      if call.kind == .read, !isStopped {
+        call.restart()
+        queue.append(call)
+      } else {
+        call.fail(.unanswered)
+      }
+    }
+  }
+}

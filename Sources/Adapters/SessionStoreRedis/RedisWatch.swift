@@ -1,0 +1,180 @@
+import EventLoop
+import IntercomCore
+import Sessions
+import Synchronization
+import Telemetry
+
+/// Hears from the server which sessions others changed (client tracking in broadcast mode), and that nothing was missed: a PING that is answered
+/// says that every change before it has been told on the same connection. Only then may copies be used for a while.
+package final class RedisWatch: Sendable {
+  private enum Item {
+    case changed([SessionKey])
+    case everything
+    /// All that stands before it in the queue has been told: copies are good until then.
+    case good(until: MonotonicInstant, connection: Int)
+  }
+  private struct State {
+    var queue: [Item] = []
+    var isAtWork = false
+    /// The number of the connection that is ready; nil while there is none.
+    var connection: Int?
+    var connections = 0
+    var nextPing = MonotonicInstant(nanoseconds: .min)
+    var holder: (any SessionCopyHolder)?
+    var failure: String?
+  }
+
+  /// What the holders of copies look at.
+  package let lease = CopyLease()
+  private let state = Mutex(State())
+  private let number: Int
+  private let time: any TimeSource
+  private let log: StructuredLog
+
+  /// Four in the time of a lease: one that is late does no harm.
+  private static let pingInterval = Duration.milliseconds(250)
+
+  init(number: Int, time: any TimeSource, log: StructuredLog) {
+    self.number = number
+    self.time = time
+    self.log = log
+  }
+
+  /// From now on this one is told of changes.
+  package func attach(_ holder: any SessionCopyHolder) { state.withLock { $0.holder = holder } }
+
+  /// Why there is no connection; nil while there is one.
+  package var failure: String? { state.withLock { $0.connection == nil ? $0.failure ?? "not connected yet" : nil } }
+
+  // MARK: what the link tells
+
+  func connectionChanged(_ failure: String?) {
+    let told: Bool = state.withLock { state in
+      if let failure {
+        // The lease ends at once: until a connection is back, every request asks the store.
+        lease.end()
+        let isNews = state.failure == nil
+        state.connection = nil
+        state.failure = failure
+        state.queue = [.everything]
+        return isNews
+      }
+      state.connections += 1
+      state.connection = state.connections
+      state.nextPing = MonotonicInstant(nanoseconds: .min)
+      let isNews = state.failure != nil
+      state.failure = nil
+      state.queue.append(.everything)
+      return isNews
+    }
+    work()
+    guard told else { return }
+    if let failure {
+      log.error("session_store_lost", "Redis cannot be used; requests that need it are answered 503.", ["reason": .string(failure)])
+    } else {
+      log.info("session_store_back", "Redis can be used again.")
+    }
+  }
+
+  /// `invalidate` with the names of records, or with null when all were removed. Others are not ours.
+  func told(_ elements: [RESP3Value]) {
+    guard elements.count == 2, elements[0].bytes?.elementsEqual("invalidate".utf8) ?? false else { return }
+    let item: Item
+    if let names = elements[1].elements {
+      let keys = names.compactMap { $0.bytes.flatMap { RedisKeys.session(named: $0) } }
+      guard !keys.isEmpty else { return }
+      item = .changed(keys)
+    } else {
+      item = .everything
+    }
+    state.withLock { $0.queue.append(item) }
+    work()
+  }
+
+  /// Asks for a sign of life when it is time.
+  func tick(_ link: RedisLink, _ now: MonotonicInstant) {
+    let connection: Int? = state.withLock { state in
+      guard let connection = state.connection, state.nextPing <= now else { return nil }
+      state.nextPing = now.advanced(by: Self.pingInterval)
+      return connection
+    }
+    guard let connection else { return }
+    // From before it is sent: what the server told later than that is not counted on.
+    let sent = time.monotonicNow()
+    link.call(
+      RedisCall(RedisCommands(words("PING")), .greeting, until: sent.advanced(by: CopyLease.length)) { [weak self] result in
+        guard case .success = result else { return }
+        self?.answered(connection, sent.advanced(by: CopyLease.length))
+      })
+  }
+
+  private func answered(_ connection: Int, _ until: MonotonicInstant) {
+    state.withLock { $0.queue.append(.good(until: until, connection: connection)) }
+    work()
+  }
+
+  // MARK: telling the holder
+
+  /// Works the queue off in its order, one at a time.
+  private func work() {
+    let begins = state.withLock { state in
+      guard !state.isAtWork, !state.queue.isEmpty else { return false }
+      state.isAtWork = true
+      return true
+    }
+    guard begins else { return }
+    Task {
+      while let items = self.take() { for item in items { await self.carryOut(item) } }
+    }
+  }
+
+  private func take() -> [Item]? {
+    state.withLock { state in
+      guard !state.queue.isEmpty else {
+        state.isAtWork = false
+        return nil
+      }
+      let items = state.queue
+      state.queue = []
+      return Self.joined(items)
+    }
+  }
+
+  /// Changes that stand side by side are told together.
+  private static func joined(_ items: [Item]) -> [Item] {
+    items.reduce(into: []) { joined, item in
+      if case .changed(let keys) = item, case .changed(let before)? = joined.last {
+        joined[joined.count - 1] = .changed(before + keys)
+      } else {
+        joined.append(item)
+      }
+    }
+  }
+
+  private func carryOut(_ item: Item) async {
+    let holder = state.withLock { $0.holder }
+    switch item {
+    case .changed(let keys): await holder?.sessionsChanged(keys)
+    case .everything: await holder?.allSessionsChanged()
+    case .good(let until, let connection):
+      // Under the lock that the loss of the connection takes too: it cannot be overtaken.
+      state.withLock { state in if state.connection == connection { lease.extend(until) } }
+    }
+  }
+}
+
+extension RedisWatch: SessionEndObserver {
+  /// Whether somebody is told that it is over. Every replica sees for itself that a session's time is over or its tokens are.
+  private static func isTold(_ reason: EndReason) -> Bool {
+    switch reason {
+    case .loggedOut, .backChannelLogout, .identityChanged, .administrator: true
+    case .idle, .absolute, .replaced, .refreshRefused, .tokenExpired: false
+    }
+  }
+
+  /// Other replicas hear of the end when the server tells them, and until then use copies for the length of their lease at most.
+  package func sessionsEnded(_ sessions: [EndedSession]) async {
+    guard sessions.contains(where: { Self.isTold($0.reason) }) else { return }
+    try? await time.sleep(for: CopyLease.length + CopyLease.margin)
+  }
+}

@@ -1,0 +1,70 @@
+import EventLoop
+import IntercomCore
+import IntercomTesting
+import SessionStoreRedis
+import Sessions
+import Synchronization
+import Telemetry
+import Testing
+import Workers
+
+/// A store on a Redis of a test's own.
+struct RedisFixture {
+  let server: RedisServer
+  let loops: EventLoopGroup
+  let workers: Workers
+  let time = ShiftedTime()
+  let sink = MemorySink()
+
+  init(_ settings: [String] = []) async throws {
+    server = try await RedisServer(settings)
+    loops = try EventLoopGroup(count: 1)
+    workers = try Workers(threads: 1)
+  }
+
+  func store(port: Int? = nil, _ change: (inout RedisSettings) -> Void = { _ in }) async -> RedisSessionStore {
+    var settings = RedisSettings(host: "127.0.0.1", port: port ?? server.port)
+    change(&settings)
+    return await RedisSessionStore(
+      settings, on: loops.loops[0], resolver: NameResolver(workers: workers), time: time, random: SystemRandom(),
+      log: StructuredLog(to: sink))
+  }
+
+  func stop(_ stores: RedisSessionStore...) async {
+    for store in stores { await store.close() }
+    await loops.stop()
+    workers.stop()
+  }
+
+  func expiry(_ seconds: Int64 = 600) -> WallInstant { time.wallNow().advanced(by: .seconds(seconds)) }
+
+  static func key(_ number: Int, _ kind: RecordKind = .session) -> RecordKey { RecordKey(kind: kind, naming: [Identifier("\(number)")]) }
+}
+
+/// Hears what changed.
+final class ChangeRecorder: SessionCopyHolder {
+  struct Heard {
+    var keys: [SessionKey] = []
+    var all = 0
+  }
+  let heard = Mutex(Heard())
+  func sessionsChanged(_ keys: [SessionKey]) async { heard.withLock { $0.keys += keys } }
+  func allSessionsChanged() async { heard.withLock { $0.all += 1 } }
+}
+
+@Suite("Session store in Redis", .enabled(if: RedisServer.isAvailable), .timeLimit(.minutes(2)))
+struct RedisStoreTests {
+  @Test("obeys every rule of a session store", arguments: SessionStoreConformance.checks)
+  func conformance(_ check: SessionStoreConformance.Check) async throws {
+    let fixture = try await RedisFixture()
+    let store = await fixture.store()
+    let time = fixture.time
+    let failure: (any Error)?
+    do {
+      try await check.run(SessionStoreConformance.Subject(store: store, time: time, walks: 0.1, advance: { time.advance(by: $0) }))
+      failure = nil
+    } catch { failure = error }
+    await fixture.stop(store)
+    if let failure { throw failure }
+  }
+}
