@@ -133,19 +133,55 @@ struct RedisFaultTests {
     await fixture.stop(store)
   }
 
-  @Test("Who may not sign in is told why, without the password", arguments: [true, false])
+  /// What docs/operations.md says that the user must be allowed.
+  private static let allowed = [
+    "~intercom:*", "resetchannels", "-@all", "+hmget", "+hset", "+hdel", "+pexpire", "+pttl", "+time", "+zadd", "+zrange", "+zrem", "+eval",
+    "+ping", "+client|tracking",
+  ]
+
+  @Test("Who may not sign in is told why, without the password; what the operator's guide allows is enough", arguments: [true, false])
   func access(_ isRight: Bool) async throws {
+    let guide = try readNamedFile(PackageRoot.path + "/docs/operations.md", limit: 1 << 20).bytes
+    for word in Self.allowed { #expect(!guide.positions(of: Array(word.utf8)).isEmpty, "\(word)") }
     let fixture = try await RedisFixture([
-      "user default off", "user gate on >s3cret-word ~intercom:* &* -@all +@read +@write +@connection +@scripting +client|tracking",
+      "user default off", "user gate on >s3cret-word \(Self.allowed.joined(separator: " "))",
     ])
     let store = await fixture.store {
       $0.user = "gate"
       $0.password = Secret(isRight ? "s3cret-word" : "wr0ng-word")
       $0.deadline = .milliseconds(500)
     }
-    let reason = await unavailable { () throws(SessionStoreError) in _ = try await store.read(RedisFixture.key(1)) }
+    let reason = await unavailable { () throws(SessionStoreError) in
+      // Everything that a store does.
+      let (key, index) = (RedisFixture.key(1), IndexKey(sid: "sid", issuer: "issuer"))
+      _ = try await store.read(key)
+      guard
+        case .written(let version) = try await store.write(key, [1], indexes: [index], expiry: fixture.expiry(), expecting: nil),
+        case .written = try await store.write(key, [2], indexes: [], expiry: fixture.expiry(), expecting: version)
+      else { throw .contended }
+      #expect(try await store.find(index, limit: 1).isEmpty)
+      #expect(try await store.delete(key, expecting: nil, tombstone: .seconds(60)))
+    }
     #expect(isRight ? reason == nil : reason?.contains("WRONGPASS") == true, "\(reason ?? "")")
+    if isRight { try await waitUntilTrue("that copies are good") { store.watch.lease.isValid(fixture.time.monotonicNow()) } }
     #expect(!fixture.sink.lines.contains { $0.contains("-word") })
+    await fixture.stop(store)
+  }
+
+  @Test("Without client tracking the store works and no copy is ever good; the log says so once")
+  func withoutTracking() async throws {
+    let fixture = try await RedisFixture(["user default on nopass ~* &* +@all -client|tracking"])
+    let relay = try TCPRelay(to: fixture.server.port)
+    let store = await fixture.store(port: relay.port)
+    for _ in 0..<2 {
+      _ = try await store.create(RedisFixture.key(1), [7], expiry: fixture.expiry())
+      #expect(try await store.delete(RedisFixture.key(1), expecting: nil, tombstone: .zero))
+      #expect(store.watch.failure == nil && !store.watch.lease.isValid(fixture.time.monotonicNow()))
+      relay.become(.refuses)
+      try await waitUntilTrue("the loss of the connection") { store.watch.failure != nil }
+      relay.become(.passes)
+    }
+    #expect(fixture.sink.lines.count { $0.contains("session_copies_off") } == 1)
     await fixture.stop(store)
   }
 

@@ -79,7 +79,8 @@ struct ConfigurationDocumentsTests {
     let reader = reader(try read("Examples/intercom.yaml"))
     _ = ConfigurationDraft(reader)
     let sections: Set<String> = [
-      "tls", "tls.certificates", "tls.certificates.*", "provider", "sessions", "routes", "routes.*", "admin", "timeouts", "limits", "log",
+      "tls", "tls.certificates", "tls.certificates.*", "provider", "sessions", "sessions.redis", "routes", "routes.*", "admin", "timeouts",
+      "limits", "log",
     ]
     #expect(reader.askedPaths.subtracting(sections) == Set(ConfigurationKeys.rows.map(\.path)))
     #expect(Set(ConfigurationKeys.rows.map(\.path)).count == ConfigurationKeys.rows.count)
@@ -90,7 +91,7 @@ struct ConfigurationDocumentsTests {
     for row in ConfigurationKeys.rows { #expect(row.summary.count > 10 && !row.type.isEmpty && !row.absence.isEmpty, "\(row.path)") }
     #expect(
       ConfigurationKeys.rows.filter(\.isSecret).map(\.path) == [
-        "provider.clientSecret", "sessions.keys", "routes.*.credential.basic.secret",
+        "provider.clientSecret", "sessions.keys", "sessions.redis.password", "routes.*.credential.basic.secret",
       ])
   }
 }

@@ -61,11 +61,16 @@ package final class RedisConnection: TCPConnection {
   }
 
   private func greeted(_ result: Result<[RESP3Value], RedisFailure>) {
-    guard case .success(let answers) = result else { return }
-    if let code = answers.lazy.compactMap(\.errorCode).first { return giveUp("the server refuses: \(code)") }
+    guard case .success(var answers) = result else { return }
+    // Who may not have client tracking, or a server that knows none, is served without copies.
+    let tracking = answers.popLast()?.errorCode
+    let isTracking = tracking == nil
+    if let code = answers.lazy.compactMap(\.errorCode).first ?? (["NOPERM", "ERR"].contains(tracking) ? nil : tracking) {
+      return giveUp("the server refuses: \(code)")
+    }
     isReady = true
     clearDeadline()
-    link.connected(self)
+    link.connected(self, isTracking: isTracking)
   }
 
   package override func onData(_ bytes: borrowing Span<UInt8>) {

@@ -8,7 +8,7 @@ import TLS
 /// tasks find it by its number.
 final class RedisLink {
   let settings: RedisSettings
-  /// What each connection says first.
+  /// What each connection says first; the last command asks for client tracking.
   let greeting: RedisCommands
   private let loop: EventLoop
   private let number: Int
@@ -26,8 +26,13 @@ final class RedisLink {
 
   /// The server tells something that nobody asked for.
   var onPush: ([RESP3Value]) -> Void = { _ in }
-  /// A connection is ready; or it is gone, or could not be made, for the reason given.
-  var onChange: (_ failure: String?) -> Void = { _ in }
+  enum Change {
+    /// A connection is ready. `isTracking`: the server tells on it what others change.
+    case connected(isTracking: Bool)
+    /// It is gone, or could not be made.
+    case lost(String)
+  }
+  var onChange: (Change) -> Void = { _ in }
 
   init(
     _ settings: RedisSettings, greeting: RedisCommands, number: Int, loop: EventLoop, resolver: NameResolver, random: any RandomSource
@@ -120,7 +125,7 @@ final class RedisLink {
     failures += 1
     reason = why
     nextAttempt = loop.now.advanced(by: pause)
-    onChange(why)
+    onChange(.lost(why))
   }
 
   /// Half of it is random, so that the replicas of a service that lost the server together do not come back together.
@@ -133,9 +138,9 @@ final class RedisLink {
 
   // MARK: for the connection
 
-  func connected(_ connection: RedisConnection) {
+  func connected(_ connection: RedisConnection, isTracking: Bool) {
     failures = 0
-    onChange(nil)
+    onChange(.connected(isTracking: isTracking))
     let waiting = queue
     queue = []
     for call in waiting where !call.isOver { connection.send(call) }

@@ -15,6 +15,7 @@ package final class RedisSessionStore: SessionStore {
   private let random: any RandomSource
   private let clock: @Sendable () -> WallInstant
   private let ticker: Task<Void, Never>
+  private let metrics: RedisMetrics
   /// Says until when copies of records are good, and what others changed.
   package let watch: RedisWatch
 
@@ -31,7 +32,7 @@ package final class RedisSessionStore: SessionStore {
   ///   - actor: the loop that the connection lives on.
   package init(
     _ settings: RedisSettings, on actor: LoopActor, resolver: NameResolver, time: any TimeSource, random: any RandomSource,
-    log: StructuredLog
+    log: StructuredLog, registry: MetricRegistry? = nil
   ) async {
     self.actor = actor
     self.settings = settings
@@ -40,8 +41,13 @@ package final class RedisSessionStore: SessionStore {
     clock = { time.wallNow() }
     let number = -storeNumbers.add(1, ordering: .relaxed).newValue
     self.number = number
-    let watch = RedisWatch(number: number, time: time, log: log)
+    let metrics = RedisMetrics(registry)
+    self.metrics = metrics
+    let watch = RedisWatch(number: number, time: time, log: log, metrics: metrics)
     self.watch = watch
+    registry?.value("redis_copies_usable", help: "1 while copies of sessions may be used; 0: every request reads its session.") {
+      watch.lease.isValid(time.monotonicNow()) ? 1 : 0
+    }
     let greeting = Self.greeting(settings)
     await actor.withLoop { loop in
       let link = RedisLink(settings, greeting: greeting, number: number, loop: loop, resolver: resolver, random: random)
@@ -251,7 +257,9 @@ package final class RedisSessionStore: SessionStore {
     var commands = RedisCommands()
     build(&commands)
     guard commands.count > 0 else { return [] }
-    switch await actor.ask(number, commands, kind, settings.deadline) {
+    let result = await actor.ask(number, commands, kind, settings.deadline)
+    metrics.ended(result)
+    switch result {
     case .success(let answers):
       guard let code = answers.lazy.compactMap(\.errorCode).first else { return answers }
       if code == "OOM", let record { throw .full(record) }

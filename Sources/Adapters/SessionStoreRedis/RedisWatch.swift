@@ -16,9 +16,11 @@ package final class RedisWatch: Sendable {
   private struct State {
     var queue: [Item] = []
     var isAtWork = false
-    /// The number of the connection that is ready; nil while there is none.
+    var isConnected = false
+    /// The number of the connection that is ready and tells what others change; nil while there is none.
     var connection: Int?
     var connections = 0
+    var isWithoutCopies = false
     var nextPing = MonotonicInstant(nanoseconds: .min)
     var holder: (any SessionCopyHolder)?
     var failure: String?
@@ -30,50 +32,66 @@ package final class RedisWatch: Sendable {
   private let number: Int
   private let time: any TimeSource
   private let log: StructuredLog
+  private let metrics: RedisMetrics
 
   /// Four in the time of a lease: one that is late does no harm.
   private static let pingInterval = Duration.milliseconds(250)
 
-  init(number: Int, time: any TimeSource, log: StructuredLog) {
+  init(number: Int, time: any TimeSource, log: StructuredLog, metrics: RedisMetrics) {
     self.number = number
     self.time = time
     self.log = log
+    self.metrics = metrics
   }
 
   /// From now on this one is told of changes.
   package func attach(_ holder: any SessionCopyHolder) { state.withLock { $0.holder = holder } }
 
   /// Why there is no connection; nil while there is one.
-  package var failure: String? { state.withLock { $0.connection == nil ? $0.failure ?? "not connected yet" : nil } }
+  package var failure: String? { state.withLock { $0.isConnected ? nil : $0.failure ?? "not connected yet" } }
 
   // MARK: what the link tells
 
-  func connectionChanged(_ failure: String?) {
-    let told: Bool = state.withLock { state in
-      if let failure {
-        // The lease ends at once: until a connection is back, every request asks the store.
-        lease.end()
-        let isNews = state.failure == nil
-        state.connection = nil
-        state.failure = failure
-        state.queue = [.everything]
-        return isNews
-      }
-      state.connections += 1
-      state.connection = state.connections
-      state.nextPing = MonotonicInstant(nanoseconds: .min)
-      let isNews = state.failure != nil
-      state.failure = nil
-      state.queue.append(.everything)
-      return isNews
+  func connectionChanged(_ change: RedisLink.Change) {
+    switch change {
+    case .lost(let reason): lost(reason)
+    case .connected(let isTracking): connected(isTracking)
     }
+  }
+
+  private func lost(_ reason: String) {
+    let isNews = state.withLock { state in
+      // The lease ends at once: until a connection is back, every request asks the store.
+      lease.end()
+      defer { state.failure = reason }
+      state.isConnected = false
+      state.connection = nil
+      state.queue = [.everything]
+      return state.failure == nil
+    }
+    metrics.changed(isConnected: false)
     work()
-    guard told else { return }
-    if let failure {
-      log.error("session_store_lost", "Redis cannot be used; requests that need it are answered 503.", ["reason": .string(failure)])
-    } else {
-      log.info("session_store_back", "Redis can be used again.")
+    guard isNews else { return }
+    log.error("session_store_lost", "Redis cannot be used; requests that need it are answered 503.", ["reason": .string(reason)])
+  }
+
+  private func connected(_ isTracking: Bool) {
+    let (isBack, isNewlyWithout) = state.withLock { state in
+      state.isConnected = true
+      state.connections += 1
+      state.connection = isTracking ? state.connections : nil
+      state.nextPing = MonotonicInstant(nanoseconds: .min)
+      state.queue.append(.everything)
+      defer { (state.failure, state.isWithoutCopies) = (nil, !isTracking) }
+      return (state.failure != nil, !isTracking && !state.isWithoutCopies)
     }
+    metrics.changed(isConnected: true)
+    work()
+    if isBack { log.info("session_store_back", "Redis can be used again.") }
+    guard isNewlyWithout else { return }
+    log.warning(
+      "session_copies_off", "Redis refuses CLIENT TRACKING: every request reads its session from it. Allow the command for Intercom's user."
+    )
   }
 
   /// `invalidate` with the names of records, or with null when all were removed. Others are not ours.

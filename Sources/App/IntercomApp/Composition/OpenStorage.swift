@@ -37,7 +37,7 @@ struct OpenStorage: Sendable {
       let names = try Workers(name: "store-names", threads: 1)
       let store = await RedisSessionStore(
         settings, on: loops.loops[0], resolver: NameResolver(workers: names, time: deployment.time), time: deployment.time,
-        random: SystemRandom(), log: deployment.log)
+        random: SystemRandom(), log: deployment.log, registry: registry)
       var storage = OpenStorage(store)
       storage.lease = store.watch.lease
       storage.shared = Shared(store: store, loops: loops, names: names)
