@@ -37,12 +37,15 @@ final class UpgradeHandshake {
     return name
   }
 
+  /// Asks for the protocols at the end of a request's head that is whole.
+  func write(into head: inout HeadBuffer) { Self.write(protocols, into: &head) }
+
   /// Puts `Connection` and `Upgrade` at the end of a head that is whole.
-  func write(into head: inout HeadBuffer) {
+  static func write(_ protocols: [[UInt8]], into head: inout HeadBuffer) {
     head.removeLast(2)
-    head.append(Self.beginning)
-    head.append(Array(protocols.joined(separator: Self.separator)))
-    head.append(Self.end)
+    head.append(beginning)
+    head.append(Array(protocols.joined(separator: separator)))
+    head.append(end)
   }
 
   private static let separator = Array(", ".utf8)
