@@ -30,6 +30,11 @@ enum RedisKeys {
     return RecordKey(kind: kind, bytes: member[1..<entry])
   }
 
+  /// The second in which an entry was made; nil for a foreign one.
+  static func second(ofMember member: [UInt8]) -> Int64? {
+    decimal(member.dropFirst(entry)).flatMap { Int64(exactly: $0 / 4_096_000) }
+  }
+
   /// A record's own list of its indexes: kind and 32 bytes each, in order.
   static func list(_ indexes: [IndexKey]) -> [UInt8] {
     indexes.map { [$0.kind.rawValue] + $0.bytes }.sorted { $0.lexicographicallyPrecedes($1) }.flatMap { $0 }

@@ -206,38 +206,44 @@ package final class RedisSessionStore: SessionStore {
     }
   }
 
+  package var copiesLast: Duration { CopyLease.length + CopyLease.margin }
+
   // MARK: indexes
 
   package func find(_ index: IndexKey, limit: Int) async throws(SessionStoreError) -> [RecordKey] {
     let page = 512
     let (name, own) = (RedisKeys.index(index), RedisKeys.list([index]))
     var found: [RecordKey] = []
+    var stale: [[UInt8]] = []
     var offset = 0
     while found.count < limit {
-      let range = words("ZRANGE") + [name] + words("\(offset)", "\(offset + page - 1)", "WITHSCORES")
+      let range = words("ZRANGE") + [name] + words("\(offset)", "\(offset + page - 1)")
       let answers = try await call(.read) { $0.add(range) }
       guard let entries = answers.first?.elements else { throw Self.unexpected }
       guard !entries.isEmpty else { break }
       offset += page
-      let members = try entries.map { entry throws(SessionStoreError) in
-        guard let pair = entry.elements, let member = pair.first?.bytes, pair.count == 2 else { throw Self.unexpected }
-        return member
-      }
       // A record whose write was repeated may stand there twice.
       var seen = Set(found)
-      let keys = members.compactMap { RedisKeys.key(ofMember: $0) }.filter { seen.insert($0).inserted }
+      let members = entries.compactMap(\.bytes).compactMap { member in RedisKeys.key(ofMember: member).map { (member: member, key: $0) } }
+        .filter { seen.insert($0.key).inserted }
       let records = try await call(.read) { commands in
-        for key in keys { commands.add(words("HMGET") + [RedisKeys.record(key)] + words("x", "i")) }
+        for (_, key) in members { commands.add(words("HMGET") + [RedisKeys.record(key)] + words("x", "i")) }
       }
       let now = clock()
-      for (key, record) in zip(keys, records) where found.count < limit {
+      for ((member, key), record) in zip(members, records) where found.count < limit {
         guard let fields = record.elements, fields.count == 2 else { throw Self.unexpected }
         let isLive = fields[0].number.map { $0 > UInt64(clamping: now.seconds) } ?? false
         // Entries of records that are over, or have other indexes now, lead nowhere.
-        if isLive, let indexes = fields[1].bytes, RedisKeys.contains(indexes, own) { found.append(key) }
+        if isLive, let indexes = fields[1].bytes, RedisKeys.contains(indexes, own) {
+          found.append(key)
+        } else if let made = RedisKeys.second(ofMember: member), made < now.seconds - Self.staleAfter.components.seconds {
+          stale.append(member)
+        }
       }
       if entries.count < page { break }
     }
+    // Behind the last page: what goes moves the places of the others.
+    if !stale.isEmpty { _ = try? await call(.write) { commands in commands.add(words("ZREM") + [name] + stale) } }
     return found
   }
 

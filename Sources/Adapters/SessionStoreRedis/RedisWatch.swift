@@ -36,6 +36,7 @@ package final class RedisWatch: Sendable {
 
   /// Four in the time of a lease: one that is late does no harm.
   private static let pingInterval = Duration.milliseconds(250)
+  private static let longestQueue = 4_096
 
   init(number: Int, time: any TimeSource, log: StructuredLog, metrics: RedisMetrics) {
     self.number = number
@@ -105,7 +106,10 @@ package final class RedisWatch: Sendable {
     } else {
       item = .everything
     }
-    state.withLock { $0.queue.append(item) }
+    state.withLock { state in
+      // Whoever is told is stuck: all that waits is put into one word, and copies are not good until it was heard.
+      if state.queue.count >= Self.longestQueue { state.queue = [.everything] } else { state.queue.append(item) }
+    }
     work()
   }
 
@@ -178,21 +182,5 @@ package final class RedisWatch: Sendable {
       // Under the lock that the loss of the connection takes too: it cannot be overtaken.
       state.withLock { state in if state.connection == connection { lease.extend(until) } }
     }
-  }
-}
-
-extension RedisWatch: SessionEndObserver {
-  /// Whether somebody is told that it is over. Every replica sees for itself that a session's time is over or its tokens are.
-  private static func isTold(_ reason: EndReason) -> Bool {
-    switch reason {
-    case .loggedOut, .backChannelLogout, .identityChanged, .administrator: true
-    case .idle, .absolute, .replaced, .refreshRefused, .tokenExpired: false
-    }
-  }
-
-  /// Other replicas hear of the end when the server tells them, and until then use copies for the length of their lease at most.
-  package func sessionsEnded(_ sessions: [EndedSession]) async {
-    guard sessions.contains(where: { Self.isTold($0.reason) }) else { return }
-    try? await time.sleep(for: CopyLease.length + CopyLease.margin)
   }
 }

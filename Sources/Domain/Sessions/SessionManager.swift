@@ -66,19 +66,21 @@ package enum SessionFreshness: Sendable, Equatable {
 
 /// Creates, loads, touches and ends sessions. One per process, shared by all loops.
 package final class SessionManager: Sendable {
-  private let records: SealedRecords
+  let records: SealedRecords
   package let settings: SessionSettings
   private let clock: SteadyClock
   private let time: any TimeSource
-  private let random: any RandomSource
+  let random: any RandomSource
   private let events: SessionEvents
   private let observers = Mutex([any SessionEndObserver]())
-  private let logins = Mutex(LoginsUnderWay())
 
   /// A late writer began before the end: a refresh takes 8 s at most, a replica's pause may be longer.
   static let tombstone = Duration.seconds(600)
   /// How often an update is tried when others keep writing the same record.
-  private static let maximumAttempts = 8
+  static let maximumAttempts = 8
+  /// How many sessions are looked for together, and how many are deleted at once: a store far away then takes few round trips.
+  private static let page = 512
+  private static let deletionsAtOnce = 128
   /// How long an end waits for all who hold copies. A loop takes microseconds; one that is stuck must not hold up who signs out.
   static let acknowledgementLimit = Duration.seconds(5)
 
@@ -236,85 +238,85 @@ package final class SessionManager: Sendable {
   }
 
   private func endAll(_ index: IndexKey, _ reason: EndReason) async throws(SessionStoreError) -> Int {
-    // Before the store is asked: a session that is made after that finds the end here.
-    logins.withLock { logins in
-      for number in logins.ends.keys { logins.ends[number]?.insert(index) }
-    }
-    let page = 512
-    var total = 0
-    // Each page deletes what it found; the bound is for a store whose index does not follow.
-    for _ in 0..<1_000 {
-      let keys = try await records.store.find(index, limit: page).map { SessionKey(word: $0.word) }
-      guard !keys.isEmpty else { return total }
-      total += try await delete(keys, reason)
-    }
-    throw .contended
+    // Before the store is asked: a login that makes a session after that finds the end.
+    try await noteEnd(of: index)
+    var ended: [SessionKey] = []
+    var removed = Removed()
+    do throws(SessionStoreError) {
+      // Each page deletes what it found; the bound is for a store whose index does not follow.
+      while removed.failure == nil {
+        let keys = try await records.store.find(index, limit: Self.page).map { SessionKey(word: $0.word) }
+        guard !keys.isEmpty else { break }
+        guard ended.count < 1_000 * Self.page else { throw .contended }
+        ended += keys
+        let page = await remove(keys)
+        removed = Removed(count: removed.count + page.count, failure: page.failure)
+      }
+    } catch { removed.failure = error }
+    return try await acknowledge(ended, reason, removed)
   }
 
-  /// First the store, then the copies. When the store fails the copies are dropped all the same, and the error says that the end is not sure.
   private func delete(_ keys: [SessionKey], _ reason: EndReason) async throws(SessionStoreError) -> Int {
+    try await acknowledge(keys, reason, await remove(keys))
+  }
+
+  /// What became of deletions: how many were there, and why not all are sure.
+  private struct Removed {
     var count = 0
     var failure: SessionStoreError?
-    for key in keys {
-      do throws(SessionStoreError) {
-        if try await records.store.delete(key.record, expecting: nil, tombstone: Self.tombstone) { count += 1 }
-      } catch {
-        failure = error
-        break
+
+    /// The first failure is the one that is told.
+    mutating func add(_ done: Result<Bool, SessionStoreError>) {
+      switch done {
+      case .success(let wasThere): count += wasThere ? 1 : 0
+      case .failure(let error): failure = failure ?? error
       }
     }
-    let isSure = await announce(keys, reason, count: count)
-    if let failure { throw failure }
+  }
+
+  private func remove(_ keys: [SessionKey]) async -> Removed {
+    await withTaskGroup(of: Result<Bool, SessionStoreError>.self) { group in
+      var removed = Removed()
+      for (number, key) in keys.enumerated() {
+        if number >= Self.deletionsAtOnce, let done = await group.next() { removed.add(done) }
+        if removed.failure != nil { break }
+        group.addTask { [records] in
+          do throws(SessionStoreError) {
+            return .success(try await records.store.delete(key.record, expecting: nil, tombstone: Self.tombstone))
+          } catch { return .failure(error) }
+        }
+      }
+      for await done in group { removed.add(done) }
+      return removed
+    }
+  }
+
+  /// The copies go too, also when the store failed; then the error says that the end is not sure.
+  private func acknowledge(
+    _ keys: [SessionKey], _ reason: EndReason, _ removed: Removed
+  ) async throws(SessionStoreError) -> Int {
+    let isSure = await announce(keys, reason, count: removed.count)
+    if let failure = removed.failure { throw failure }
     guard isSure else { throw .unavailable("an event loop did not confirm the end of a session in time") }
-    return count
+    return removed.count
   }
 
   /// Tells all who hold copies. False: not all confirmed in time; they still hear of it.
   private func announce(_ keys: [SessionKey], _ reason: EndReason, count: Int = 1) async -> Bool {
     let ended = keys.map { EndedSession(key: $0, reason: reason) }
     let listeners = observers.withLock { $0 }
-    let telling = Task {
+    let elsewhere = reason.isTold ? records.store.copiesLast : .zero
+    let telling = Task { [time] in
       await withTaskGroup(of: Void.self) { group in
-        for listener in listeners { group.addTask { await listener.sessionsEnded(ended) } }
+        // Other processes may hold copies, even when none of these sessions was left to end: another may be ending them at this moment.
+        if elsewhere > .zero { group.addTask { try? await time.sleep(for: elsewhere) } }
+        for listener in listeners where !ended.isEmpty { group.addTask { await listener.sessionsEnded(ended) } }
       }
     }
     let isSure = await result(of: telling, within: Self.acknowledgementLimit, time) != nil
     events.sessionEnded(reason, count: count)
     if !isSure { events.endUnacknowledged(reason) }
     return isSure
-  }
-}
-
-/// What ended while each of the logins was under way.
-private struct LoginsUnderWay {
-  var last: UInt64 = 0
-  var ends: [UInt64: Set<IndexKey>] = [:]
-}
-
-/// A login whose code is at the provider: it has no session yet that a logout could find.
-package struct LoginWatch: Sendable {
-  fileprivate let number: UInt64
-}
-
-extension SessionManager {
-  /// From now on, until `forget`, ends are noted for this login.
-  package func watchLogin() -> LoginWatch {
-    logins.withLock { logins in
-      logins.last += 1
-      logins.ends[logins.last] = []
-      return LoginWatch(number: logins.last)
-    }
-  }
-
-  package func forget(_ watch: LoginWatch) { logins.withLock { _ = $0.ends.removeValue(forKey: watch.number) } }
-
-  /// Ends the session that `create` just made for this login when the provider has told its end meanwhile, which found no session (fault 27).
-  /// To be asked before the browser gets the cookie. True: it is over.
-  package func endIfSignedOut(_ session: Session, _ watch: LoginWatch) async throws(SessionStoreError) -> Bool {
-    let ended = logins.withLock { $0.ends[watch.number] ?? [] }
-    guard session.indexes.contains(where: { ended.contains($0) }) else { return false }
-    _ = try await end(session.key, reason: .backChannelLogout)
-    return true
   }
 }
 

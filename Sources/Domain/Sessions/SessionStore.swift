@@ -63,7 +63,7 @@ private func hashOfParts(_ purpose: String, _ parts: [Identifier]) -> Word256 {
 /// A record as the store sees it: sealed bytes and what it needs to find and drop them.
 package struct StoredRecord: Sendable, Equatable {
   package var value: [UInt8]
-  /// Of the write that made it. A later write of the same key has a greater one, also after deletion or expiry: it serves as a fencing token.
+  /// Of the write that made it. A later write of any key has a greater one, also after deletion or expiry: it serves as a fencing token.
   package let version: UInt64
   /// From this second on the record does not exist.
   package var expiry: WallInstant
@@ -121,4 +121,11 @@ package protocol SessionStore: Sendable {
 
   /// At most `limit` keys of records with this index. Deleting what was found and asking again finds them all.
   func find(_ index: IndexKey, limit: Int) async throws(SessionStoreError) -> [RecordKey]
+
+  /// For how long after a deletion other processes may use what they read before. Zero where one process has the store for itself.
+  var copiesLast: Duration { get }
+}
+
+extension SessionStore {
+  package var copiesLast: Duration { .zero }
 }

@@ -102,7 +102,7 @@ package enum Composition {
       deployment, table, storage, provider, workers, SessionEvents(log: log, registry: registry))
     let loopEnds = GatewayLoops()
     services.sessions.add(loopEnds)
-    storage.share(services.sessions, with: loopEnds)
+    storage.tell(loopEnds)
 
     let loopCount = deployment.loops > 0 ? deployment.loops : Threads.processors
     let loops = try EventLoopGroup(

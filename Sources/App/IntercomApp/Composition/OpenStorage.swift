@@ -45,12 +45,8 @@ struct OpenStorage: Sendable {
     }
   }
 
-  /// Whoever holds copies hears what other replicas change, and an end is told only when no replica can use a copy any more.
-  func share(_ sessions: SessionManager, with holder: any SessionCopyHolder) {
-    guard let watch = shared?.store.watch else { return }
-    watch.attach(holder)
-    sessions.add(watch)
-  }
+  /// Whoever holds copies hears what other replicas change.
+  func tell(_ holder: any SessionCopyHolder) { shared?.store.watch.attach(holder) }
 
   func close() async {
     await database?.close()

@@ -112,9 +112,8 @@ extension GatewayServices {
   private func finish(
     _ response: AuthorizationResponse, _ login: Sessions.PendingLogin, _ kind: LoginKind, replacing old: SessionID?
   ) async -> Response {
-    let watch = sessions.watchLogin()
-    defer { sessions.forget(watch) }
     do {
+      let watch = try await sessions.watchLogin()
       let begun = OIDC.PendingLogin(
         state: response.state, nonce: login.nonce, codeVerifier: login.codeVerifier, issuer: login.issuer, redirectURI: login.redirectURI,
         created: login.created)

@@ -20,6 +20,7 @@ package final class FaultySessionStore: SessionStore {
 
   /// These operations fail from now on; none when empty.
   package func fail(_ operations: Set<Operation>) { state.withLock { $0.failing = operations } }
+  package var copiesLast: Duration { inner.copiesLast }
   package func count(of operation: Operation) -> Int { state.withLock { $0.calls[operation] ?? 0 } }
   /// The records of a kind that were written and not deleted since, expired ones among them.
   package func keys(of kind: RecordKind) -> Set<RecordKey> { state.withLock { $0.kept.filter { $0.kind == kind } } }

@@ -178,14 +178,19 @@ package enum SessionStoreConformance {
       _ = try await subject.store.delete(key, expecting: version &+ 7, tombstone: .seconds(60))
       _ = try await subject.put(key, [2], expecting: version)
     },
-    Check("versions grow across deletion and expiry") { subject in
+    Check("versions grow across deletion, expiry and keys") { subject in
       let key = RecordKey(kind: .lease, naming: ["a"])
       let first = try await subject.put(key, seconds: 30)
       _ = try await subject.store.delete(key, expecting: nil, tombstone: .zero)
       let second = try await subject.put(key, seconds: 30)
       try await subject.advance(.seconds(31))
       let third = try await subject.put(key, seconds: 30)
-      try require(first < second && second < third, "\(first), \(second), \(third)")
+      let others = try await [
+        subject.put(RecordKey(kind: .session, naming: ["b"]), seconds: 30),
+        subject.put(RecordKey(kind: .seenTokenID, naming: ["c"]), seconds: 30),
+      ]
+      try require(
+        first < second && second < third && third < others[0] && others[0] < others[1], "\(first), \(second), \(third), \(others)")
     },
   ]
 
