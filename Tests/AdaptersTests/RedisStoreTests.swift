@@ -54,6 +54,25 @@ final class ChangeRecorder: SessionCopyHolder {
 
 @Suite("Session store in Redis", .enabled(if: RedisServer.isAvailable), .timeLimit(.minutes(2)))
 struct RedisStoreTests {
+  @Test("Index entries whose records were evicted are removed by whoever meets them, young ones are not")
+  func staleEntries() async throws {
+    let fixture = try await RedisFixture()
+    let store = await fixture.store()
+    let index = IndexKey(subject: "alice", issuer: "https://id.example")
+    for number in 0..<4 {
+      _ = try await store.write(RedisFixture.key(number), [1], indexes: [index], expiry: fixture.expiry(3_600), expecting: nil)
+      if number == 1 { fixture.time.advance(by: .seconds(700)) }
+    }
+    let names = try await fixture.server.command("KEYS", "intercom:session:*")
+    for name in names { try await fixture.server.command("DEL", name) }
+    #expect(names.count == 4)
+    _ = try await store.write(RedisFixture.key(9), [1], indexes: [index], expiry: fixture.expiry(3_600), expecting: nil)
+    #expect(try await store.find(index, limit: 10) == [RedisFixture.key(9)])
+    let name = try #require(try await fixture.server.command("KEYS", "intercom:subject:*").first)
+    #expect(try await fixture.server.command("ZCARD", name) == ["3"])
+    await fixture.stop(store)
+  }
+
   @Test("obeys every rule of a session store", arguments: SessionStoreConformance.checks)
   func conformance(_ check: SessionStoreConformance.Check) async throws {
     let fixture = try await RedisFixture()

@@ -20,13 +20,16 @@ struct DeadHolderTests {
     for round in 0..<rounds {
       // With and without the provider having rotated, side by side.
       apart += try await withThrowingTaskGroup(of: Duration.self) { group in
-        for rotated in [true, false] { group.addTask { try await DeadHolder.run(rotated: rotated) } }
+        for rotated in [true, false] {
+          group.addTask { try await DeadHolder.run(rotated: rotated) }
+          if RedisServer.isAvailable { group.addTask { try await DeadHolder.run(rotated: rotated, redis: RedisServer()) } }
+        }
         return try await group.reduce(into: []) { $0.append($1) }
       }
       Rounds.progress("fault 14: \(round + 1) of \(rounds) rounds")
     }
     try Rounds.keep(
-      "fault 14, one replica, SQLite: \(2 * rounds) processes killed in the middle of a refresh, half of them after the rotation: one refresh"
+      "fault 14, SQLite, and two replicas on Redis: \(apart.count) processes killed in the middle of a refresh, half after the rotation: one refresh"
         + " while the lease lived, one after it (\(apart.min() ?? .zero) to \(apart.max() ?? .zero) later); then usable, or the login where the"
         + " token had been rotated")
   }
@@ -40,7 +43,7 @@ private struct DeadHolder {
   private static let shortestLease = lease - .milliseconds(1_500)
 
   /// How long after the first refresh the second came.
-  static func run(rotated: Bool) async throws -> Duration {
+  static func run(rotated: Bool, redis: RedisServer? = nil) async throws -> Duration {
     let (provider, upstream, folder) = (try RecordingServer(), try RecordingServer(), try TestFolder())
     let reservation = try PortReservation()
     let base = "http://intercom.localhost:\(reservation.port)"
@@ -53,16 +56,20 @@ private struct DeadHolder {
     provider.serve(hold.endpoint(liar.endpoint))
     try await provider.start()
     try await upstream.start()
+    let place =
+      redis.map { "store: redis, redis: {host: 127.0.0.1, port: \($0.port)}" } ?? "store: sqlite, path: \"\(folder.file("sessions.db"))\""
     let configuration = """
       baseURL: \(base)
       provider: {issuer: "\(registration.issuer)", clientID: intercom, clientSecret: not-so-secret}
-      sessions: {store: sqlite, path: "\(folder.file("sessions.db"))", keys: [\(Base64URL.encode(SystemRandom().bytes(32)))]}
+      sessions: {\(place), keys: [\(Base64URL.encode(SystemRandom().bytes(32)))]}
       timeouts: {providerCall: 500ms, tokenOperation: 500ms}
       routes:
         own: {path: /own, upstream: "http://127.0.0.1:\(upstream.port)", credential: accessToken}
 
       """
     let first = try await IntercomProcess.serve(configuration, port: reservation.port)
+    // With Redis the other one is there all the time.
+    let other = redis == nil ? nil : try await IntercomProcess.serve(configuration)
     let visitor = Visitor(timeout: .seconds(20))
     try await visitor.open(base + "/own/x")
     let signedIn = try await visitor.submit(["username": "alice", "password": "password"])
@@ -74,12 +81,14 @@ private struct DeadHolder {
     #expect(try await first.child.waitForExit() == .signal(Signal.kill))
     _ = await doomed.value
 
-    let second = try await IntercomProcess.serve(configuration, port: reservation.port)
+    let second: IntercomProcess
+    if let other { second = other } else { second = try await IntercomProcess.serve(configuration, port: reservation.port) }
+    let address = "http://intercom.localhost:\(second.port)/own/x"
     var last: HTTPAnswer?
     let limit = SystemTime().monotonicNow().advanced(by: lease + .seconds(15))
     while last == nil || last?.status == 503, SystemTime().monotonicNow() < limit {
       let asked = SystemTime().monotonicNow()
-      last = try await visitor.fetch("GET", base + "/own/x", origin: base)
+      last = try await visitor.fetch("GET", address, origin: base)
       #expect(asked.duration(to: SystemTime().monotonicNow()) < .seconds(5), "not answered within its time")
       if last?.status == 503 { #expect(last?.field("retry-after") != nil && last?.all("set-cookie").isEmpty == true) }
     }
@@ -89,7 +98,7 @@ private struct DeadHolder {
     let apart = arrivals[0].duration(to: arrivals[1])
     #expect(apart >= shortestLease)
     #expect(apart < lease + .seconds(8))
-    #expect(try await visitor.fetch("GET", base + "/own/x", origin: base).status == (rotated ? 401 : 200))
+    #expect(try await visitor.fetch("GET", address, origin: base).status == (rotated ? 401 : 200))
     #expect(await second.child.terminate(grace: .seconds(10)) == .code(0), "\(second.child.outputTail)")
     #expect(first.tokensInLog.isEmpty && second.tokensInLog.isEmpty)
     hold.gate.open()

@@ -60,10 +60,11 @@ extension FlowFixture {
 
   /// A session that nobody signed in for: as it would be after a login of this user. Its cookie's value.
   func plantedSession(
-    subject: Identifier = "planted-id", sid: Identifier? = nil, keys: [UInt8]? = nil, claims: [String] = ["planted"]
+    subject: Identifier = "planted-id", sid: Identifier? = nil, keys: [UInt8]? = nil, claims: [String] = ["planted"],
+    in other: (any SessionStore)? = nil
   ) async throws -> String {
     let ring = try KeyRing([Secret(keys ?? sealingKey)])
-    let manager = SessionManager(store: store, keys: ring, time: time, random: SystemRandom())
+    let manager = SessionManager(store: other ?? store, keys: ring, time: time, random: SystemRandom())
     let tokens = SessionTokens(
       accessToken: Secret("planted-access-token"), received: time.wallNow(), accessExpiry: time.wallNow().advanced(by: .seconds(300)),
       refreshToken: Secret("planted-refresh-token"), idToken: Secret("planted-id-token"))

@@ -1,161 +1,241 @@
-import Cryptography
+import DemoWorkplace
 import HTTPMessage
 import HTTPServer
-import IntercomApp
 import IntercomCore
 import IntercomTesting
 import Linux
-import SessionStoreRedis
+import Sessions
 import Synchronization
 import Testing
 
-/// Two Intercoms that share one Redis and one address: what a visitor has from the one is presented to the other.
-struct Replicas {
-  let first: FlowFixture
-  let second: RunningIntercom
-  let redis: RedisServer
-  let relay: TCPRelay
-
-  /// The second one's Redis is behind `relay`.
-  static func run(_ options: FlowFixture.Options = .init(), _ body: (Replicas) async throws -> Void) async throws {
-    let redis = try await RedisServer()
-    let relay = try TCPRelay(to: redis.port)
-    let copy = Mutex<Deployment?>(nil)
-    var options = options
-    let change = options.deployment
-    options.deployment = { deployment in
-      try change(&deployment)
-      deployment.store = .redis(RedisSettings(host: "127.0.0.1", port: redis.port))
-      copy.withLock { $0 = deployment }
-    }
-    try await FlowFixture.run(options) { flow in
-      guard var deployment = copy.withLock({ $0 }) else { throw FixtureFault.unexpected("no deployment") }
-      deployment.store = .redis(RedisSettings(host: "127.0.0.1", port: relay.port))
-      deployment.listen = [ListenerSetup(SocketAddress(.loopbackV4, port: 0))]
-      deployment.admin = nil
-      let second = try await Composition.start(deployment)
-      let result: Result<Void, any Error>
-      do {
-        try await waitUntilTrue("a ready provider") { second.isProviderReady }
-        result = .success(try await body(Replicas(first: flow, second: second, redis: redis, relay: relay)))
-      } catch { result = .failure(error) }
-      _ = await second.stop()
-      try result.get()
-    }
-  }
-
-  /// What the second one answers to a script that presents this cookie.
-  func askSecond(_ target: String, cookie: String) async throws -> HTTPAnswer {
-    let port = second.addresses.first.map { Int($0.port) } ?? 0
-    return try await first.client.get(
-      "http://intercom.localhost:\(port)\(target)", ["Cookie": "intercom=\(cookie)", "Origin": first.app])
-  }
-
-  func askFirst(_ target: String, cookie: String) async throws -> HTTPAnswer {
-    try await first.client.get(first.base + target, ["Cookie": "intercom=\(cookie)", "Origin": first.app])
-  }
-
-  func signedIn() async throws -> String {
-    let visitor = try await first.signedIn()
-    guard let cookie = await visitor.jar["intercom"]?.value else { throw FixtureFault.unexpected("no cookie") }
-    return cookie
-  }
-}
-
-@Suite("Replicas that share Redis", .serialized, .enabled(if: RedisServer.isAvailable), .timeLimit(.minutes(2)))
+@Suite("Replicas that share Redis", .serialized, .enabled(if: RedisServer.isAvailable), .timeLimit(.minutes(5)))
 struct FlowReplicaTests {
   @Test("A session that one replica made serves at the other; behind a logout's 200 neither authorises a request (fault 26)")
   func logout() async throws {
     try await Replicas.run { replicas in
       let flow = replicas.first
-      for round in 0..<Rounds.count(2, full: 20) {
-        let (cookie, other) = (try await replicas.signedIn(), try await replicas.signedIn())
-        // Both hold copies now.
-        for target in ["/plain/x", "/fs/x", "/plain/y"] {
-          #expect(try await replicas.askFirst(target, cookie: cookie).status == 200)
-          #expect(try await replicas.askSecond(target, cookie: cookie).status == 200)
-          #expect(try await replicas.askSecond(target, cookie: other).status == 200)
-        }
-        if round.isMultiple(of: 2) {
-          let token = try flow.logoutToken(subject: "alice-id")
-          #expect(try await flow.client.post(flow.base + "/backchannel-logout", form: ["logout_token": token]).status == 200)
-          #expect(try await replicas.askSecond("/plain/x", cookie: other).status == 401)
-        } else {
-          let answer = try await flow.client.send(
-            "POST", flow.url("/logout"), fields: [("Cookie", "intercom=\(cookie)"), ("Origin", flow.app)], body: [])
-          #expect(answer.status == 302)
-        }
-        #expect(try await replicas.askSecond("/plain/x", cookie: cookie).status == 401)
-        #expect(try await replicas.askFirst("/plain/x", cookie: cookie).status == 401)
+      let (cookie, other) = (try await replicas.signedIn(), try await replicas.signedIn())
+      // Both hold copies now.
+      for target in ["/plain/x", "/fs/x", "/plain/y"] {
+        #expect(try await replicas.both(200, target, cookie: cookie))
+        #expect(try await replicas.both(200, target, cookie: other))
       }
+      let answer = try await flow.client.send(
+        "POST", flow.url("/logout"), fields: [("Cookie", "intercom=\(cookie)"), ("Origin", flow.app)], body: [])
+      #expect(answer.status == 302)
+      #expect(try await replicas.both(401, cookie: cookie))
+      #expect(try await replicas.both(200, cookie: other))
+      #expect(try await replicas.backChannelLogout(1, flow.logoutToken(subject: "alice-id")).status == 200)
+      #expect(try await replicas.both(401, cookie: other))
+    }
+  }
+
+  @Test("200 requests at two replicas all through a logout: none that arrives behind its 200 is authorised (S11, S27, fault 26)")
+  func racingLogout() async throws {
+    let rounds = Rounds.count(2, full: 100)
+    try await Replicas.run { replicas in
+      for round in 0..<rounds {
+        let cookie = try await replicas.plant()
+        for target in ["/plain/warm", "/plain/again"] { #expect(try await replicas.both(200, target, cookie: cookie)) }
+        let isOver = Monitor(false)
+        async let asked = Replicas.together(200) { number in
+          try await SystemTime().sleep(for: .milliseconds(8 * number))
+          let isLate = isOver.withLock { $0 }
+          let status = try await replicas.ask(number % 2, isLate ? "/plain/late" : "/plain/early", cookie: cookie).status
+          return (isLate: isLate, status: status)
+        }
+        #expect(try await replicas.backChannelLogout(round % 2, replicas.first.logoutToken(subject: "alice-id")).status == 200)
+        isOver.withLock { $0 = true }
+        let answers = try await asked
+        #expect(answers.allSatisfy { $0.status == 401 || !$0.isLate && $0.status == 200 })
+        #expect(answers.contains { $0.isLate } && answers.contains { $0.status == 200 })
+      }
+      #expect(!replicas.first.upstream.requests.contains { $0.path.hasSuffix("/late") })
+      try Rounds.keep("fault 26, two replicas: \(rounds) rounds of 200 requests against a logout, none authorised behind its 200")
     }
   }
 
   @Test("A replica that does not hear from Redis any more uses no copy beyond its lease: a logout at another is obeyed (fault 26)")
   func deafReplica() async throws {
     try await Replicas.run { replicas in
-      let flow = replicas.first
-      let cookie = try await replicas.signedIn()
-      #expect(try await replicas.askSecond("/plain/x", cookie: cookie).status == 200)
-      replicas.relay.become(.silent)
-      let token = try flow.logoutToken(subject: "alice-id")
-      #expect(try await flow.client.post(flow.base + "/backchannel-logout", form: ["logout_token": token]).status == 200)
-      let answer = try await replicas.askSecond("/plain/x", cookie: cookie)
-      #expect(answer.status == 503 && answer.field("retry-after") != nil && answer.all("set-cookie").isEmpty)
-      replicas.relay.become(.passes)
-      try await waitUntilTrue("that the second one knows") {
-        try await replicas.askSecond("/plain/x", cookie: cookie).status == 401
-      }
+      let cookie = try await replicas.plant()
+      #expect(try await replicas.both(200, cookie: cookie))
+      replicas.relays[1].become(.silent)
+      #expect(try await replicas.backChannelLogout(0, replicas.first.logoutToken(subject: "alice-id")).status == 200)
+      #expect(try await replicas.ask(1, "/plain/x", cookie: cookie).isStoreOutage)
+      replicas.relays[1].become(.refuses)
+      replicas.relays[1].become(.passes)
+      try await waitUntilTrue("that the second one knows") { try await replicas.ask(1, "/plain/x", cookie: cookie).status == 401 }
     }
   }
 
-  @Test(
-    "While Redis hangs or is gone requests are 503 in their time and nobody is signed out; when it is back the same cookies work (fault 3, fault 4)"
-  )
-  func outage() async throws {
+  @Test("Event streams at one replica end when the provider tells the other one that the session is over (fault 33)")
+  func streams() async throws {
     try await Replicas.run { replicas in
-      let cookie = try await replicas.signedIn()
-      #expect(try await replicas.askFirst("/fs/x", cookie: cookie).status == 200)
-      replicas.redis.freeze()
-      try await waitUntilTrue("that the first one's copies are not good any more") {
-        try await replicas.askFirst("/fs/x", cookie: cookie).status == 503
+      let flow = replicas.first
+      flow.upstream.answer { seen in
+        guard seen.path.hasSuffix("/events") else { return nil }
+        return Response(
+          200, ["Content-Type": "text/event-stream"],
+          stream: .stream(length: nil) { writer in
+            while true {
+              try await writer.write(Array("data: x\n\n".utf8))
+              try await Task.sleep(for: .milliseconds(50))
+            }
+          })
       }
-      for _ in 0..<5 {
-        let began = SystemTime().monotonicNow()
-        let answer = try await replicas.askFirst("/fs/x", cookie: cookie)
-        #expect(answer.status == 503 && answer.field("retry-after") != nil && answer.all("set-cookie").isEmpty)
-        #expect(began.duration(to: SystemTime().monotonicNow()) < .seconds(8))
+      let (cookie, other) = (try await replicas.plant("alice-id"), try await replicas.plant("bob-id"))
+      let (port, app) = (UInt16(clamping: replicas.port(1)), flow.app)
+      let sockets = try await onThread {
+        try [cookie, cookie, other].map { cookie in
+          let socket = try RawSocket(port: port, timeOut: .seconds(20))
+          try socket.send(
+            "GET /plain/events HTTP/1.1\r\nHost: intercom.localhost:\(port)\r\nCookie: intercom=\(cookie)\r\nOrigin: \(app)\r\n\r\n")
+          _ = try socket.receive(until: "data: x\n\n")
+          return socket
+        }
       }
-      replicas.redis.thaw()
-      try await waitUntilTrue("the same session") { try await replicas.askFirst("/fs/x", cookie: cookie).status == 200 }
-      #expect(try await replicas.askSecond("/fs/x", cookie: cookie).status == 200)
+      #expect(try await replicas.backChannelLogout(0, flow.logoutToken(subject: "alice-id")).status == 200)
+      let began = SystemTime().monotonicNow()
+      try await onThread {
+        for socket in sockets.prefix(2) { do { _ = try socket.receiveAll() } catch RawSocketError.broken {} }
+        _ = try sockets[2].receive(until: "data: x\n\n")
+      }
+      let took = began.duration(to: SystemTime().monotonicNow())
+      #expect(took < .seconds(Rounds.isFull ? 5 : 15), "\(took)")
     }
   }
 
-  @Test("100 requests at two replicas when the token has expired: one refresh, 100 answers (fault 13)")
-  func oneRefresh() async throws {
-    var options = FlowFixture.Options()
-    options.lifetimes.accessToken = 5
-    try await Replicas.run(options) { replicas in
-      for _ in 0..<Rounds.count(2, full: 50) {
-        let cookie = try await replicas.signedIn()
-        #expect(try await replicas.askSecond("/own/x", cookie: cookie).status == 200)
-        try await SystemTime().sleep(for: .milliseconds(5_200))
-        let before = replicas.first.refreshes
-        let statuses = try await withThrowingTaskGroup(of: Int.self) { group in
-          for number in 0..<100 {
-            group.addTask {
-              let answer =
-                try await number.isMultiple(of: 2)
-                ? replicas.askFirst("/own/x", cookie: cookie) : replicas.askSecond("/own/x", cookie: cookie)
-              return answer.status
-            }
-          }
-          return try await group.reduce(into: []) { $0.append($1) }
-        }
-        #expect(statuses.allSatisfy { $0 == 200 }, "\(Dictionary(grouping: statuses) { $0 }.mapValues(\.count))")
-        #expect(replicas.first.refreshes - before == 1)
+  @Test("A logout at one replica while the other refreshes: nobody is let through, nothing is written back (fault 27)")
+  func logoutRacesRefresh() async throws {
+    try await Replicas.run { replicas in
+      let flow = replicas.first
+      let (cookie, other) = (try await replicas.signedIn(), try await replicas.plant("bob-id"))
+      #expect(try await replicas.both(200, "/own/x", cookie: cookie))
+      let gate = Gate()
+      flow.provider.answer { request in
+        if String(decoding: request.body, as: UTF8.self).contains("grant_type=refresh_token") { await gate.pass() }
+        return nil
       }
+      try await replicas.pass(.seconds(400), cookie: other)
+      flow.upstream.forget()
+      async let waiting = Replicas.together(20) { _ in try await replicas.ask(1, "/own/x", cookie: cookie).status }
+      try await waitUntilTrue("the refresh at the provider") { gate.arrived == 1 }
+      #expect(try await replicas.backChannelLogout(0, flow.logoutToken(subject: "alice-id")).status == 200)
+      gate.open()
+      #expect(try await waiting == [Int](repeating: 401, count: 20))
+      #expect(try await replicas.both(401, "/own/x", cookie: cookie))
+      #expect(!flow.upstream.requests.contains { $0.path.hasPrefix("/own-root") })
+    }
+  }
+
+  @Test("A logout that another replica hears while a login's code is at the provider ends that login too (S11, fault 27)")
+  func logoutRacesLogin() async throws {
+    try await Replicas.run { replicas in
+      let flow = replicas.first
+      let visitor = Visitor(timeout: .seconds(20))
+      let callback = try await flow.authorize(visitor, flow.begin(visitor))
+      let answers = flow.liar.endpoint
+      flow.provider.serve { request, body in
+        let answer = try await answers(request, body)
+        if String(decoding: request.rawPath, as: UTF8.self).hasSuffix("/token") {
+          #expect(try await replicas.backChannelLogout(1, flow.logoutToken(subject: "alice-id")).status == 200)
+        }
+        return answer
+      }
+      let refused = try await visitor.send("GET", callback, FlowFixture.navigation)
+      #expect(refused.status == 400 && refused.text.contains("signed_out"), "\(refused.wholeText)")
+      #expect(await visitor.jar["intercom"] == nil)
+      flow.provider.serve(answers)
+      // One that begins after the logout is a login.
+      try await flow.signIn(visitor)
+      #expect(try await flow.isAlive(visitor))
+    }
+  }
+
+  @Test("One logout token at both replicas at once, and again: obeyed once, a newer session lives (S18, fault 28)")
+  func sameToken() async throws {
+    try await Replicas.run { replicas in
+      let (cookie, newer) = (try await replicas.plant(sid: "one"), try await replicas.plant(sid: "two"))
+      #expect(try await replicas.both(200, cookie: cookie))
+      let token = try replicas.first.logoutToken(subject: "alice-id", sid: "one")
+      let statuses = try await Replicas.together(2) { replica in
+        let status = try await replicas.backChannelLogout(replica, token).status
+        // Whichever was first with its answer, the session is over everywhere.
+        if status == 200 { #expect(try await replicas.both(401, cookie: cookie)) }
+        return status
+      }
+      #expect(statuses.contains(200) && statuses.allSatisfy { $0 == 200 || $0 == 400 }, "\(statuses)")
+      for replica in 0..<2 { #expect(try await replicas.backChannelLogout(replica, token).status == 400) }
+      #expect(try await replicas.both(200, cookie: newer))
+    }
+  }
+
+  @Test("A logout while Redis hangs or is gone is not 200; the provider's next try, at the other replica, is obeyed (fault 30)")
+  func logoutInOutage() async throws {
+    try await Replicas.run(.init(), RedisServer.durable) { replicas in
+      for isGone in [false, true] {
+        let cookie = try await replicas.plant()
+        #expect(try await replicas.both(200, cookie: cookie))
+        if isGone { await replicas.redis.kill() } else { replicas.redis.freeze() }
+        let token = try replicas.first.logoutToken(subject: "alice-id")
+        let refused = try await replicas.backChannelLogout(0, token)
+        #expect(refused.status == 503 && refused.field("retry-after") != nil)
+        if isGone { try await replicas.redis.restart() } else { replicas.redis.thaw() }
+        try await waitUntilTrue("that the second one obeys") {
+          let status = try await replicas.backChannelLogout(1, token).status
+          #expect(status == 200 || status == 503)
+          return status == 200
+        }
+        #expect(try await replicas.ask(1, "/plain/x", cookie: cookie).status == 401)
+        try await waitUntilTrue("that the first one serves") { try await replicas.ask(0, "/plain/x", cookie: cookie).status == 401 }
+      }
+    }
+  }
+
+  @Test("A sub-only logout of a user with 10,000 sessions in Redis ends them all, and nobody else's (S18, fault 31)")
+  func manySessions() async throws {
+    let count = Rounds.count(1_000, full: 10_000)
+    try await Replicas.run { replicas in
+      let cookies = try await Replicas.together(count) { _ in try await replicas.plant() }
+      let others = try await [replicas.plant("bob-id"), replicas.plant("Alice-id")]
+      for cookie in cookies.prefix(20) + others { #expect(try await replicas.both(200, cookie: cookie)) }
+      let began = SystemTime().monotonicNow()
+      #expect(try await replicas.backChannelLogout(1, replicas.first.logoutToken(subject: "alice-id")).status == 200)
+      let took = began.duration(to: SystemTime().monotonicNow())
+      for cookie in cookies.prefix(30) + cookies.suffix(30) { #expect(try await replicas.both(401, cookie: cookie)) }
+      for cookie in others { #expect(try await replicas.both(200, cookie: cookie)) }
+      try Rounds.keep(
+        "fault 31, Redis: \(count) sessions of one user ended by one logout token in \(took), of which 1.25 s wait for copies")
+    }
+  }
+
+  @Test("100 requests per session at two replicas when its token has expired: one refresh, 200 right answers (S16, fault 13)")
+  func oneRefresh() async throws {
+    let sessions = Rounds.count(10, full: 25)
+    let (wanted, limit) = (Rounds.count(20, full: 10_000), Rounds.limit)
+    try await Replicas.run(Storm.options(.memory, try TestFolder())) { replicas in
+      let witness = try await replicas.plant("witness-id")
+      // The provider takes a second for a token.
+      let storm = try await Storm(
+        replicas.first, sessions: sessions, requests: 100, ports: [replicas.port(0), replicas.port(1)], pause: .seconds(1)
+      ) { try await replicas.pass($0, cookie: witness) }
+      var random = SplitMix64(state: 26)
+      var (rounds, refreshes, answers) = (0, 0, 0)
+      let began = SystemTime().monotonicNow()
+      while rounds < wanted, began.duration(to: SystemTime().monotonicNow()) < limit {
+        let outcome = try await storm.round(&random)
+        #expect(outcome.faults.isEmpty, "\(outcome.faults.prefix(5))")
+        guard outcome.faults.isEmpty else { return }
+        rounds += sessions
+        refreshes += outcome.refreshes
+        answers += outcome.answers
+        if rounds % 500 == 0 { Rounds.progress("fault 13, two replicas: \(rounds) of \(wanted) rounds") }
+      }
+      #expect(refreshes == rounds && answers == storm.requests * rounds)
+      try Rounds.keep(
+        "fault 13, two replicas on Redis, a provider that takes a second: \(rounds) of \(wanted) rounds of 100 requests, \(sessions) sessions"
+          + " side by side: \(refreshes) refreshes, \(answers) right answers, nothing else")
     }
   }
 }

@@ -13,7 +13,8 @@ import Testing
 /// The provider takes 200 ms for each token, rotates refresh tokens and ends the session of one that comes twice. The backends answer with whom
 /// their token names, so that each answer says whose token it was made with.
 struct Storm: Sendable {
-  static let requests = 200
+  /// At once, for each session.
+  let requests: Int
   /// The routes, and whom their tokens are for.
   static let audiences = [("fs", "files"), ("fs2", "other-files"), ("own", "intercom")]
   static let tokenLife: Int64 = 20
@@ -21,7 +22,9 @@ struct Storm: Sendable {
   let flow: FlowFixture
   let watch: TokenWatch
   let people: [Person]
-  let volley: Volley
+  /// One for each replica.
+  private let volleys: [Volley]
+  private let pass: @Sendable (Duration) async throws -> Void
 
   /// One session, as its browser has it.
   struct Person: Sendable {
@@ -52,14 +55,25 @@ struct Storm: Sendable {
   }
 
   /// Signs `sessions` browsers in, alice and bob in turn.
-  init(_ flow: FlowFixture, sessions: Int) async throws {
+  ///
+  /// - Parameters:
+  ///   - ports: of the replicas that are asked in turn; nil: there is one.
+  ///   - requests: at once, for each session.
+  ///   - pause: how long the provider takes for a token.
+  ///   - pass: lets the time pass after which all tokens have expired.
+  init(
+    _ flow: FlowFixture, sessions: Int, requests: Int = 200, ports: [Int]? = nil, pause: Duration = .milliseconds(200),
+    pass: (@Sendable (Duration) async throws -> Void)? = nil
+  ) async throws {
     self.flow = flow
+    self.requests = requests
+    self.pass = pass ?? { flow.time.advance(by: $0) }
     watch = TokenWatch()
     let watch = watch
     flow.upstream.answer { Self.backend($0) }
     flow.provider.answer { request in
       guard request.path.hasSuffix("/token"), watch.note(request) else { return nil }
-      try await SystemTime().sleep(for: .milliseconds(200))
+      try await SystemTime().sleep(for: pause)
       return nil
     }
     var people: [Person] = []
@@ -71,7 +85,8 @@ struct Storm: Sendable {
       people.append(Person(subject: "\(user)-id", cookie: cookie, sid: try #require(words.last)))
     }
     self.people = people
-    volley = try Volley(count: sessions * Self.requests, port: flow.port, authority: String(flow.base.dropFirst("http://".count)))
+    let ports = ports ?? [flow.port]
+    volleys = try ports.map { try Volley(count: sessions * requests / ports.count, port: $0, authority: "intercom.localhost:\($0)") }
   }
 
   /// Says whom the token of a request names: subject, audience, session.
@@ -93,17 +108,24 @@ struct Storm: Sendable {
 
   /// All tokens expire, and every session asks 200 times at once, everything in a random order.
   func round(_ random: inout SplitMix64) async throws -> Outcome {
-    flow.time.advance(by: .seconds(Self.tokenLife + 1))
+    try await pass(.seconds(Self.tokenLife + 1))
     watch.forget()
     flow.provider.forget()
     flow.upstream.forget()
-    var order = people.indices.flatMap { person in (0..<Self.requests).map { (person, Self.audiences[$0 % Self.audiences.count]) } }
+    var order = people.indices.flatMap { person in (0..<requests).map { (person, Self.audiences[$0 % Self.audiences.count]) } }
     order.shuffle(using: &random)
     let app = flow.app
-    let answers = try await volley.fire(
-      order.map { person, route in
-        Volley.Shot("/\(route.0)/x", ["Origin: \(app)", "Cookie: intercom=\(people[person].cookie)"])
-      })
+    let shots = order.map { person, route in
+      Volley.Shot("/\(route.0)/x", ["Origin: \(app)", "Cookie: intercom=\(people[person].cookie)"])
+    }
+    let size = order.count / volleys.count
+    let answers = try await withThrowingTaskGroup(of: (Int, [Volley.Answer]).self) { group in
+      for (number, volley) in volleys.enumerated() {
+        let part = Array(shots[(number * size)..<((number + 1) * size)])
+        group.addTask { (number, try await volley.fire(part)) }
+      }
+      return try await group.reduce(into: []) { $0.append($1) }.sorted { $0.0 < $1.0 }.flatMap(\.1)
+    }
     var outcome = Outcome()
     for ((person, route), answer) in zip(order, answers) {
       let wanted = "\(people[person].subject) \(route.1) \(people[person].sid)"
@@ -116,10 +138,14 @@ struct Storm: Sendable {
     let calls = watch.calls
     outcome.refreshes = calls.filter { $0.key.hasPrefix("refresh") }.values.reduce(0, +)
     outcome.exchanges = calls.filter { $0.key.hasPrefix("exchange") }.values.reduce(0, +)
-    outcome.faults += calls.filter { $0.value != 1 }.map { "\($0.key) was asked \($0.value) times" }
+    // Each replica exchanges for itself; what is refreshed belongs to all.
+    outcome.faults += calls.filter { $0.value > ($0.key.hasPrefix("exchange") ? volleys.count : 1) }
+      .map { "\($0.key) was asked \($0.value) times" }
     if outcome.refreshes != people.count { outcome.faults.append("\(outcome.refreshes) refreshes for \(people.count) sessions") }
     let exchanges = people.count * (Self.audiences.count - 1)
-    if outcome.exchanges != exchanges { outcome.faults.append("\(outcome.exchanges) exchanges, wanted \(exchanges)") }
+    if !(exchanges...(exchanges * volleys.count)).contains(outcome.exchanges) {
+      outcome.faults.append("\(outcome.exchanges) exchanges, wanted \(exchanges)")
+    }
     return outcome
   }
 }

@@ -32,7 +32,7 @@ struct StormTests {
         total.exchanges += outcome.exchanges
         if rounds % 400 == 0 { Rounds.progress("fault 13, \(store.rawValue): \(rounds) of \(wanted) rounds") }
       }
-      #expect(total.refreshes == rounds && total.exchanges == 2 * rounds && total.answers == Storm.requests * rounds)
+      #expect(total.refreshes == rounds && total.exchanges == 2 * rounds && total.answers == storm.requests * rounds)
       #expect(Rounds.isFull || rounds == wanted)
       try Rounds.keep(
         "fault 13, one replica, \(store.rawValue) store: \(rounds) of \(wanted) rounds of 200 requests, \(sessions) sessions side by side:"

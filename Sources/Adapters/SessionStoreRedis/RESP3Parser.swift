@@ -42,6 +42,7 @@ package struct RESP3Parser: Sendable {
 
   package init(limits: Limits = Limits()) { self.limits = limits }
 
+  /// More of what the server sent.
   package mutating func append(_ bytes: borrowing Span<UInt8>) {
     if at > 0, at == buffer.count || at > 65_536 {
       buffer.removeFirst(at)

@@ -23,6 +23,8 @@ final class RedisLink {
   private var isStopped = false
   private var isLookingUp = false
   private var nextAttempt: MonotonicInstant
+  /// Since when there has been no connection that worked. A short outage is waited for; in a long one calls fail at once.
+  private var missingSince: MonotonicInstant?
 
   /// The server tells something that nobody asked for.
   var onPush: ([RESP3Value]) -> Void = { _ in }
@@ -44,6 +46,7 @@ final class RedisLink {
     self.resolver = resolver
     self.random = random
     nextAttempt = loop.now
+    missingSince = loop.now
   }
 
   var isConnected: Bool { connection?.isReady ?? false }
@@ -54,6 +57,7 @@ final class RedisLink {
       return call.fail(.overloaded)
     }
     if let connection, connection.isReady { return connection.send(call) }
+    if let missingSince, missingSince.advanced(by: settings.deadline) <= loop.now { return call.fail(.notConnected(reason)) }
     queue.append(call)
     connect()
   }
@@ -124,6 +128,7 @@ final class RedisLink {
   private func failed(_ why: String) {
     failures += 1
     reason = why
+    missingSince = missingSince ?? loop.now
     nextAttempt = loop.now.advanced(by: pause)
     onChange(.lost(why))
   }
@@ -140,6 +145,7 @@ final class RedisLink {
 
   func connected(_ connection: RedisConnection, isTracking: Bool) {
     failures = 0
+    missingSince = nil
     onChange(.connected(isTracking: isTracking))
     let waiting = queue
     queue = []

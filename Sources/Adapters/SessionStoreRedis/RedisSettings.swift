@@ -22,7 +22,7 @@ package struct RedisSettings: Sendable {
   package var connectTime = Duration.seconds(2)
   /// Between two attempts; it doubles with each failure, up to the second, and half of it is random.
   package var pause = Duration.milliseconds(50)
-  package var longestPause = Duration.seconds(2)
+  package var longestPause = Duration.milliseconds(1500)
   /// Calls that wait for an answer; more are refused at once.
   package var queueLimit = 16_384
   /// Bytes that wait for the server.

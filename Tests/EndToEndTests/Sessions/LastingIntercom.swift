@@ -21,6 +21,10 @@ final class LastingIntercom: Sendable {
   static let password = "password-canary"
 
   let port: Int
+  /// With Redis: replicas share it, `port` is that of a balancer in front of them, and these are their own.
+  let redis: RedisServer?
+  let replicas: [Int]
+  private let balancer: TCPRelay?
   /// `http://intercom.localhost:…`
   let base: String
   let issuer: String
@@ -36,10 +40,13 @@ final class LastingIntercom: Sendable {
   /// An origin that Intercom allows.
   let app = "http://app.localhost"
 
-  private init(database: String?, _ lifetimes: ProviderLifetimes) throws {
+  private init(database: String?, _ redis: RedisServer?, _ lifetimes: ProviderLifetimes) throws {
     folder = database == nil ? try TestFolder() : nil
     self.database = database ?? folder?.file("sessions.db") ?? ""
-    port = try FreePort.next()
+    self.redis = redis
+    replicas = redis == nil ? [] : [try FreePort.next(), try FreePort.next()]
+    balancer = redis == nil ? nil : try TCPRelay(balancing: replicas)
+    port = try balancer?.port ?? FreePort.next()
     base = "http://intercom.localhost:\(port)"
     (provider, upstream, carrier) = (try RecordingServer(), try RecordingServer(), try CurlTransport())
     issuer = "http://id.localhost:\(provider.port)"
@@ -51,11 +58,14 @@ final class LastingIntercom: Sendable {
 
   /// Starts provider and backend, tells the story, and ends them; Intercom is the story's to start.
   ///
-  /// - Parameter database: on a disk of the test's own; nil: a folder that is removed at the end.
+  /// - Parameters:
+  ///   - database: on a disk of the test's own; nil: a folder that is removed at the end.
+  ///   - redis: what replicas share, instead of a database.
   static func run(
-    database: String? = nil, _ lifetimes: ProviderLifetimes = ProviderLifetimes(), _ story: (LastingIntercom) async throws -> Void
+    database: String? = nil, redis: RedisServer? = nil, _ lifetimes: ProviderLifetimes = ProviderLifetimes(),
+    _ story: (LastingIntercom) async throws -> Void
   ) async throws {
-    let lasting = try LastingIntercom(database: database, lifetimes)
+    let lasting = try LastingIntercom(database: database, redis, lifetimes)
     try await lasting.provider.start()
     try await lasting.upstream.start()
     let result: Result<Void, any Error>
@@ -70,27 +80,32 @@ final class LastingIntercom: Sendable {
 
   /// The whole configuration but for the listeners.
   func configuration(keys: [String]? = nil, more: String = "") -> String {
-    """
-    baseURL: \(base)
-    provider: {issuer: "\(issuer)", clientID: intercom, clientSecret: \(Self.clientSecret)}
-    origins: ["\(app)"]
-    sessions:
-      path: \(database)
-      keys: [\((keys ?? [key]).map { "\"\($0)\"" }.joined(separator: ", "))]
-    routes:
-      plain: {path: /plain, upstream: "http://127.0.0.1:\(upstream.port)", credential: none}
-      own: {path: /own, upstream: "http://127.0.0.1:\(upstream.port)", credential: accessToken}
-      fs: {path: /fs, upstream: "http://127.0.0.1:\(upstream.port)", credential: {exchange: {audience: files}}}
-      nob: {path: /nob, upstream: "http://127.0.0.1:\(upstream.port)", credential: none, csrf: token}
-    timeouts: {drain: 2s}
-    \(more)
-    """
+    let place = redis.map { "store: redis\n  redis: {host: 127.0.0.1, port: \($0.port)}" } ?? "path: \(database)"
+    return """
+      baseURL: \(base)
+      provider: {issuer: "\(issuer)", clientID: intercom, clientSecret: \(Self.clientSecret)}
+      origins: ["\(app)"]
+      sessions:
+        \(place)
+        keys: [\((keys ?? [key]).map { "\"\($0)\"" }.joined(separator: ", "))]
+      routes:
+        plain: {path: /plain, upstream: "http://127.0.0.1:\(upstream.port)", credential: none}
+        own: {path: /own, upstream: "http://127.0.0.1:\(upstream.port)", credential: accessToken}
+        fs: {path: /fs, upstream: "http://127.0.0.1:\(upstream.port)", credential: {exchange: {audience: files}}}
+        who: {path: /who, upstream: "http://127.0.0.1:\(upstream.port)", credential: {headers: {X-Remote-User: sub}}}
+        nob: {path: /nob, upstream: "http://127.0.0.1:\(upstream.port)", credential: none, csrf: token}
+      timeouts: {drain: 2s}
+      \(more)
+      """
   }
 
   /// Starts the program at the same port with the same database and waits until it is ready.
   func serve(keys: [String]? = nil, untilReady: Bool = true) async throws -> IntercomProcess {
     try await IntercomProcess.serve(configuration(keys: keys), port: port, untilReady: untilReady)
   }
+
+  /// Starts one of the replicas.
+  func serve(replica: Int) async throws -> IntercomProcess { try await IntercomProcess.serve(configuration(), port: replicas[replica]) }
 
   /// The same with other text, and listeners besides.
   func serve(_ configuration: String, listeners: String) async throws -> IntercomProcess {
@@ -123,6 +138,12 @@ final class LastingIntercom: Sendable {
   /// A script of the application asks with the visitor's cookies.
   func fetch(_ visitor: Visitor, _ target: String, _ fields: KeyValuePairs<String, String> = [:]) async throws -> HTTPAnswer {
     try await visitor.fetch("GET", base + target, origin: app, fields)
+  }
+
+  /// What a replica answers to a script with this session cookie.
+  func ask(replica: Int, _ target: String, cookie: String) async throws -> HTTPAnswer {
+    try await RawHTTPClient(timeout: .seconds(20)).get(
+      "http://intercom.localhost:\(replicas[replica])\(target)", ["Cookie": "intercom=\(cookie)", "Origin": app])
   }
 
   /// What a script gets with this session cookie.

@@ -7,7 +7,7 @@ extension ConfigurationKeys {
   enum Redis {
     static let host = Setting<Identifier>(
       "host", .identifier("host"), absence: "required with `store: redis`", example: "redis.example.org", "The server's name or address.")
-    static let port = DefaultedSetting<Int>("port", .integer(1...65_535), default: 6379, "Its port.")
+    static let port = DefaultedSetting<Int>("port", .integer(1...65_535), default: 6379, "The server's port.")
     static let user = DefaultedSetting<Identifier>(
       "user", .identifier("user"), default: "default", "The ACL user. docs/operations.md tells what it must be allowed.")
     static let password = Setting<Secret<String>>(

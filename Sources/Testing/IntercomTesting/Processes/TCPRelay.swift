@@ -15,6 +15,10 @@ package final class TCPRelay: Sendable {
     case slices(Int)
     /// A connection ends when so many bytes have come back on it.
     case cuts(after: Int)
+    /// What comes back arrives so much later.
+    case late(Duration)
+    /// The far end is not asked: whatever is sent, this is the answer.
+    case says(String)
   }
 
   private struct State {
@@ -30,13 +34,17 @@ package final class TCPRelay: Sendable {
   /// Relays to a port of 127.0.0.1.
   ///
   /// - Parameter greeting: what it says itself at the beginning of each connection, such as a PROXY header.
-  package init(to target: Int, greeting: [UInt8] = []) throws {
+  package convenience init(to target: Int, greeting: [UInt8] = []) throws { try self.init(balancing: [target], greeting: greeting) }
+
+  /// Relays to these ports in turn, past those that take no connection: what stands in front of replicas.
+  package init(balancing targets: [Int], greeting: [UInt8] = []) throws {
     self.greeting = greeting
-    guard let listener = LoopbackListener(), let target = UInt16(exactly: target) else {
+    let ports = targets.compactMap { UInt16(exactly: $0) }
+    guard let listener = LoopbackListener(), ports.count == targets.count else {
       throw WaitFailure("no socket for a relay", within: .zero)
     }
     self.listener = listener
-    listener.start { [weak self] client in self?.serve(client, target) }
+    listener.start { [weak self] client in self?.serve(client, ports) }
   }
 
   deinit { listener.stop() }
@@ -55,7 +63,7 @@ package final class TCPRelay: Sendable {
     for end in ends { end() }
   }
 
-  private func serve(_ client: AcceptedSocket, _ target: UInt16) {
+  private func serve(_ client: AcceptedSocket, _ targets: [UInt16]) {
     let (mode, number) = state.withLock { state in
       state.opened += 1
       state.open[state.opened] = [{ client.end() }]
@@ -65,21 +73,37 @@ package final class TCPRelay: Sendable {
     switch mode {
     case .refuses: return
     case .silent: while !client.receive().isEmpty {}
-    case .passes: pump(client, target, number, piece: .max, most: .max)
-    case .slices(let piece): pump(client, target, number, piece: max(1, piece), most: .max)
-    case .cuts(let most): pump(client, target, number, piece: .max, most: most)
+    case .passes: pump(client, targets, number, piece: .max, most: .max)
+    case .slices(let piece): pump(client, targets, number, piece: max(1, piece), most: .max)
+    case .cuts(let most): pump(client, targets, number, piece: .max, most: most)
+    case .late(let time): pump(client, targets, number, piece: .max, most: .max, late: time)
+    case .says(let text): while !client.receive().isEmpty, client.send(Array(text.utf8)) {}
     }
   }
 
-  private func pump(_ client: AcceptedSocket, _ target: UInt16, _ number: Int, piece: Int, most: Int) {
+  private func pump(_ client: AcceptedSocket, _ targets: [UInt16], _ number: Int, piece: Int, most: Int, late: Duration = .zero) {
     let forever = Int64.max
-    guard let far = try? RelayEnd(target) else { return }
+    let inTurn = targets.indices.map { targets[(number + $0) % targets.count] }
+    guard let far = inTurn.lazy.compactMap({ try? RelayEnd($0) }).first else { return }
     if !greeting.isEmpty { try? far.socket.send(greeting, deadline: forever) }
     state.withLock { $0.open[number]?.append { far.socket.shutdownBoth() } }
+    let line = DelayLine()
+    if late > .zero {
+      try? Threads.spawn(name: "relay-late") {
+        while let bytes = try? far.socket.receive(deadline: forever), !bytes.isEmpty {
+          line.add(bytes, due: monotonicNanoseconds() &+ late.wholeNanoseconds)
+        }
+        line.add([], due: 0)
+      }
+    }
+    @Sendable func next() -> [UInt8]? {
+      if late > .zero { return line.take() }
+      return try? far.socket.receive(deadline: forever)
+    }
     // Whoever ends first ends the other, so neither thread stays behind.
     try? Threads.spawn(name: "relay") {
       var left = most
-      while left > 0, let bytes = try? far.socket.receive(deadline: forever), !bytes.isEmpty {
+      while left > 0, let bytes = next(), !bytes.isEmpty {
         var rest = bytes[...]
         while !rest.isEmpty, left > 0 {
           let part = Array(rest.prefix(min(piece, left)))
@@ -95,6 +119,25 @@ package final class TCPRelay: Sendable {
       guard !bytes.isEmpty, (try? far.socket.send(bytes, deadline: forever)) != nil else { break }
     }
     far.socket.shutdownBoth()
+  }
+}
+
+/// Bytes on their way, each with the time of its arrival.
+private final class DelayLine: Sendable {
+  private let waiting = Mutex([(bytes: [UInt8], due: Int64)]())
+
+  func add(_ bytes: [UInt8], due: Int64) { waiting.withLock { $0.append((bytes, due)) } }
+
+  /// The next ones, when they are due.
+  func take() -> [UInt8] {
+    while true {
+      let next: [UInt8]? = waiting.withLock { waiting in
+        guard let first = waiting.first, first.due <= monotonicNanoseconds() else { return nil }
+        return waiting.removeFirst().bytes
+      }
+      if let next { return next }
+      pauseThread(milliseconds: 1)
+    }
   }
 }
 
