@@ -168,12 +168,12 @@ struct FlowCookieTests {
   func deletion(_ version: ClientVersion) async throws {
     for (isSecure, sameSite) in [(true, OwnCookies.SameSite.lax), (true, .none), (true, .strict), (false, .lax), (false, .strict)] {
       for name in ["intercom", "custom"] {
-        let cookies = OwnCookies(isSecure: isSecure, name: name, sameSite: sameSite, maximumAge: 3600)
+        let cookies = OwnCookies(isSecure: isSecure, name: name, sameSite: sameSite, isPersistent: true)
         func parts(_ line: String) -> (name: String, attributes: Set<String>) {
           let all = line.split(separator: ";").map { String($0.drop { $0 == " " }) }
           return (String(all[0].prefix { $0 != "=" }), Set(all.dropFirst().filter { !$0.hasPrefix("Max-Age") }))
         }
-        let (set, deleted) = (parts(cookies.setSession(SessionID(random: SystemRandom()))), parts(cookies.deleteSession))
+        let (set, deleted) = (parts(cookies.setSession(SessionID(random: SystemRandom()), life: 3_600)), parts(cookies.deleteSession))
         #expect(set.name == deleted.name && set.attributes == deleted.attributes)
         #expect(cookies.deleteSession.contains("Max-Age=0") && deleted.attributes.contains("Secure") == isSecure)
       }

@@ -34,6 +34,8 @@ struct FlowDoorTests {
       case .own("logout"): #expect(answer.status == (method == "GET" ? 403 : 302), note)
       case .own("callback"): #expect(answer.status == 400, note)
       case .own("backchannel-logout"): #expect(answer.status == 415, note)
+      case .own("session"): #expect(answer.status == 200 && (method == "HEAD" || answer.text.contains(#""signedIn":false"#)), note)
+      case .own("uuid"): #expect(answer.status == 401, note)
       case .own(let name): Issue.record("say here what \(name) must answer to a visitor without a session")
       }
       #expect(!answer.all("set-cookie").contains { $0.hasPrefix("intercom=") && !$0.contains("Max-Age=0") }, note)

@@ -39,6 +39,8 @@ package struct OIDCError: Error, Sendable, Equatable, CustomStringConvertible {
     case exchangeRefused = "exchange_refused"
     /// The provider exchanged, but not into the token that was asked for.
     case exchangeMismatch = "exchange_mismatch"
+    /// The provider does not revoke this token.
+    case revocationRefused = "revocation_refused"
     /// Intercom's own client id, secret or registration is wrong.
     case clientRefused = "client_refused"
     /// The provider has no such endpoint.
@@ -52,6 +54,8 @@ package struct OIDCError: Error, Sendable, Equatable, CustomStringConvertible {
   package let detail: String
   /// The provider's own `error` ([RFC 6749 §5.2](https://www.rfc-editor.org/rfc/rfc6749#section-5.2)), when it sent one.
   package let word: String?
+  /// When the provider says that the same call may succeed (`Retry-After`).
+  package internal(set) var retryAfter: Duration?
 
   package init(_ code: Code, _ detail: String, word: String? = nil) {
     self.code = code
@@ -66,7 +70,7 @@ package struct OIDCError: Error, Sendable, Equatable, CustomStringConvertible {
       .invalidLogoutToken, .codeRefused, .refreshRefused:
       .client
     case .authorizationFailed, .providerUnavailable, .timeout, .invalidMetadata, .invalidKeySet, .invalidTokenResponse, .invalidIDToken,
-      .invalidUserInfo, .identityChanged, .exchangeRefused, .exchangeMismatch, .notSupported:
+      .invalidUserInfo, .identityChanged, .exchangeRefused, .exchangeMismatch, .revocationRefused, .notSupported:
       .provider
     case .clientRefused, .invalidConfiguration: .gateway
     }

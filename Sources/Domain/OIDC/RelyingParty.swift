@@ -128,10 +128,13 @@ package struct RelyingParty: Sendable {
       try provider.metadata(), client, idTokenHint: idTokenHint, postLogoutRedirectURI: postLogoutRedirectURI, state: state)
   }
 
-  /// Revokes a token. Signing out never waits for it.
-  package func revoke(_ token: Secret<String>, _ hint: RevocationRequest.Hint) async throws(OIDCError) {
-    let request = try RevocationRequest.request(try provider.metadata(), client, token: token, hint: hint)
-    try RevocationRequest.check(try await provider.call(request, "revocation", unusable: .providerUnavailable))
+  /// Whether the provider revokes tokens at all. Throws `providerUnavailable` while that is not known.
+  package func canRevoke() throws(OIDCError) -> Bool { try provider.metadata().revocationEndpoint != nil }
+
+  /// Revokes a token. Signing out never waits for it. Throws as `TokenRevocation.check`, and `notSupported`.
+  package func revoke(_ token: Secret<String>, _ hint: TokenRevocation.Hint) async throws(OIDCError) {
+    let request = try TokenRevocation.request(try provider.metadata(), client, token: token, hint: hint)
+    try TokenRevocation.check(try await provider.call(request, "revocation", unusable: .providerUnavailable))
   }
 
   private func tokens(_ grant: TokenRequest.Grant, _ metadata: ProviderMetadata) async throws(OIDCError) -> TokenResponse {

@@ -6,6 +6,12 @@ package struct BackendToken: Sendable {
   package let received: WallInstant
   package let expiry: WallInstant
 
+  package init(accessToken: Secret<String>, received: WallInstant, expiry: WallInstant) {
+    self.accessToken = accessToken
+    self.received = received
+    self.expiry = expiry
+  }
+
   /// May it still be sent?
   package func isUsable(at now: WallInstant) -> Bool { now < expiry }
 
@@ -51,6 +57,13 @@ struct ExchangeCache {
   mutating func remove(_ key: ExchangeKey) {
     sessions[key.session]?[key.target] = nil
     if sessions[key.session]?.isEmpty == true { sessions[key.session] = nil }
+  }
+
+  /// The tokens of a session that are good.
+  func tokens(of session: SessionKey, now: WallInstant) -> [BackendToken] {
+    (sessions[session] ?? [:]).values.compactMap { entry in
+      if case .token(let token) = entry, token.isUsable(at: now) { token } else { nil }
+    }
   }
 
   mutating func removeAll(of session: SessionKey) { sessions[session] = nil }

@@ -37,6 +37,7 @@ package actor RefreshCoordinator: SessionEndObserver {
     refresher = TokenRefresher(manager: manager, source: source, time: time, callLimit: callLimit, events: events)
     cache = ExchangeCache(maximumSessions: maximumCachedSessions)
     manager.add(self)
+    manager.setHolder(self)
   }
 
   // MARK: The session's own token
@@ -169,7 +170,10 @@ package actor RefreshCoordinator: SessionEndObserver {
   private func landExchange(
     _ key: ExchangeKey, _ session: Session, _ id: UInt64, _ result: Result<ExchangeOutcome, TokenFailure>
   ) -> Result<ExchangeOutcome, TokenFailure> {
-    guard exchanges.land(key, id: id) else { return .failure(.sessionEnded(nil)) }
+    guard exchanges.land(key, id: id) else {
+      if case .success(let late) = result { manager.foundLate(session, nil, [late.token]) }
+      return .failure(.sessionEnded(nil))
+    }
     let now = manager.now()
     switch result {
     case .success(let exchanged):
@@ -194,8 +198,9 @@ package actor RefreshCoordinator: SessionEndObserver {
   }
 
   /// Drops the tokens of ended sessions, and keeps none that arrives for them from now on.
-  package func sessionsEnded(_ sessions: [EndedSession]) {
-    let keys = Set(sessions.map(\.key))
+  package func sessionsEnded(_ sessions: [EndedSession]) { drop(Set(sessions.map(\.key))) }
+
+  private func drop(_ keys: Set<SessionKey>) {
     for key in keys {
       cache.removeAll(of: key)
       resting[key] = nil
@@ -203,6 +208,21 @@ package actor RefreshCoordinator: SessionEndObserver {
     }
     exchanges.abandon { keys.contains($0.session) }
     refreshes.abandon { keys.contains($0) }
+  }
+}
+
+extension RefreshCoordinator: SessionTokenHolder {
+  package func giveUpTokens(of sessions: [SessionKey]) -> [SessionKey: HeldTokens] {
+    let now = manager.now()
+    var given: [SessionKey: HeldTokens] = [:]
+    for key in sessions {
+      var held = HeldTokens()
+      held.own = refresher.unsavedTokens(of: key)
+      held.backend = cache.tokens(of: key, now: now)
+      given[key] = held
+    }
+    drop(Set(sessions))
+    return given
   }
 }
 

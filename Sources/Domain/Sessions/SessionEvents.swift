@@ -36,7 +36,15 @@ package struct SessionEvents: Sendable {
   private let ended: MetricFamily<Counter>?
   private let damagedRecords: MetricFamily<Counter>?
   private let tokens: MetricFamily<Counter>?
+  private let aftercare: MetricFamily<Counter>?
+  private let aftercareWaiting: MetricFamily<Gauge>?
 
+  /// What became of one thing that had to be done after a session's end.
+  enum AftercareResult: String, CaseIterable {
+    case done, needless
+    case givenUp = "given_up"
+    case dropped
+  }
   /// What became of a call for tokens.
   enum TokenResult: String, CaseIterable {
     case done, refused
@@ -63,6 +71,12 @@ package struct SessionEvents: Sendable {
       labels: [
         MetricLabel("call", TokenCall.allCases.map { "\($0)" }), MetricLabel("result", TokenResult.allCases.map(\.rawValue)),
       ])
+    aftercare = registry?.counter(
+      "session_aftercare_total", help: "What was to be done elsewhere after sessions' ends, by result.",
+      labels: [
+        MetricLabel("care", AftercareKind.allCases.map(\.rawValue)), MetricLabel("result", AftercareResult.allCases.map(\.rawValue)),
+      ])
+    aftercareWaiting = registry?.gauge("session_aftercare_waiting", help: "What is still to be done elsewhere after sessions' ends.")
     metrics = registry?.makeSharedMetrics()
   }
 
@@ -90,6 +104,15 @@ package struct SessionEvents: Sendable {
 
   func token(_ call: TokenCall, _ result: TokenResult) {
     count(tokens?[call.rawValue, TokenResult.allCases.firstIndex(of: result) ?? 0])
+  }
+
+  func aftercareBegan() { if let gauge = aftercareWaiting?[], let metrics { metrics.add(gauge, 1) } }
+
+  /// - Parameter result: one that was dropped never began.
+  func aftercareEnded(_ kind: AftercareKind, _ result: AftercareResult) {
+    let kinds = AftercareKind.allCases
+    count(aftercare?[kinds.firstIndex(of: kind) ?? 0, AftercareResult.allCases.firstIndex(of: result) ?? 0])
+    if result != .dropped, let gauge = aftercareWaiting?[], let metrics { metrics.add(gauge, -1) }
   }
 
   private func count(_ counter: Counter?, _ amount: Int = 1) {

@@ -73,6 +73,9 @@ package final class SessionManager: Sendable {
   let random: any RandomSource
   private let events: SessionEvents
   private let observers = Mutex([any SessionEndObserver]())
+  /// What is done elsewhere after sessions' ends.
+  package let aftercare: AftercareQueue
+  private let holder = Mutex<(any SessionTokenHolder)?>(nil)
 
   /// A late writer began before the end: a refresh takes 8 s at most, a replica's pause may be longer.
   static let tombstone = Duration.seconds(600)
@@ -94,6 +97,7 @@ package final class SessionManager: Sendable {
     self.time = time
     self.random = random
     self.events = events
+    aftercare = AftercareQueue(time: time, events: events)
   }
 
   var store: any SessionStore { records.store }
@@ -104,13 +108,26 @@ package final class SessionManager: Sendable {
   /// From now on the observer hears of every end.
   package func add(_ observer: any SessionEndObserver) { observers.withLock { $0.append(observer) } }
 
+  /// From now on it tidies up after every end that happens here.
+  package func add(aftercare care: any SessionAftercare) { aftercare.add(care) }
+
+  /// Who keeps tokens beside the store.
+  func setHolder(_ holder: any SessionTokenHolder) { self.holder.withLock { $0 = holder } }
+
   // MARK: Beginning
 
   /// A new session under a new id; whatever the browser presented before is dead, so an id planted before the login is worth nothing (S9).
   package func create(
     from login: VerifiedLogin, replacing old: SessionID? = nil
   ) async throws(SessionStoreError) -> (id: SessionID, session: Session) {
-    if let old { _ = try await end(old, reason: .replaced) }
+    var replaced: [SessionRemains] = []
+    // Not before the new session stands: at the provider both may be one, which is not to be ended then.
+    defer { aftercare.put(replaced) }
+    if let key = old.map({ SessionKey($0) }) {
+      let removed = await remove([key])
+      replaced = await remains(of: removed.sessions, .replaced)
+      _ = try await acknowledge([key], .replaced, removed)
+    }
     let id = SessionID(random: random)
     let now = clock.now()
     var session = Session(
@@ -142,7 +159,9 @@ package final class SessionManager: Sendable {
       }
       // Only the record that was judged is ended: one touched meanwhile by another replica is read again.
       if try await records.store.delete(key.record, expecting: session.version, tombstone: Self.tombstone) {
+        let remains = await remains(of: [session], reason)
         _ = await announce([key], reason)
+        aftercare.put(remains)
         return .ended(reason)
       }
     }
@@ -250,6 +269,7 @@ package final class SessionManager: Sendable {
         guard ended.count < 1_000 * Self.page else { throw .contended }
         ended += keys
         let page = await remove(keys)
+        aftercare.put(await remains(of: page.sessions, reason))
         removed = Removed(count: removed.count + page.count, failure: page.failure)
       }
     } catch { removed.failure = error }
@@ -257,33 +277,36 @@ package final class SessionManager: Sendable {
   }
 
   private func delete(_ keys: [SessionKey], _ reason: EndReason) async throws(SessionStoreError) -> Int {
-    try await acknowledge(keys, reason, await remove(keys))
+    let removed = await remove(keys)
+    aftercare.put(await remains(of: removed.sessions, reason))
+    return try await acknowledge(keys, reason, removed)
   }
 
-  /// What became of deletions: how many were there, and why not all are sure.
+  /// What became of deletions: how many were there, what they were when somebody wants to know, and why not all are sure.
   private struct Removed {
     var count = 0
+    var sessions: [Session] = []
     var failure: SessionStoreError?
 
     /// The first failure is the one that is told.
-    mutating func add(_ done: Result<Bool, SessionStoreError>) {
+    mutating func add(_ done: Result<(isDone: Bool, session: Session?), SessionStoreError>) {
       switch done {
-      case .success(let wasThere): count += wasThere ? 1 : 0
+      case .success(let removed):
+        count += removed.isDone ? 1 : 0
+        if let session = removed.session { sessions.append(session) }
       case .failure(let error): failure = failure ?? error
       }
     }
   }
 
   private func remove(_ keys: [SessionKey]) async -> Removed {
-    await withTaskGroup(of: Result<Bool, SessionStoreError>.self) { group in
+    await withTaskGroup(of: Result<(isDone: Bool, session: Session?), SessionStoreError>.self) { group in
       var removed = Removed()
       for (number, key) in keys.enumerated() {
         if number >= Self.deletionsAtOnce, let done = await group.next() { removed.add(done) }
         if removed.failure != nil { break }
-        group.addTask { [records] in
-          do throws(SessionStoreError) {
-            return .success(try await records.store.delete(key.record, expecting: nil, tombstone: Self.tombstone))
-          } catch { return .failure(error) }
+        group.addTask {
+          do throws(SessionStoreError) { return .success(try await self.remove(key)) } catch { return .failure(error) }
         }
       }
       for await done in group { removed.add(done) }
@@ -299,6 +322,46 @@ package final class SessionManager: Sendable {
     if let failure = removed.failure { throw failure }
     guard isSure else { throw .unavailable("an event loop did not confirm the end of a session in time") }
     return removed.count
+  }
+
+  /// Removes a record and gives what was in it when somebody wants to know. One that cannot be read is removed all the same.
+  private func remove(_ key: SessionKey) async throws(SessionStoreError) -> (isDone: Bool, session: Session?) {
+    var last: Session?
+    if aftercare.isWanted {
+      // What is given is what was removed: a refresh may have written newer tokens between the reading and the removal.
+      for _ in 0..<3 {
+        guard let session = try? await read(key) else { break }
+        last = session
+        if try await records.store.delete(key.record, expecting: session.version, tombstone: Self.tombstone) { return (true, session) }
+      }
+    }
+    let isDone = try await records.store.delete(key.record, expecting: nil, tombstone: Self.tombstone)
+    return (isDone, isDone ? last : nil)
+  }
+
+  /// What these leave behind, with what this process holds of them beside the store.
+  private func remains(of sessions: [Session], _ reason: EndReason) async -> [SessionRemains] {
+    guard !sessions.isEmpty, aftercare.isWanted else { return [] }
+    let held = await holder.withLock { $0 }?.giveUpTokens(of: sessions.map(\.key)) ?? [:]
+    return sessions.map { session in
+      let tokens = held[session.key]
+      let own = tokens?.own.map { $0.generation > session.tokens.generation ? $0 : session.tokens } ?? session.tokens
+      return SessionRemains(session: session, reason: reason, tokens: own, backendTokens: tokens?.backend ?? [])
+    }
+  }
+
+  /// Tokens came for a session that had ended meanwhile: nobody gets them, and they are ended too.
+  func foundLate(_ session: Session, _ tokens: SessionTokens?, _ backendTokens: [BackendToken] = []) {
+    guard aftercare.isWanted else { return }
+    aftercare.put([SessionRemains(session: session, reason: nil, tokens: tokens, backendTokens: backendTokens)])
+  }
+
+  /// Whether the store has this session, whatever its times.
+  package func isThere(_ key: SessionKey) async throws(SessionStoreError) -> Bool { try await read(key) != nil }
+
+  /// Whether a session lives that belongs to this session of the provider.
+  package func hasSession(issuer: Identifier, sid: Identifier) async throws(SessionStoreError) -> Bool {
+    try await !records.store.find(IndexKey(sid: sid, issuer: issuer), limit: 1).isEmpty
   }
 
   /// Tells all who hold copies. False: not all confirmed in time; they still hear of it.

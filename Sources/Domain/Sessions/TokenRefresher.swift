@@ -62,6 +62,9 @@ struct TokenRefresher: Sendable {
   /// The session ended: nothing of it is kept.
   func forget(_ key: SessionKey) { unsaved.forget(key) }
 
+  /// What the store did not take so far.
+  func unsavedTokens(of key: SessionKey) -> SessionTokens? { unsaved.tokens(of: key) }
+
   private func refreshWithLease(_ seen: Session) async -> Outcome {
     do throws(SessionStoreError) {
       guard let current = try await manager.read(seen.key) else { return .failed(.sessionEnded(nil)) }
@@ -138,7 +141,10 @@ struct TokenRefresher: Sendable {
       throw error
     }
     unsaved.forget(current.key)
-    guard let saved else { return .failed(.sessionEnded(nil)) }
+    guard let saved else {
+      manager.foundLate(current, tokens)
+      return .failed(.sessionEnded(nil))
+    }
     return .fresh(saved)
   }
 

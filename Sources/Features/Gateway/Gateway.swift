@@ -35,7 +35,7 @@ package struct Gateway: Sendable {
   package func decide(_ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>, _ known: borrowing Known) -> Verdict {
     do throws(Stop) {
       let screened = try screen(try route(request, head), request, head)
-      if let endpoint = screened.entry.own { return .stop(.own(own(endpoint, screened, request, head))) }
+      if let endpoint = screened.entry.own { return .stop(.own(try own(endpoint, screened, request, head, known))) }
       if screened.entry.route.isPublic { return .forward(try permitPublic(screened, request, head, known)) }
       let identified = try identify(screened, request, head, known)
       guard proves(identified, request, head) else {
@@ -181,12 +181,29 @@ extension Gateway {
       extra: ["Allow": allowed])
   }
 
+  /// Own endpoints look after sessions themselves, but for those that are session routes: these are asked like any other.
   private func own(
-    _ endpoint: EndpointID, _ screened: Screened, _ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>
-  ) -> OwnCall {
-    OwnCall(
+    _ endpoint: EndpointID, _ screened: Screened, _ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>,
+    _ known: borrowing Known
+  ) throws(Stop) -> OwnCall {
+    var call = OwnCall(
       endpoint: endpoint, route: screened.entry.index, presentedSession: cookies.session(request, head),
       intent: RequestIntent(request, head), hasAllowedOrigin: screened.hasAllowedOrigin, cors: screened.cors)
+    switch screened.entry.route.sessionUse {
+    case .own: break
+    case .looked:
+      if case .known(let view)? = cookies.presented(request, head, known.sessions) {
+        call.lastUse = view.lastUse
+        if view.isLive(at: known.now), known.isCopyGood { call.session = view.session }
+      }
+    case .needed:
+      let identified = try identify(screened, request, head, known)
+      guard proves(identified, request, head) else { throw .answer(Self.proofMissing(screened.cors)) }
+      (call.session, call.lastUse, call.presentedSession) = (
+        identified.session.session, identified.session.lastUse, identified.session.id
+      )
+    }
+    return call
   }
 
   private func permitPublic(
@@ -247,11 +264,7 @@ extension Gateway {
     if endedNow { lines.append(cookieDeletion) }
     let intent = RequestIntent(request, head)
     guard intent.isNavigation else {
-      return .answer(
-        GatewayAnswer(
-          Problem(
-            401, "session_required", "No live session: open /silent in a frame, or send the user to /login, then repeat the request."),
-          cors: lines, extra: Self.challenge))
+      return .answer(GatewayAnswer(Self.sessionProblem, cors: lines, extra: Self.challenge))
     }
     var target = request.path.bytes(in: head)
     if request.hasQuery { target += [UInt8(ascii: "?")] + request.query.bytes(in: head) }
@@ -262,6 +275,9 @@ extension Gateway {
         endpoint: .login, route: screened.entry.index, presentedSession: nil, intent: intent,
         hasAllowedOrigin: screened.hasAllowedOrigin, cors: lines, returnTo: target))
   }
+
+  static let sessionProblem = Problem(
+    401, "session_required", "No live session: open /silent in a frame, or send the user to /login, then repeat the request.")
 
   /// RFC 9110 §15.5.2 demands a challenge of every 401. No registered scheme means a cookie, and browsers ask for a password when they know
   /// the scheme; this one nobody knows.
@@ -296,11 +312,10 @@ extension Gateway {
     }
   }
 
-  static func proofMissing(_ cors: FieldLines) -> GatewayAnswer {
-    GatewayAnswer(
-      Problem(403, "csrf_proof_missing", "The request does not prove where it comes from: send the X-CSRF-Token that /silent gave."),
-      cors: cors)
-  }
+  static func proofMissing(_ cors: FieldLines) -> GatewayAnswer { GatewayAnswer(proofProblem, cors: cors) }
+
+  static let proofProblem = Problem(
+    403, "csrf_proof_missing", "The request does not prove where it comes from: send the X-CSRF-Token that /silent gave.")
 
   static func upgradeUnproved(_ cors: FieldLines) -> GatewayAnswer {
     GatewayAnswer(
@@ -342,10 +357,7 @@ extension Gateway {
         GatewayAnswer(
           Problem(403, "credential_refused", "The identity provider does not give this user access to this service."), cors: screened.cors))
     case .claimMissing:
-      throw .answer(
-        GatewayAnswer(
-          Problem(403, "claim_missing", "The sign-in lacks a claim that this route needs; an operator can add its mapper."),
-          cors: screened.cors))
+      throw .answer(GatewayAnswer(Self.claimProblem, cors: screened.cors))
     case .invalidAnswer:
       throw .answer(
         GatewayAnswer(
@@ -358,11 +370,19 @@ extension Gateway {
   }
 }
 
+extension Gateway {
+  static let claimProblem = Problem(
+    403, "claim_missing", "The sign-in lacks a claim that this route needs; an operator can add its mapper.")
+}
+
 extension EndpointID {
   package static let home: EndpointID = "home"
   package static let silent: EndpointID = "silent"
   package static let login: EndpointID = "login"
   package static let callback: EndpointID = "callback"
   package static let logout: EndpointID = "logout"
+  package static let session: EndpointID = "session"
+  package static let sessionEvents: EndpointID = "session-events"
+  package static let uuid: EndpointID = "uuid"
   package static let backchannelLogout: EndpointID = "backchannel-logout"
 }

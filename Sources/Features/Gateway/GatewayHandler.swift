@@ -167,6 +167,10 @@ package final class GatewayHandler: RequestHandler {
     _ call: OwnCall, _ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ exchange: ServerConnection<GatewayHandler>
   ) {
     exchange.answerLines = call.cors.bytes
+    // A session route: it is a use, but for watching.
+    if call.endpoint == .uuid, let view = call.presentedSession.flatMap({ sessions[$0] }), view.use(at: clock.wall) {
+      touch(view, clock.wall)
+    }
     guard let endpoint = generation.endpoints[call.endpoint] ?? services.endpoint(call) else {
       return exchange.answer(Problem(404, "no_route", "Nothing answers at this address."))
     }
@@ -374,8 +378,12 @@ package final class GatewayHandler: RequestHandler {
 /// The gateway's handlers on all loops: where ends of sessions arrive and tasks find their loop's handler again.
 package final class GatewayLoops: SessionEndObserver {
   private let server = Mutex<HTTPServer<GatewayHandler>?>(nil)
+  private let watch = Mutex<SessionWatch?>(nil)
 
   package init() {}
+
+  /// Tabs that watch sessions are told of what other replicas change too.
+  package func attach(_ watch: SessionWatch) { self.watch.withLock { $0 = watch } }
 
   /// To be called as soon as the listeners are open.
   package func attach(_ server: HTTPServer<GatewayHandler>) { self.server.withLock { $0 = server } }
@@ -410,6 +418,7 @@ extension GatewayLoops: SessionCopyHolder {
       handler.sessions.forget(keys)
       handler.connections.sessionsChanged(keys)
     }
+    watch.withLock { $0 }?.changed(keys)
   }
 
   package func allSessionsChanged() async {
@@ -417,5 +426,6 @@ extension GatewayLoops: SessionCopyHolder {
       handler.sessions.forgetAll()
       handler.connections.allSessionsChanged()
     }
+    watch.withLock { $0 }?.changed(nil)
   }
 }

@@ -25,6 +25,8 @@ package struct GatewayServices: Sendable {
   package let random: any RandomSource
   package let log: StructuredLog
   package let steps: any StepObserver
+  /// Open tabs that want to hear of their session's end.
+  package let watch: SessionWatch
   /// For lines that a dead backend would repeat with every request.
   let repeats = RepeatLimiter()
 
@@ -35,6 +37,7 @@ package struct GatewayServices: Sendable {
     steps: any StepObserver = NoSteps(), lease: CopyLease = .unlimited
   ) {
     self.lease = lease
+    watch = SessionWatch(sessions, time: time, random: random)
     self.settings = settings
     self.gateway = gateway
     self.sessions = sessions
@@ -57,6 +60,9 @@ package struct GatewayServices: Sendable {
     case .login: return { request, _ in await login(request, call) }
     case .callback: return { request, _ in await callback(request, call) }
     case .logout: return { request, _ in await logout(request, call) }
+    case .session: return { request, _ in await sessionState(request, call) }
+    case .sessionEvents: return { _, _ in sessionEvents(call) }
+    case .uuid: return { _, _ in userName(call) }
     case .backchannelLogout: return { request, body in await backchannelLogout(request, body) }
     default: return nil
     }

@@ -11,6 +11,8 @@ package struct GatewaySettings: Sendable {
   package var hostOrigins: [Origin]
   /// Whether `/logout` also ends the provider's session.
   package var logsOutAtProvider = true
+  /// The claim that `/uuid` answers.
+  package var userClaim: Identifier = "sub"
 
   package init(base: HTTPURL, allowedOrigins: [Origin], hostOrigins: [Origin] = []) {
     self.base = base

@@ -22,10 +22,10 @@ package struct OwnCookies: Sendable {
   private let plain: CookieName
   private let isSecure: Bool
   private let sameSite: SameSite
-  /// Seconds that the session cookie outlives the browser; nil for a cookie that ends with it.
-  private let maximumAge: Int?
+  /// The session cookie stays when the browser is closed, and goes when the session can live no longer.
+  private let isPersistent: Bool
 
-  package init(isSecure: Bool, name: String = "intercom", sameSite: SameSite = .lax, maximumAge: Int? = nil) {
+  package init(isSecure: Bool, name: String = "intercom", sameSite: SameSite = .lax, isPersistent: Bool = false) {
     let isPrefixed = name.utf8.starts(with: "__Host-".utf8)
     let full = isSecure && !isPrefixed && name == "intercom" ? "__Host-" + name : name
     sessionName = Array(full.utf8)
@@ -35,7 +35,7 @@ package struct OwnCookies: Sendable {
     plain = readNames.count > 1 ? CookieName(readNames[1]) : .none
     self.isSecure = isSecure
     self.sameSite = sameSite
-    self.maximumAge = maximumAge
+    self.isPersistent = isPersistent
   }
 
   /// What never goes upstream and no upstream may set: with and without the host prefix.
@@ -118,8 +118,9 @@ package struct OwnCookies: Sendable {
     return sessions.use(text)
   }
 
-  package func setSession(_ id: SessionID) -> String {
-    line(sessionName, String(decoding: id.cookieValue, as: UTF8.self), maximumAge: maximumAge)
+  /// - Parameter life: how long the session can live at most, in whole seconds.
+  package func setSession(_ id: SessionID, life: Int) -> String {
+    line(sessionName, String(decoding: id.cookieValue, as: UTF8.self), maximumAge: isPersistent ? max(1, life) : nil)
   }
   package func setLogin(_ value: String) -> String { line(loginName, value, maximumAge: 600) }
   package var deleteSession: String { line(sessionName, "", maximumAge: 0) }

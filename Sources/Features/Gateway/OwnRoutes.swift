@@ -10,19 +10,23 @@ package enum OwnRoutes {
       make(.silent, "/silent", MethodSet([.get, .head]), cors),
       make(.login, "/login", MethodSet([.get, .head]), cors),
       make(.logout, "/logout", MethodSet([.get, .post]), cors),
+      make(.session, "/session", MethodSet([.get, .head]), cors, .looked),
+      make(.sessionEvents, "/session/events", MethodSet([.get]), cors, .needed),
+      make(.uuid, "/uuid", MethodSet([.get, .head]), cors, .needed),
       make(.callback, "/callback", MethodSet([.get, .head]), cors, ignoresOrigin: true),
       make(.backchannelLogout, "/backchannel-logout", MethodSet([.post]), cors, ignoresOrigin: true),
     ].compactMap { $0 }
   }
 
   private static func make(
-    _ id: EndpointID, _ path: String, _ methods: MethodSet, _ cors: CORSPolicy, ignoresOrigin: Bool = false
+    _ id: EndpointID, _ path: String, _ methods: MethodSet, _ cors: CORSPolicy, _ use: SessionUse = .own, ignoresOrigin: Bool = false
   ) -> Route? {
     guard let path = RoutePath(path) else { return nil }
     var route = Route(name: id.name.description, path: path, kind: .own(id), methods: methods, cors: cors)
     route.exact = true
     route.ignoresOrigin = ignoresOrigin
     route.isPublic = true
+    route.sessionUse = use
     return route
   }
 }

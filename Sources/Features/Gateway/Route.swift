@@ -37,6 +37,16 @@ package struct ClaimHeader: Sendable, Hashable {
   }
 }
 
+/// What an own endpoint has to do with the session that a request brings.
+package enum SessionUse: Sendable, Hashable {
+  /// It looks after it by itself.
+  case own
+  /// It is told of it, and a look is no use.
+  case looked
+  /// It is a session route: without a session, or without proof, it is not reached.
+  case needed
+}
+
 /// What counts as proof that the request is not forged (behaviour: "CSRF proof").
 package enum CSRFMode: Sendable, Hashable {
   /// A token, an allowed Origin, or for reading a same-origin or top-level request.
@@ -67,6 +77,8 @@ package struct Route: Sendable {
   /// An explicit rule that this route needs no session. Credentials are impossible then.
   package var isPublic = false
   package var credential: CredentialRule = .none
+  /// Of an own endpoint.
+  package var sessionUse = SessionUse.own
   package var stripPrefix = false
   package var cookies: CookieMode = .isolate
   package var csrf: CSRFMode = .anyProof

@@ -47,13 +47,17 @@ package struct OwnCall: Sendable {
   package let endpoint: EndpointID
   package let route: Int
   /// The well-formed session id that the client sent; not looked up.
-  package let presentedSession: SessionID?
+  package internal(set) var presentedSession: SessionID?
   package let intent: RequestIntent
   /// The request came with an allowed Origin.
   package let hasAllowedOrigin: Bool
   package let cors: FieldLines
   /// Where a navigation without a session wanted to go: the path and query of a login that begins by itself.
   package var returnTo: [UInt8]?
+  /// The live session of an endpoint that is a session route; for one that looks at the session, the loop's copy while that is good.
+  package var session: Session?
+  /// The latest use that the loop knows.
+  package var lastUse: WallInstant?
 }
 
 /// An answer of the gateway itself: status, ready field lines, body.

@@ -38,6 +38,10 @@ package struct RunningIntercom: Sendable {
 
   /// Whether the provider's metadata and keys are known.
   package var isProviderReady: Bool { provider.isReady }
+  /// How many tabs listen for their session's end.
+  package var watchingTabs: Int { services.watch.count }
+  /// How much is to be done still after sessions' ends.
+  package var pendingAftercare: Int { services.sessions.aftercare.count }
 
   /// Decides, answers and forwards by another configuration from now on, which differs in nothing that needs a restart. Each loop changes over between
   /// two of its turns; sessions, connections and what is under way stay.
@@ -56,7 +60,11 @@ package struct RunningIntercom: Sendable {
   /// - Parameter limit: nil for the one that it was started with. Cancelling the task ends the time at once.
   package func stop(within limit: Duration? = nil) async -> Bool {
     isDraining.raise()
-    let isClean = await gateway.drain(within: limit ?? drain)
+    services.watch.close()
+    let limit = limit ?? drain
+    let end = SystemTime().monotonicNow().advanced(by: limit)
+    let isClean = await gateway.drain(within: limit)
+    _ = await services.sessions.aftercare.drain(within: SystemTime().monotonicNow().duration(to: end))
     background.cancel()
     if let admin { await admin.stop() }
     await loops.stop()
@@ -100,8 +108,12 @@ package enum Composition {
 
     let services = try services(
       deployment, table, storage, provider, workers, SessionEvents(log: log, registry: registry))
+    let watch = services.watch
+    registry.value("session_watchers", help: "Tabs that listen for the end of their session.") { watch.count }
     let loopEnds = GatewayLoops()
     services.sessions.add(loopEnds)
+    services.sessions.add(watch)
+    loopEnds.attach(watch)
     storage.tell(loopEnds)
 
     let loopCount = deployment.loops > 0 ? deployment.loops : Threads.processors
@@ -168,8 +180,10 @@ package enum Composition {
   }
 
   private static func settings(of deployment: Deployment) -> GatewaySettings {
-    GatewaySettings(
+    var settings = GatewaySettings(
       base: deployment.base, allowedOrigins: allowedOrigins(deployment), hostOrigins: deployment.routes.compactMap(\.hostOrigin))
+    settings.userClaim = deployment.userClaim
+    return settings
   }
 
   /// The settings of the listeners and of the way to the upstreams, within what the limit of open files allows.
@@ -202,6 +216,7 @@ package enum Composition {
     let (time, random, keys) = (deployment.time, SystemRandom(), deployment.keys)
     let sessions = SessionManager(
       store: storage.store, keys: keys, settings: deployment.sessions, time: time, random: random, events: events)
+    sessions.add(aftercare: SessionTokenRevocation(provider, sessions, log: deployment.log))
     return GatewayServices(
       settings: settings(of: deployment),
       gateway: Gateway(

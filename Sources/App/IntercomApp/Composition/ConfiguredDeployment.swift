@@ -27,7 +27,7 @@ extension Deployment {
     let keys = configuration.sessions.keys.isEmpty ? [Secret(random.bytes(32))] : configuration.sessions.keys
     let cookies = OwnCookies(
       isSecure: base.isSecure, name: configuration.sessions.cookieName ?? "intercom",
-      sameSite: Self.sameSite(configuration.sessions.sameSite))
+      sameSite: Self.sameSite(configuration.sessions.sameSite), isPersistent: configuration.sessions.cookieLifetime == .persistent)
     var passwords: [Secret<String>] = []
     let systemTLS = UpstreamTLS(try TLSContext(client: nil))
     let routes = try configuration.routes.map {
@@ -44,6 +44,7 @@ extension Deployment {
     case .redis: store = .redis(try Self.redis(configuration.sessions.redis))
     }
     authorityFile = configuration.provider.caFile
+    userClaim = configuration.sessions.userClaim
     sessions = SessionSettings(idle: configuration.sessions.idle, absolute: configuration.sessions.absolute)
     loops = configuration.limits.loops
     workers = configuration.limits.workers

@@ -37,6 +37,8 @@ package struct Deployment: Sendable {
   package var keys: KeyRing
   package var sessions = SessionSettings()
   package var cookies: OwnCookies
+  /// The claim that `/uuid` answers.
+  package var userClaim: Identifier = "sub"
   /// Without the own routes.
   package var routes: [Route]
   package var passwords: [Secret<String>] = []

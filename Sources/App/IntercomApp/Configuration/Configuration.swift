@@ -110,6 +110,7 @@ package struct Configuration: Sendable {
     /// Nil: by the base URL's scheme (behaviour: "Cookies").
     package var cookieName: String?
     package var sameSite: SameSite
+    package var cookieLifetime: CookieLifetime
     /// The claim that `/uuid` answers.
     package var userClaim: Identifier
     /// Of the store `redis`.
@@ -136,6 +137,13 @@ package struct Configuration: Sendable {
     package var identity: TLSIdentity?
     /// The name that the server's certificate must be for, when it is not `host`.
     package var serverName: Identifier?
+  }
+
+  package enum CookieLifetime: String, Sendable, CaseIterable {
+    /// Until the browser is closed.
+    case transient
+    /// Until the session can live no longer.
+    case persistent
   }
 
   package enum SameSite: String, Sendable, CaseIterable { case lax, none, strict }

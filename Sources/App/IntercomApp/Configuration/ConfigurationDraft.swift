@@ -29,6 +29,7 @@ struct ConfigurationDraft {
     let absolute: Located<Duration>
     let cookieName: Located<String>?
     let sameSite: Located<Configuration.SameSite>
+    let cookieLifetime: Located<Configuration.CookieLifetime>
     let userClaim: Located<Identifier>
     let redis: Redis
   }
@@ -126,6 +127,7 @@ extension ConfigurationDraft.Sessions {
     absolute = section[Keys.absolute]
     cookieName = section[Keys.cookieName]
     sameSite = section[Keys.sameSite]
+    cookieLifetime = section[Keys.cookieLifetime]
     userClaim = section[Keys.userClaim]
     redis = ConfigurationDraft.Redis(section.section("redis"))
   }

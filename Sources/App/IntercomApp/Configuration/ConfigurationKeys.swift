@@ -99,13 +99,19 @@ enum ConfigurationKeys {
       "cookieName", .cookieName, absence: "`__Host-intercom`, with an http base URL `intercom`", "The session cookie's name.")
     static let sameSite = DefaultedSetting<Configuration.SameSite>(
       "sameSite", .choice, default: .lax, "The session cookie's SameSite attribute; `none` needs an https base URL.")
+    static let cookieLifetime = DefaultedSetting<Configuration.CookieLifetime>(
+      "cookieLifetime", .choice, default: .transient,
+      """
+      How long browsers keep the session cookie: `transient` until they are closed (many restore it with their tabs), `persistent` for \
+      `absolute`. Either way the session itself ends by `idle` and `absolute`.
+      """)
     static let userClaim = DefaultedSetting<Identifier>(
-      "userClaim", .identifier("claim"), default: "sub", "The claim that `/uuid` answers.")
+      "userClaim", .identifier("claim"), default: "sub", "The claim of the id_token that `/uuid` answers.")
     static let rows =
       [
         store.row(in: "sessions"), path.row(in: "sessions"), keys.row(in: "sessions"), idle.row(in: "sessions"),
         absolute.row(in: "sessions"),
-        cookieName.row(in: "sessions"), sameSite.row(in: "sessions"), userClaim.row(in: "sessions"),
+        cookieName.row(in: "sessions"), sameSite.row(in: "sessions"), cookieLifetime.row(in: "sessions"), userClaim.row(in: "sessions"),
       ] + Redis.rows
   }
 

@@ -63,7 +63,7 @@ extension ConfigurationDraft.Sessions {
     Configuration.Sessions(
       store: store.value, path: path.value, keys: keys?.value ?? [], idle: idle.value, absolute: absolute.value,
       cookieName: cookieName?.value,
-      sameSite: sameSite.value, userClaim: userClaim.value, redis: redis)
+      sameSite: sameSite.value, cookieLifetime: cookieLifetime.value, userClaim: userClaim.value, redis: redis)
   }
 }
 

@@ -126,7 +126,8 @@ extension GatewayServices {
       }
       log.info("signed_in", "A user signed in.", ["silent": .boolean(kind.isSilent)])
       step(.sessionCreated, "Signed in; the session stays on the server", [.init(.issuer, session.issuer)], subject: session.displayName)
-      let cookie = gateway.cookies.setSession(id)
+      let cookie = gateway.cookies.setSession(
+        id, life: Int(clamping: session.absoluteExpiry.seconds &- sessions.now().seconds))
       guard kind.isSilent else { return .redirect(to: kind.returnTo, cookies: [cookie]) }
       var page = silentPage(signedIn(id, session), kind.embedder)
       page.fields.append("Set-Cookie", cookie)

@@ -36,7 +36,6 @@ extension GatewayServices {
       return unavailable(page, isScript: !call.intent.isNavigation)
     }
     step(.loggedOut, "Signed out: the session is gone from the server", subject: session.displayName)
-    revoke(session)
     var destination = target
     if settings.logsOutAtProvider {
       let state = LogoutState.seal(target, key: gateway.logoutKey)
@@ -53,16 +52,6 @@ extension GatewayServices {
     if call.hasAllowedOrigin { return true }
     guard let id = call.presentedSession, let token = request.fields.single("x-csrf-token"), !token.isEmpty else { return false }
     return gateway.csrf.verify(Array(token.utf8), for: id)
-  }
-
-  /// The provider forgets the refresh token too ([RFC 7009](https://www.rfc-editor.org/rfc/rfc7009)); nobody waits for it.
-  private func revoke(_ session: Session) {
-    guard let token = session.tokens.refreshToken else { return }
-    Task {
-      do throws(OIDCError) { try await provider.revoke(token, .refreshToken) } catch {
-        log.debug("revocation_failed", "The provider did not take the revocation.", ["reason": .string(error.code.rawValue)])
-      }
-    }
   }
 
   /// `GET /`: for monitoring, no session and no upstream. After a sign-out the provider sends the browser here, and it goes on to where the

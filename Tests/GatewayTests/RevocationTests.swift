@@ -1,0 +1,120 @@
+import Cryptography
+import Gateway
+import HTTPMessage
+import IntercomCore
+import IntercomTesting
+import OIDC
+import Sessions
+import Telemetry
+import Testing
+
+@Suite("Tokens of ended sessions are revoked")
+struct RevocationTests {
+  private let provider: ProviderDouble
+  private let manager: SessionManager
+  private let sink = MemorySink()
+
+  init() throws {
+    provider = try ProviderDouble()
+    provider.otherEndpointsAnswer(OutboundResponse(status: 200))
+    manager = SessionManager(
+      store: MemorySessionStore(time: provider.time), keys: try KeyRing([Secret([UInt8](repeating: 7, count: 32))]), time: provider.time,
+      random: SystemRandom())
+  }
+
+  private func revocation() async throws -> SessionTokenRevocation {
+    SessionTokenRevocation(try await provider.relyingParty(), manager, log: StructuredLog(to: sink, minimum: .info))
+  }
+
+  /// Of a session that is over.
+  private func remains(
+    _ reason: EndReason? = .loggedOut, sid: Identifier? = "sid-1", refreshToken: String? = "refresh-0", backend: [String] = []
+  ) async throws -> SessionRemains {
+    let made = try await manager.create(from: .example(sid: sid, now: manager.now(), refreshToken: refreshToken))
+    _ = try await manager.end(made.id, reason: .loggedOut)
+    let now = manager.now()
+    return SessionRemains(
+      session: made.session, reason: reason, tokens: made.session.tokens,
+      backendTokens: backend.map { BackendToken(accessToken: Secret($0), received: now, expiry: now.advanced(by: .seconds(60))) })
+  }
+
+  private var revoked: [String] {
+    provider.transport.requests.filter { $0.url.hasSuffix("/revoke") }.map { String(decoding: $0.body, as: UTF8.self) }
+  }
+
+  @Test("the exchanged tokens first, then the refresh token, each with its kind; the client proves itself")
+  func order() async throws {
+    #expect(try await revocation().sessionEnded(remains(backend: ["files-token"])) == .done)
+    #expect(revoked == ["token=files-token&token_type_hint=access_token", "token=refresh-0&token_type_hint=refresh_token"])
+    #expect(provider.transport.requests.last?.fields.single("authorization")?.hasPrefix("Basic ") == true)
+  }
+
+  @Test("without a refresh token the access token is revoked while it is good; a refresh token that was just refused is none")
+  func which() async throws {
+    let care = try await revocation()
+    #expect(try await care.sessionEnded(remains(refreshToken: nil)) == .done)
+    #expect(revoked == ["token=access-0&token_type_hint=access_token"])
+    for reason in [EndReason.refreshRefused, .identityChanged] { #expect(try await care.sessionEnded(remains(reason)) == .needless) }
+    let old = try await remains(.tokenExpired, refreshToken: nil)
+    provider.time.advance(by: .seconds(300))
+    #expect(await care.sessionEnded(old) == .needless)
+    #expect(revoked.count == 1)
+  }
+
+  @Test("nothing is revoked while another session here belongs to the same session of the provider")
+  func shared() async throws {
+    let remains = try await remains(.idle)
+    let other = try await manager.create(from: .example(now: manager.now()))
+    let care = try await revocation()
+    #expect(await care.sessionEnded(remains) == .needless)
+    _ = try await manager.end(other.id, reason: .loggedOut)
+    #expect(await care.sessionEnded(remains) == .done)
+    #expect(revoked.count == 1)
+  }
+
+  @Test(
+    "what the provider's answer means",
+    arguments: [
+      (OutboundResponse.json(400, #"{"error":"unsupported_token_type"}"#), "done"),
+      (.json(400, #"{"error":"invalid_token"}"#), "done"), (OutboundResponse(status: 204), "done"),
+      (.json(400, #"{"error":"invalid_request"}"#), "failed"), (.json(400, #"{"error":"invalid_client"}"#), "failed"),
+      (OutboundResponse(status: 401), "failed"), (OutboundResponse(status: 302), "failed"), (OutboundResponse(status: 404), "failed"),
+      (OutboundResponse(status: 500), "again"), (OutboundResponse(status: 429), "again"),
+      (OutboundResponse(status: 503, fields: Fields(["Retry-After": "7"]), body: []), "again 7"),
+      (OutboundResponse(status: 503, fields: Fields(["Retry-After": "-7"]), body: []), "again"),
+      (OutboundResponse(status: 503, fields: Fields(["Retry-After": "99999999999999999999"]), body: []), "again"),
+    ])
+  func answers(_ answer: OutboundResponse, _ expected: String) async throws {
+    provider.otherEndpointsAnswer(answer)
+    let outcome =
+      switch try await revocation().sessionEnded(remains()) {
+      case .done: "done"
+      case .needless: "needless"
+      case .failed: "failed"
+      case .again(_, let after): "again" + (after.map { " \($0.components.seconds)" } ?? "")
+      }
+    #expect(outcome == expected)
+  }
+
+  @Test("a provider that does not answer, or is not known yet, is asked again (fault 15)")
+  func away() async throws {
+    let care = try await revocation()
+    var lies = provider.lies
+    lies.failure = .unreachable("down")
+    provider.lies = lies
+    guard case .again = try await care.sessionEnded(remains()) else { return #expect(Bool(false), "not again") }
+    let unknown = RelyingParty(try provider.client(), random: SystemRandom())
+    guard case .again = try await SessionTokenRevocation(unknown, manager, log: .none).sessionEnded(remains()) else {
+      return #expect(Bool(false), "not again")
+    }
+  }
+
+  @Test("a provider without such an endpoint is told of once, and never asked")
+  func unsupported() async throws {
+    provider.lies.metadata = ["revocation_endpoint": .null]
+    let care = try await revocation()
+    for _ in 0..<3 { #expect(try await care.sessionEnded(remains()) == .needless) }
+    #expect(sink.lines.filter { $0.contains("revocation_unsupported") }.count == 1)
+    #expect(revoked.isEmpty)
+  }
+}
