@@ -29,6 +29,10 @@ package final class ConfigurationReader {
   private let readFile: ReadConfigurationFile
   private var overlay: EnvironmentOverlay
   private let root: YAMLNode?
+  /// What is read instead of a file.
+  private let tree: ConfigurationTree?
+  /// Which variables stand for settings where there is no file, by the settings' paths.
+  private let variableNames: [String: String]
   private var collected: [ConfigurationFault] = []
   private var sections: [SectionRecord] = []
   /// Paths (with `*` for a name that the operator chose) of all settings asked for, for tests against the table of settings.
@@ -49,12 +53,37 @@ package final class ConfigurationReader {
     self.file = file
     self.readFile = readFile
     overlay = EnvironmentOverlay(environment)
+    tree = nil
+    variableNames = [:]
     let reading = readYAML(bytes)
     root = reading.root
     collected = reading.faults.map {
       ConfigurationFault(.file(file, $0.mark), Self.joined($0.path), $0.problem, $0.remedy)
     }
     collected += overlay.faults
+  }
+
+  /// Reads what was put together from the environment, as if it stood in a file.
+  ///
+  /// - Parameters:
+  ///   - environment: searched for `INTERCOM_CFG_…` all the same.
+  ///   - variableNames: by the paths of settings, for remedies.
+  package init(
+    _ tree: ConfigurationTree, environment: [String: String], variableNames: [String: String], readFile: @escaping ReadConfigurationFile
+  ) {
+    file = ""
+    self.readFile = readFile
+    self.tree = tree
+    self.variableNames = variableNames
+    overlay = EnvironmentOverlay(environment)
+    root = tree.root
+    collected = overlay.faults
+  }
+
+  /// What mends a setting: `inFile` where there is a file, else the variable that must be set to `value`.
+  package func remedy(_ inFile: String, _ path: String, _ value: String) -> String {
+    guard tree != nil else { return inFile }
+    return "set \(variableNames[path] ?? EnvironmentOverlay.name(of: path.split(separator: ".").map(String.init)))=\(value)"
   }
 
   private static func joined(_ path: [String]) -> String {
@@ -64,9 +93,12 @@ package final class ConfigurationReader {
   /// False when the text is not YAML: then asking for settings would only bring faults that follow from the first.
   package var isReadable: Bool { root != nil }
 
+  /// Variables are read instead of a file.
+  package var isEnvironment: Bool { tree != nil }
+
   /// The whole document.
   package var top: ConfigurationSection {
-    let place = ConfigurationPlace.file(file, YAMLMark(line: 1, column: 1))
+    let place = filePlace(YAMLMark(line: 1, column: 1))
     var entries: [YAMLNode.Entry]?
     switch root?.value {
     case .map(let all)?: entries = all
@@ -101,7 +133,7 @@ package final class ConfigurationReader {
           let path = (section.path.isEmpty ? "" : section.path + ".") + printable(entry.key)
           all.insert(
             ConfigurationFault(
-              .file(file, entry.mark), path, "unknown key", Self.remedy(for: entry.key, among: section.asked.map(\.description).sorted())))
+              filePlace(entry.mark), path, "unknown key", Self.remedy(for: entry.key, among: section.asked.map(\.description).sorted())))
         }
       }
       for name in overlay.unknown {
@@ -144,7 +176,7 @@ package final class ConfigurationReader {
 
   func variable(_ levels: [[UInt8]]) -> EnvironmentOverlay.Variable? { overlay.take(levels) }
   func variableChildren(of levels: [[UInt8]]) -> [String] { overlay.children(of: levels) }
-  func filePlace(_ mark: YAMLMark) -> ConfigurationPlace { .file(file, mark) }
+  func filePlace(_ mark: YAMLMark) -> ConfigurationPlace { tree?.place(mark) ?? .file(file, mark) }
   func noteInlineSecret() { holdsInlineSecrets = true }
 
   /// The text of a secret's file without its last line feed; nil and a fault when there is none. The message holds neither the content

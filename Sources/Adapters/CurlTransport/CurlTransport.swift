@@ -9,6 +9,8 @@ package final class CurlTransport: HTTPTransport {
     package var connectTimeout: Duration
     /// PEM file of the only authorities trusted for https; nil: the system's.
     package var authorityFile: String?
+    /// PEM of all that is trusted without `authorityFile`: the system's and others; nil: the system's.
+    package var authorities: [UInt8]?
     /// `http://host:port`; nil: none, whatever the environment says. Loopback is never asked for through a proxy.
     package var proxy: String?
     /// Calls that run at once; more wait within their deadlines.
@@ -17,9 +19,10 @@ package final class CurlTransport: HTTPTransport {
     package var maximumOutstanding: Int
 
     package init(
-      connectTimeout: Duration = .seconds(2), authorityFile: String? = nil, proxy: String? = nil, maximumRunning: Int = 128,
-      maximumOutstanding: Int = 1_024
+      connectTimeout: Duration = .seconds(2), authorityFile: String? = nil, authorities: [UInt8]? = nil, proxy: String? = nil,
+      maximumRunning: Int = 128, maximumOutstanding: Int = 1_024
     ) {
+      self.authorities = authorities
       self.connectTimeout = connectTimeout
       self.authorityFile = authorityFile
       self.proxy = proxy
@@ -27,6 +30,9 @@ package final class CurlTransport: HTTPTransport {
       self.maximumOutstanding = maximumOutstanding
     }
   }
+
+  /// Where the system's authorities stand; nil when libcurl does not know.
+  package static var systemAuthorityFile: String? { Curl.systemAuthorityFile() }
 
   /// All header bytes of an answer, as for upstreams (behaviour: "Limits").
   private static let maximumHeaderBytes = 64 * 1_024
@@ -37,6 +43,7 @@ package final class CurlTransport: HTTPTransport {
     var options = CurlOptions()
     options.connectTimeoutMilliseconds = Int(max(1, configuration.connectTimeout.wholeNanoseconds / 1_000_000))
     options.authorityFile = configuration.authorityFile
+    options.authorities = configuration.authorities
     options.proxy = configuration.proxy
     options.maximumRunning = max(1, configuration.maximumRunning)
     options.maximumOutstanding = max(1, configuration.maximumOutstanding)

@@ -7,6 +7,11 @@ package enum ReturnTarget {
 
   /// The value for `Location`, always a path beginning with a single `/` or an absolute URL of `base`'s origin or an allowed one.
   package static func validate(_ raw: [UInt8], base: HTTPURL, allowedOrigins: some Sequence<Origin>) -> String {
+    validate(raw, base: base) { origin in allowedOrigins.contains { $0 == origin } }
+  }
+
+  /// The same with a rule instead of a list.
+  package static func validate(_ raw: [UInt8], base: HTTPURL, allows: (Origin) -> Bool) -> String {
     let home = "/"
     guard !raw.isEmpty, raw.count <= mostBytes, raw.allSatisfy({ $0 &- 0x21 <= 0x5d && $0 != UInt8(ascii: "\\") }) else { return home }
     let hash = raw.firstIndex(of: UInt8(ascii: "#")) ?? raw.endIndex
@@ -20,7 +25,7 @@ package enum ReturnTarget {
     }
     guard let url = HTTPURL(bytes: resource) else { return home }
     let origin = url.origin
-    guard origin == base.origin || allowedOrigins.contains(where: { $0 == origin }) else { return home }
+    guard origin == base.origin || allows(origin) else { return home }
     return url.description + String(decoding: fragment, as: UTF8.self)
   }
 }

@@ -6,10 +6,12 @@ import ReverseProxy
 /// The allowed origins of a route and the fields that answer them (behaviour: "Origin and CORS",
 /// [Fetch §3.2](https://fetch.spec.whatwg.org/#http-cors-protocol)).
 ///
-/// Origins are compared byte for byte; there is no `*`, no suffix and no case folding.
+/// Origins are compared byte for byte; there is no `*`, no suffix and no case folding. Those that an expression takes come second.
 package struct CORSPolicy: Sendable {
   /// Every origin that counts as allowed, the base URL's own and the route's host's included.
   package let origins: [Origin]
+  /// Takes further ones, where an operator keeps an expression of before.
+  package let pattern: OriginPattern?
   /// The length and the last eight bytes of each: what tells them apart. (None is shorter: `http://a`.)
   private let ends: [(count: Int, word: UInt64)]
   /// What each origin's answers get, in the same order: ready to be sent.
@@ -28,24 +30,33 @@ package struct CORSPolicy: Sendable {
   /// Field lines of an answer to a request without an allowed Origin.
   package static let vary = FieldLines(trusted: ["Vary": "Origin"])
 
-  package init(origins: [Origin]) {
+  package init(origins: [Origin], pattern: OriginPattern? = nil) {
+    self.pattern = pattern
     var seen: Set<Origin> = []
     self.origins = origins.filter { seen.insert($0).inserted }
     ends = self.origins.map { ($0.bytes.count, $0.bytes.suffix(8).reversed().reduce(0) { $0 << 8 | UInt64($1) }) }
-    rendered = self.origins.map { origin in
-      ResponseRewrite(
-        added: FieldLines(trusted: [
-          "Vary": "Origin", "Access-Control-Allow-Origin": origin.description, "Access-Control-Allow-Credentials": "true",
-          "Access-Control-Expose-Headers": Self.exposed,
-        ]))
-    }
+    rendered = self.origins.map { Self.rewrite(allowing: $0.bytes) }
   }
+
+  private static func rewrite(allowing origin: [UInt8]) -> ResponseRewrite {
+    var lines = shared
+    // An origin can always stand in a field.
+    try? lines.append("Access-Control-Allow-Origin", origin)
+    return ResponseRewrite(added: lines)
+  }
+
+  /// What every allowed origin gets, but for its name.
+  private static let shared = FieldLines(trusted: [
+    "Vary": "Origin", "Access-Control-Allow-Credentials": "true", "Access-Control-Expose-Headers": exposed,
+  ])
 
   /// Whether a request carries an Origin and what it is worth.
   package enum Match: Sendable, Hashable {
     case absent
     /// The index into `origins`.
     case allowed(Int)
+    /// One that the expression takes.
+    case patterned
     /// Foreign, lookalike, `null`, empty …
     case refused
   }
@@ -60,6 +71,7 @@ package struct CORSPolicy: Sendable {
       }
       index &+= 1
     }
+    if let pattern, pattern.matches(request.origin, in: head) { return .patterned }
     return .refused
   }
 
@@ -79,19 +91,28 @@ package struct CORSPolicy: Sendable {
   }
 
   /// The field lines that every answer carries, `\r\n` behind each.
-  package func lines(for match: Match) -> FieldLines { rewrite(for: match).added }
+  package func lines(for match: Match, _ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>) -> FieldLines {
+    rewrite(for: match, request, head).added
+  }
 
   /// The same for the answer of an upstream.
-  @inline(__always) func rewrite(for match: Match) -> ResponseRewrite {
-    guard case .allowed(let index) = match, index < rendered.count else { return varying }
-    return rendered[index]
+  @inline(__always) func rewrite(
+    for match: Match, _ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>
+  ) -> ResponseRewrite {
+    switch match {
+    case .allowed(let index) where index < rendered.count: rendered[index]
+    case .patterned: Self.rewrite(allowing: request.origin.bytes(in: head))
+    case .absent, .allowed, .refused: varying
+    }
   }
 
   /// The field lines of a preflight's 204: the route's methods and the requested names echoed.
   ///
   /// Only valid tokens are echoed, at most 64 of them: what else was sent is none of a browser's.
-  package func preflightLines(for match: Match, methods: MethodSet, requestedHeaders: [UInt8]) -> FieldLines {
-    var out = lines(for: match)
+  ///
+  /// - Parameter allowed: `lines(for:)` of the request's Origin.
+  package func preflightLines(_ allowed: FieldLines, methods: MethodSet, requestedHeaders: [UInt8]) -> FieldLines {
+    var out = allowed
     out.append(
       FieldLines(trusted: [
         "Access-Control-Allow-Methods": methods.methods.map(\.name).joined(separator: ", "),

@@ -100,7 +100,7 @@ extension Gateway {
   ) -> GatewayAnswer {
     let match = table.fallbackCORS.match(request, head)
     if case .refused = match { return Self.originRefused() }
-    return GatewayAnswer(problem, cors: table.fallbackCORS.lines(for: match), extra: extra)
+    return GatewayAnswer(problem, cors: table.fallbackCORS.lines(for: match, request, head), extra: extra)
   }
 
   /// `OPTIONS *` asks about Intercom as a whole (RFC 9110 §9.3.7): every method that some route takes.
@@ -108,7 +108,7 @@ extension Gateway {
     let match = table.fallbackCORS.match(request, head)
     if case .refused = match { return Self.originRefused() }
     let methods = table.routes.reduce(MethodSet([])) { $0.union($1.methods) }.methods.map(\.name).joined(separator: ", ")
-    var lines = table.fallbackCORS.lines(for: match)
+    var lines = table.fallbackCORS.lines(for: match, request, head)
     lines.append(FieldLines(trusted: ["Allow": methods]))
     return GatewayAnswer(status: 204, lines: lines, reason: "server_options")
   }
@@ -126,11 +126,12 @@ extension Gateway {
   ) throws(Stop) -> Screened {
     let match = entry.route.ignoresOrigin ? .absent : entry.route.cors.match(request, head)
     if case .refused = match { throw .answer(Self.originRefused()) }
-    let isAllowed = if case .allowed = match { true } else { false }
-    var screened = Screened(entry: entry, hasAllowedOrigin: isAllowed, response: entry.route.cors.rewrite(for: match))
+    let isAllowed = if case .absent = match { false } else { true }
+    var screened = Screened(
+      entry: entry, hasAllowedOrigin: isAllowed, response: entry.route.cors.rewrite(for: match, request, head))
     if isAllowed, request.hasAccessControlRequestMethod, request.method == .options {
       let lines = entry.route.cors.preflightLines(
-        for: match, methods: entry.route.methods, requestedHeaders: request.accessControlRequestHeaders.bytes(in: head))
+        screened.cors, methods: entry.route.methods, requestedHeaders: request.accessControlRequestHeaders.bytes(in: head))
       throw .answer(GatewayAnswer(status: 204, lines: lines, reason: "preflight"))
     }
     guard entry.takenMethods.contains(request.method) else { throw .answer(Self.methodRefused(entry.route, screened.cors)) }
@@ -301,8 +302,20 @@ extension Gateway {
         if intent.isSameOriginOrUser || intent.isTopLevel { return true }
       }
     }
-    guard !request.csrfToken.isEmpty else { return false }
+    guard !request.csrfToken.isEmpty else {
+      guard cookies.sharesCSRFToken, let token = Self.queryToken(request, head) else { return false }
+      return csrf.verify(token, for: identified.session.id)
+    }
     return csrf.verify(request.csrfToken.bytes(in: head), for: identified.session.id)
+  }
+
+  /// The query's field with the CSRF token; nil without one and with several. Tokens have no character that would need an escape.
+  private static func queryToken(_ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>) -> [UInt8]? {
+    guard request.hasQuery else { return nil }
+    let name = Array("\(OwnCookies.csrfName)=".utf8)
+    let found = request.query.bytes(in: head).split(separator: UInt8(ascii: "&")).filter { $0.starts(with: name) }
+    guard found.count == 1, let field = found.first else { return nil }
+    return Array(field.dropFirst(name.count))
   }
 
   private static func reads(_ request: borrowing CanonicalRequest) -> Bool {

@@ -24,8 +24,16 @@ package struct OwnCookies: Sendable {
   private let sameSite: SameSite
   /// The session cookie stays when the browser is closed, and goes when the session can live no longer.
   private let isPersistent: Bool
+  /// Pages may read the CSRF token in a cookie, and requests may carry it in their query: as the Intercom Service has it, off by default.
+  let sharesCSRFToken: Bool
 
-  package init(isSecure: Bool, name: String = "intercom", sameSite: SameSite = .lax, isPersistent: Bool = false) {
+  /// Of the cookie and of the query field.
+  static let csrfName = "_csrf_token"
+
+  package init(
+    isSecure: Bool, name: String = "intercom", sameSite: SameSite = .lax, isPersistent: Bool = false, sharesCSRFToken: Bool = false
+  ) {
+    self.sharesCSRFToken = sharesCSRFToken
     let isPrefixed = name.utf8.starts(with: "__Host-".utf8)
     let full = isSecure && !isPrefixed && name == "intercom" ? "__Host-" + name : name
     sessionName = Array(full.utf8)
@@ -44,7 +52,7 @@ package struct OwnCookies: Sendable {
     return OwnCookieNames(
       [sessionName, loginName].map { String(decoding: $0, as: UTF8.self) }.flatMap { name in
         name.hasPrefix(prefix) ? [name, String(name.dropFirst(prefix.count))] : [name, prefix + name]
-      })
+      } + (sharesCSRFToken ? [Self.csrfName] : []))
   }
 
   /// The session id that the client presents. With two cookies of the name the host-prefixed one wins, then the first that is well formed.
@@ -124,6 +132,10 @@ package struct OwnCookies: Sendable {
   }
   package func setLogin(_ value: String) -> String { line(loginName, value, maximumAge: 600) }
   package var deleteSession: String { line(sessionName, "", maximumAge: 0) }
+  /// Without HttpOnly: scripts are to read it. Nil when it is not shared.
+  func setCSRF(_ token: String) -> String? {
+    sharesCSRFToken ? "\(Self.csrfName)=\(token); Path=/; SameSite=None; Secure" : nil
+  }
   /// Setting and deleting use the same attributes, or browsers keep the old one
   /// ([CVE-2025-55162](https://nvd.nist.gov/vuln/detail/CVE-2025-55162)).
   private func line(_ name: [UInt8], _ value: String, maximumAge: Int?) -> String {

@@ -68,7 +68,7 @@ package struct RouteTable: Sendable {
     let entries = routes.enumerated().map { RouteEntry($0, $1, place: place($1)) }
     self.entries = entries
     self.baseHost = baseHost.bytes
-    fallbackCORS = CORSPolicy(origins: routes.flatMap(\.cors.origins))
+    fallbackCORS = CORSPolicy(origins: routes.flatMap(\.cors.origins), pattern: routes.lazy.compactMap(\.cors.pattern).first)
     hostless = PathTable(entries.filter { $0.route.host == nil })
     var names: [Identifier] = []
     for host in routes.compactMap(\.host) where !names.contains(host) { names.append(host) }

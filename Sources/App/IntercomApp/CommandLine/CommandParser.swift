@@ -25,7 +25,7 @@ package enum CommandParser {
     if !group.isEmpty {
       let choices = group.compactMap(\.words.last)
       guard words.count > 1, !isHelp(words[1]) else {
-        throw UsageFault(problem: "'\(first)' needs one more word", remedy: "write \(first) \(list(choices))")
+        throw UsageFault(problem: "'\(first)' needs one more word", remedy: "write \(list(choices.map { "\(first) \($0)" }))")
       }
       throw UsageFault(
         problem: "unknown command '\(first) \(shown(words[1]))'", remedy: hint(words[1], choices.map { "\(first) \($0)" }, last: choices))
@@ -49,9 +49,7 @@ package enum CommandParser {
   private static func invocation(_ command: CommandGrammar, _ given: Given) throws(UsageFault) -> Invocation {
     switch command {
     case .serve:
-      guard let file = given.options["--config"] else {
-        throw UsageFault(problem: "'serve' needs a configuration", remedy: "write intercom serve --config FILE, or try intercom demo")
-      }
+      let file = given.options["--config"]
       guard let text = given.options["--threads"] else { return .serve(configuration: file) }
       let range = ConfigurationKeys.Limits.loopRange
       guard let threads = wholeNumber(text), range.contains(threads) else {
@@ -65,7 +63,8 @@ package enum CommandParser {
       guard let format = Invocation.Format(rawValue: text) else {
         throw UsageFault(problem: "'\(shown(text))' is no format", remedy: "write --format text or --format json")
       }
-      return .checkConfiguration(file: given.arguments.first ?? "", format)
+      return .checkConfiguration(file: given.arguments.first, format)
+    case .fromEnvironment: return .configurationFromEnvironment(secrets: given.options["--secrets"])
     case .demo:
       guard let text = given.options["--port"] else { return .demo(DemoOptions()) }
       guard let port = wholeNumber(text), (1...65535).contains(port) else {
@@ -99,7 +98,7 @@ package enum CommandParser {
           try takeOption(word, words, &index, command)
         }
       }
-      guard arguments.count >= command.arguments.count else {
+      guard command.areArgumentsOptional || arguments.count >= command.arguments.count else {
         throw UsageFault(problem: "'\(command.name)' needs \(command.arguments[arguments.count])", remedy: "write \(command.usage)")
       }
       if arguments.count > command.arguments.count {

@@ -60,6 +60,7 @@ package struct IntercomCommand: Sendable {
     case .help(let command): write(.output, CommandHelp.text(command))
     case .configurationReference: write(.output, ConfigurationReference.markdown)
     case .checkConfiguration(let file, let format): return check(file, format)
+    case .configurationFromEnvironment(let folder): return writeFile(secrets: folder)
     case .serve(let file, let threads): return await serve(file, threads: threads)
     case .demo(let options):
       return await started("demo") {
@@ -71,24 +72,65 @@ package struct IntercomCommand: Sendable {
     return ExitCode.success
   }
 
-  private func check(_ file: String, _ format: Invocation.Format) -> Int32 {
+  private func check(_ file: String?, _ format: Invocation.Format) -> Int32 {
     let loader = ConfigurationLoader(environment: environment, foresee: { SQLiteSessionStore.obstacle(path: $0)?.explanation })
-    let reading = loader.load(file)
-    let report = ConfigurationReport(file, reading)
+    let reading = loader.read(file)
+    let report = ConfigurationReport(file ?? ConfigurationLoader.environmentName, reading)
     write(.output, format == .json ? String(decoding: report.json, as: UTF8.self) : report.text)
     return reading.errors.isEmpty ? ExitCode.success : ExitCode.failure
   }
 
-  private func serve(_ file: String, threads: Int?) async -> Int32 {
+  private func serve(_ file: String?, threads: Int?) async -> Int32 {
     let loader = ConfigurationLoader(environment: environment)
-    let read: @Sendable () -> ConfigurationReading = { loader.load(file).with(threads: threads) }
+    let read: @Sendable () -> ConfigurationReading = { loader.read(file).with(threads: threads) }
     let reading = read()
     for fault in (reading.errors + reading.warnings).sorted() { write(.error, "\(fault)\n") }
     guard let configuration = reading.configuration else {
-      write(.error, "intercom: not started: the configuration has faults\n")
+      write(
+        .error,
+        file == nil
+          ? "intercom: not started: the variables have faults (docs/migrating-from-ics.md); with a file: intercom serve --config FILE\n"
+          : "intercom: not started: the configuration has faults\n")
       return ExitCode.configuration
     }
     return await started("serve") { try await commands.serve(ServedConfiguration(configuration, readAgain: read)) }
+  }
+
+  /// `config from-env`.
+  private func writeFile(secrets folder: String?) -> Int32 {
+    let loader = ConfigurationLoader(environment: environment)
+    let reading = loader.loadEnvironment()
+    for fault in (reading.errors + reading.warnings).sorted() { write(.error, "\(fault)\n") }
+    guard reading.errors.isEmpty else {
+      write(.error, "intercom config from-env: nothing written: the variables have faults\n")
+      return ExitCode.failure
+    }
+    let target = folder ?? "/run/secrets"
+    let export = loader.exportEnvironment(secretFolder: target)
+    if let folder {
+      for (file, _, secret) in export.secrets {
+        do throws(FileError) { try AppendFile.createPrivate("\(folder)/\(file)", Array(secret.reveal().utf8)) } catch {
+          write(.error, "intercom config from-env: cannot write \(folder)/\(file): \(error.sentence)\n")
+          return ExitCode.failure
+        }
+      }
+    }
+    write(.output, Self.introduction(target, isWritten: folder != nil, export.secrets.map { ($0.file, $0.variable) }) + export.yaml)
+    return ExitCode.success
+  }
+
+  private static func introduction(_ folder: String, isWritten: Bool, _ secrets: [(file: String, variable: String)]) -> String {
+    var lines = [
+      "# Written by 'intercom config from-env' from the variables of an Intercom Service.",
+      "# Variables INTERCOM_CFG_… and ADMIN_… stand over this file as they stood over those.",
+      isWritten ? "# Its secrets are in \(folder):" : "# Its secrets are to be put into \(folder), or use --secrets FOLDER:",
+    ]
+    for (file, variable) in secrets {
+      let isDerived = file == ServiceEnvironment.keyFile
+      let source = isDerived ? "derived from \(variable)\(isWritten ? "" : ": only --secrets writes it")" : "the value of \(variable)"
+      lines.append("#   \(file): \(source)")
+    }
+    return lines.joined(separator: "\n") + "\n"
   }
 
   /// The variables that stand over the admin listener's address in every mode.
@@ -122,6 +164,8 @@ enum CommandHelp {
     To see it work:      intercom demo
     To set it up:        copy Examples/intercom.yaml, then: intercom config check FILE
     To run it:           intercom serve --config FILE
+    Instead of Univention's Intercom Service, with its variables:
+                         intercom config check, then: intercom serve
 
     Exit codes: 0 done, 1 failed, 64 wrong use, 78 the configuration has faults.
 

@@ -243,18 +243,28 @@ package enum Composition {
 
   /// The configured routes and the own ones.
   private static func routes(of deployment: Deployment) -> [Route] {
-    deployment.routes + OwnRoutes.all(CORSPolicy(origins: allowedOrigins(deployment)))
+    deployment.routes + OwnRoutes.all(allowedOrigins(deployment).cors)
   }
 
   /// What carries the calls to the provider, and the same again when it was made here and must be stopped.
   private static func transport(of deployment: Deployment) throws -> (any HTTPTransport, made: CurlTransport?) {
     if let given = deployment.transport { return (given, nil) }
-    let curl = try CurlTransport(CurlTransport.Configuration(authorityFile: deployment.authorityFile))
+    let curl = try CurlTransport(
+      CurlTransport.Configuration(authorityFile: deployment.authorityFile, authorities: try authorities(besides: deployment)))
     return (curl, curl)
   }
 
-  private static func allowedOrigins(_ deployment: Deployment) -> [Origin] {
-    [deployment.base.origin] + deployment.origins.filter { $0 != deployment.base.origin }
+  /// The system's authorities and the further ones, as libcurl takes them; nil when there are no further ones.
+  static func authorities(besides deployment: Deployment) throws -> [UInt8]? {
+    guard let extra = deployment.extraAuthorityFile else { return nil }
+    // An image may come without the system's: then these are all.
+    let system = CurlTransport.systemAuthorityFile.flatMap { try? readNamedFile($0, limit: 16 << 20).bytes } ?? []
+    return system + [UInt8(ascii: "\n")] + (try readNamedFile(extra, limit: ConfigurationLoader.largestFile).bytes)
+  }
+
+  private static func allowedOrigins(_ deployment: Deployment) -> AllowedOrigins {
+    AllowedOrigins(
+      [deployment.base.origin] + deployment.origins.filter { $0 != deployment.base.origin }, pattern: deployment.originPattern)
   }
 
   private static func logoutKey(_ keys: KeyRing) throws(CryptographyError) -> Secret<[UInt8]> {

@@ -27,11 +27,14 @@ extension Deployment {
     let keys = configuration.sessions.keys.isEmpty ? [Secret(random.bytes(32))] : configuration.sessions.keys
     let cookies = OwnCookies(
       isSecure: base.isSecure, name: configuration.sessions.cookieName ?? "intercom",
-      sameSite: Self.sameSite(configuration.sessions.sameSite), isPersistent: configuration.sessions.cookieLifetime == .persistent)
+      sameSite: Self.sameSite(configuration.sessions.sameSite), isPersistent: configuration.sessions.cookieLifetime == .persistent,
+      sharesCSRFToken: configuration.compatibility.csrfCookie)
     var passwords: [Secret<String>] = []
-    let systemTLS = UpstreamTLS(try TLSContext(client: nil))
+    let extra = configuration.extraAuthorities?.certificates
+    let systemTLS = UpstreamTLS(try TLSContext(client: nil, besidesSystem: extra), fingerprint: extra?.fingerprint ?? [])
+    let allowed = AllowedOrigins(origins, pattern: configuration.compatibility.originPattern)
     let routes = try configuration.routes.map {
-      try Self.route($0, base, origins, configuration.timeouts, configuration.provider.tokenExchange, systemTLS, &passwords)
+      try Self.route($0, base, allowed, configuration.timeouts, configuration.provider.tokenExchange, systemTLS, extra, &passwords)
     }
     self.init(
       listen: try Self.listeners(of: configuration), admin: try Self.address(configuration.admin.listen), base: base,
@@ -41,8 +44,10 @@ extension Deployment {
     switch configuration.sessions.store {
     case .memory: break
     case .sqlite: store = .sqlite(path: configuration.sessions.path)
-    case .redis: store = .redis(try Self.redis(configuration.sessions.redis))
+    case .redis: store = .redis(try Self.redis(configuration.sessions.redis, extra))
     }
+    originPattern = configuration.compatibility.originPattern
+    extraAuthorityFile = configuration.extraAuthorities?.file
     authorityFile = configuration.provider.caFile
     userClaim = configuration.sessions.userClaim
     sessions = SessionSettings(idle: configuration.sessions.idle, absolute: configuration.sessions.absolute)
@@ -77,9 +82,9 @@ extension Deployment {
     certificateTimes = CertificateTimes(configuration.tls)
   }
 
-  private static func redis(_ redis: Configuration.Redis?) throws -> RedisSettings {
+  private static func redis(_ redis: Configuration.Redis?, _ extra: TLSCertificates?) throws -> RedisSettings {
     guard let redis else { throw DeploymentError(description: "sessions.redis is missing") }
-    let tls = redis.speaksTLS ? try TLSContext(client: redis.authorities, identity: redis.identity) : nil
+    let tls = redis.speaksTLS ? try TLSContext(client: redis.authorities, besidesSystem: extra, identity: redis.identity) : nil
     return RedisSettings(
       host: redis.host.description, port: redis.port, user: redis.user.description, password: redis.password, database: redis.database,
       tls: tls, serverName: redis.serverName?.description)
@@ -98,23 +103,24 @@ extension Deployment {
   }
 
   private static func route(
-    _ route: Configuration.Route, _ base: HTTPURL, _ shared: [Origin], _ timeouts: Configuration.Timeouts,
-    _ form: Configuration.TokenExchangeForm, _ systemTLS: UpstreamTLS, _ passwords: inout [Secret<String>]
+    _ route: Configuration.Route, _ base: HTTPURL, _ shared: AllowedOrigins, _ timeouts: Configuration.Timeouts,
+    _ form: Configuration.TokenExchangeForm, _ systemTLS: UpstreamTLS, _ extra: TLSCertificates?, _ passwords: inout [Secret<String>]
   ) throws -> Route {
     let endpoints = route.upstream.compactMap { HTTPURL($0.text).flatMap(UpstreamEndpoint.init) }
     guard let path = RoutePath(route.path), let upstream = endpoints.first, endpoints.count == route.upstream.count else {
       throw DeploymentError(description: "routes.\(route.name): path or upstream is not usable")
     }
-    let listed: [Origin] = try route.origins.map { list in try list.map { try origin($0) } } ?? shared
-    var allowed = [base.origin] + listed
+    let own: [Origin]? = try route.origins.map { list in try list.map { try origin($0) } }
+    var allowed = [base.origin] + (own ?? shared.listed)
     let hostOrigin = route.host.flatMap { Self.hostOrigin($0, base) }
     if let hostOrigin { allowed.append(hostOrigin) }
     var made = Route(
-      name: route.name, path: path, kind: .proxy(upstream), methods: route.methods, cors: CORSPolicy(origins: allowed))
+      name: route.name, path: path, kind: .proxy(upstream), methods: route.methods,
+      cors: CORSPolicy(origins: allowed, pattern: own == nil ? shared.pattern : nil))
     made.otherEndpoints = Array(endpoints.dropFirst())
     made.balance = route.balance == .leastRequest ? .leastRequest : .roundRobin
     if upstream.scheme == .https {
-      made.upstreamTLS = try route.upstreamTLS.map(Self.upstreamTLS) ?? systemTLS
+      made.upstreamTLS = try route.upstreamTLS.map { try Self.upstreamTLS($0, extra) } ?? systemTLS
     }
     made.host = route.host.map { Identifier($0) }
     made.hostOrigin = hostOrigin
@@ -142,9 +148,10 @@ extension Deployment {
     return made
   }
 
-  private static func upstreamTLS(_ tls: Configuration.UpstreamTLS) throws -> UpstreamTLS {
+  private static func upstreamTLS(_ tls: Configuration.UpstreamTLS, _ extra: TLSCertificates?) throws -> UpstreamTLS {
     UpstreamTLS(
-      try TLSContext(client: tls.authorities, identity: tls.identity), serverName: tls.serverName.map { Identifier($0) },
+      try TLSContext(client: tls.authorities, besidesSystem: extra, identity: tls.identity),
+      serverName: tls.serverName.map { Identifier($0) },
       fingerprint: tls.fingerprint)
   }
 

@@ -31,9 +31,13 @@ package struct Deployment: Sendable {
   package var admin: SocketAddress?
   package var base: HTTPURL
   package var origins: [Origin]
+  /// Takes further ones.
+  package var originPattern: OriginPattern?
   package var client: ClientConfiguration
   /// PEM file of the only authorities trusted towards the provider; nil for the system's.
   package var authorityFile: String?
+  /// PEM file of authorities to trust besides the system's towards the provider, where `authorityFile` is nil.
+  package var extraAuthorityFile: String?
   package var keys: KeyRing
   package var sessions = SessionSettings()
   package var cookies: OwnCookies

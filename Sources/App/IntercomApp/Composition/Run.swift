@@ -9,7 +9,15 @@ package enum Run {
   package static func serve(_ served: ServedConfiguration) async throws -> Int32 {
     var configuration = served.configuration
     raiseDescriptorLimit()
-    let log = StructuredLog(minimum: configuration.log.level)
+    let file = try configuration.log.file.map { path in
+      do { return try RotatingFileSink(path: path, size: configuration.log.fileSize, files: configuration.log.files) } catch let error
+        as FileError
+      {
+        throw DeploymentError(description: "the log file \(path) cannot be opened: \(error.sentence)")
+      }
+    }
+    defer { file?.finish() }
+    let log = StructuredLog(to: file ?? StandardErrorSink(), minimum: configuration.log.level)
     if wantsCrashReports() {
       log.warning(
         "crash_reports_on", "SWIFT_BACKTRACE asks for crash reports: as long as it does, processes of this user may read Intercom's memory."

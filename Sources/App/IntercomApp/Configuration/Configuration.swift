@@ -1,4 +1,5 @@
 import ConfigurationYAML
+import Gateway
 import HTTPMessage
 import IntercomCore
 import OpenSSL
@@ -25,6 +26,9 @@ package struct Configuration: Sendable {
   package var timeouts: Timeouts
   package var limits: Limits
   package var log: Log
+  package var compatibility: Compatibility
+  /// Trusted besides the system's.
+  package var extraAuthorities: ExtraAuthorities?
 
   /// One entry of `listen`.
   package struct Listener: Sendable, Hashable, CustomStringConvertible {
@@ -273,6 +277,23 @@ package struct Configuration: Sendable {
 
   package struct Log: Sendable {
     package var level: LogLevel
+    /// Nil: standard error alone.
+    package var file: String?
+    /// In bytes.
+    package var fileSize: Int
+    package var files: Int
+  }
+
+  /// What deployments of the Intercom Service may need.
+  package struct Compatibility: Sendable {
+    package var originPattern: OriginPattern?
+    package var csrfCookie: Bool
+  }
+
+  /// A file of certificate authorities, read.
+  package struct ExtraAuthorities: Sendable {
+    package var file: String
+    package var certificates: TLSCertificates
   }
 }
 

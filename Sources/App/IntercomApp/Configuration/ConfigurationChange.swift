@@ -11,7 +11,8 @@ package struct ConfigurationChange: Sendable, Hashable {
   package var needsRestart: Bool {
     if ["limits.loops", "limits.workers", "timeouts.providerCall", "timeouts.tokenOperation"].contains(key) { return true }
     let parts = key.split(separator: ".")
-    return ["listen", "baseURL", "provider", "sessions", "admin"].contains { $0 == parts.first ?? "" }
+    if parts.first == "log", parts.last != "level" { return true }
+    return ["listen", "baseURL", "provider", "sessions", "admin", "extraAuthorities"].contains { $0 == parts.first ?? "" }
   }
 }
 
@@ -42,6 +43,11 @@ extension Configuration {
     ]
     rows += Self.rows("provider", provider) + Self.rows("sessions", sessions)
     for route in routes { rows += Self.rows("routes.\(route.name)", route) }
+    rows += [
+      ("compatibility.originPattern", compatibility.originPattern?.expression ?? ""),
+      ("compatibility.csrfCookie", "\(compatibility.csrfCookie)"),
+      ("extraAuthorities", "\(extraAuthorities?.file ?? "") \(extraAuthorities?.certificates.fingerprint ?? [])"),
+    ]
     return rows + Self.rows("admin", admin) + Self.rows("timeouts", timeouts) + Self.rows("limits", limits) + Self.rows("log", log)
   }
 

@@ -70,7 +70,16 @@ struct ConfigurationDraft {
   /// By name.
   let timeouts: [String: Located<Duration>]
   let limits: [String: Located<Int>]
-  let log: Located<LogLevel>
+  let log: Log
+  let compatibility: Compatibility
+  let extraAuthorities: Located<String>?
+
+  struct Log {
+    let level: Located<LogLevel>
+    let file: Located<String>?
+    let fileSize: Located<Int>
+    let files: Located<Int>
+  }
 }
 
 extension ConfigurationDraft {
@@ -90,13 +99,25 @@ extension ConfigurationDraft {
     admin = top.section("admin")[ConfigurationKeys.Admin.listen]
     timeouts = Self.numbers(ConfigurationKeys.Timeouts.all, top.section("timeouts"))
     limits = Self.numbers(ConfigurationKeys.Limits.all, top.section("limits"))
-    log = top.section("log")[ConfigurationKeys.Log.level]
+    log = Log(top.section("log"))
+    compatibility = Compatibility(top.section(ConfigurationKeys.Compatibility.section))
+    extraAuthorities = top[ConfigurationKeys.Top.extraAuthorities]
   }
 
   private static func numbers<Number>(
     _ settings: [DefaultedSetting<Number>], _ section: ConfigurationSection
   ) -> [String: Located<Number>] {
     Dictionary(settings.map { ($0.setting.name, section[$0]) }) { first, _ in first }
+  }
+}
+
+extension ConfigurationDraft.Log {
+  init(_ section: ConfigurationSection) {
+    typealias Keys = ConfigurationKeys.Log
+    level = section[Keys.level]
+    file = section[Keys.file]
+    fileSize = section[Keys.fileSize]
+    files = section[Keys.files]
   }
 }
 

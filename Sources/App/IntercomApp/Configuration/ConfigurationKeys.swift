@@ -36,9 +36,15 @@ enum ConfigurationKeys {
       The field in which the trusted proxies name their clients: `xForwarded` (X-Forwarded-For) or `forwarded` (RFC 7239). The other one is \
       dropped: a proxy that writes one passes the other on as the client wrote it.
       """)
+    static let extraAuthorities = Setting<String>(
+      "extraAuthorities", .file, absence: "the system's authorities alone",
+      """
+      PEM file of certificate authorities to trust besides the system's: towards the provider, upstreams and Redis, wherever no `caFile` is \
+      named.
+      """)
     static let rows =
       [listen.row(in: "")] + Listener.rows + [
-        baseURL.row(in: ""), origins.row(in: ""), trustedProxies.row(in: ""), forwardedField.row(in: ""),
+        baseURL.row(in: ""), origins.row(in: ""), trustedProxies.row(in: ""), forwardedField.row(in: ""), extraAuthorities.row(in: ""),
       ]
   }
 
@@ -259,10 +265,17 @@ enum ConfigurationKeys {
     static let level = DefaultedSetting<LogLevel>(
       "level", .logLevel, default: .info,
       "The least level that is written (JSON lines on standard error). Secrets are never written, at no level.")
-    static let rows = [level.row(in: "log")]
+    static let file = Setting<String>(
+      "file", .file, absence: "standard error alone",
+      "Where the lines go besides standard error. A full file gets `.1` behind its name, the one before it `.2`, and so on.")
+    static let fileSize = DefaultedSetting<Int>(
+      "fileSize", .size(64 << 10...1 << 30), default: 10 << 20, "The file is full when the next line would not fit.")
+    static let files = DefaultedSetting<Int>("files", .integer(1...100), default: 3, "So many files are kept, the one written to included.")
+    static let rows = [level.row(in: "log"), file.row(in: "log"), fileSize.row(in: "log"), files.row(in: "log")]
   }
 
   /// All rows in the order of the documentation.
   static let rows: [SettingRow] =
-    Top.rows + TLS.rows + Provider.rows + Sessions.rows + Route.rows + Admin.rows + Timeouts.rows + Limits.rows + Log.rows
+    Top.rows + TLS.rows + Provider.rows + Sessions.rows + Route.rows + Compatibility.rows + Admin.rows + Timeouts.rows + Limits.rows
+    + Log.rows
 }

@@ -72,7 +72,9 @@ package struct ConfigurationLoader: Sendable {
     read(ConfigurationReader(file: file, bytes: bytes, environment: environment, readFile: readFile), file, isReadableByOthers)
   }
 
-  func read(_ reader: ConfigurationReader, _ file: String, _ isReadableByOthers: Bool) -> ConfigurationReading {
+  func read(
+    _ reader: ConfigurationReader, _ file: String, _ isReadableByOthers: Bool, isFile: Bool = true
+  ) -> ConfigurationReading {
     var configuration: Configuration?
     if reader.isReadable {
       var draft = ConfigurationDraft(reader)
@@ -80,7 +82,11 @@ package struct ConfigurationLoader: Sendable {
       draft.check(reader, readFile, foresee: foresee)
       let files = TLSFiles(reader: reader, readFile: readFile, now: time.wallNow())
       let (tls, redis) = (ListenerChecks(draft, files).run(), RedisChecks(draft, files).run())
-      configuration = draft.configuration(tls, redis, upstreams: draft.routes.map { $0.upstreamTLS?.value.model(files) })
+      let extra = draft.extraAuthorities.flatMap { file in
+        files.certificates(file).map { Configuration.ExtraAuthorities(file: file.value, certificates: $0) }
+      }
+      configuration = draft.configuration(
+        tls, redis, upstreams: draft.routes.map { $0.upstreamTLS?.value.model(files) }, draft.compatibilityModel(reader), extra: extra)
     }
     if reader.holdsInlineSecrets, isReadableByOthers {
       reader.add(
@@ -88,7 +94,7 @@ package struct ConfigurationLoader: Sendable {
           .start(of: file), "", "the file holds secrets and every user of this machine may read it",
           "write 'fromFile: path' for secrets, or: chmod 600 \(file)", severity: .warning))
     }
-    addIgnoredVariables(reader)
+    if isFile { addIgnoredVariables(reader) }
     let faults = reader.finish()
     var errors = faults.filter { $0.severity == .error }
     if errors.isEmpty, configuration == nil {
@@ -121,20 +127,43 @@ package struct ConfigurationLoader: Sendable {
     return result
   }
 
-  /// Variables that only an Intercom Service reads: with a file they would be silently without effect.
-  private static let serviceVariables = [
-    "INTERCOM_URL", "ISSUER_BASE_URL", "KEYCLOAK_URL", "REALM_NAME", "ORIGIN_REGEX", "TOKEN_EXCHANGE_V2", "ENABLE_SESSION_COOKIE",
-    "SESSION_ROLLING_DURATION", "USER_UNIQUE_MAPPER", "USERNAME_CLAIM", "NC_URL", "XWIKI_URL", "MATRIX_URL", "NORDECK_URL", "PORTAL_URL",
-    "REDIS_HOST",
-  ]
-
   private func addIgnoredVariables(_ reader: ConfigurationReader) {
-    let found = Self.serviceVariables.filter { environment[$0] != nil }
+    let found = ServiceVariables.found(in: environment)
     guard let first = found.first else { return }
     reader.add(
       ConfigurationFault(
         .variable(first), "",
         "ignored, since a configuration file is given" + (found.count > 1 ? " (\(found.joined(separator: ", ")))" : ""),
         "write the setting into the file, or as INTERCOM_CFG_<SECTION>__<KEY>", severity: .warning))
+  }
+
+  // MARK: Without a file
+
+  /// What messages call the environment where a file has its name.
+  static let environmentName = "environment"
+
+  /// Reads this file, or the environment when there is none.
+  package func read(_ file: String?) -> ConfigurationReading { file.map(load) ?? loadEnvironment() }
+
+  /// Reads the variables of an Intercom Service.
+  package func loadEnvironment() -> ConfigurationReading {
+    let service = ServiceEnvironment(environment)
+    let reader = ConfigurationReader(
+      service.tree, environment: environment, variableNames: ServiceVariables.names, readFile: readFile)
+    // What is missing has its fault, which says more than the one for the setting.
+    let hasErrors = service.faults.contains { $0.severity == .error }
+    for fault in service.faults { reader.add(fault) }
+    let reading = read(reader, Self.environmentName, false, isFile: false)
+    guard hasErrors else { return reading }
+    let errors = reading.errors.filter { !$0.problem.hasPrefix("missing") || $0.path.isEmpty }
+    return ConfigurationReading(configuration: nil, errors: errors, warnings: reading.warnings)
+  }
+
+  /// The same as the text of a file, and the secrets by the names of their files.
+  package func exportEnvironment(secretFolder: String) -> (
+    yaml: String, secrets: [(file: String, variable: String, secret: Secret<String>)]
+  ) {
+    let tree = ServiceEnvironment(environment).tree
+    return (tree.yaml(secretFolder: secretFolder), tree.secrets)
   }
 }

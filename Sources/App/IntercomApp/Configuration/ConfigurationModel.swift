@@ -9,9 +9,13 @@ extension ConfigurationDraft {
   ///   - tls: nil when a certificate or its key cannot be used.
   ///   - redis: nil when another store is asked for, or something of it cannot be used.
   ///   - upstreams: TLS of each route.
+  ///   - compatibility: nil when its expression cannot be used.
+  ///   - extra: nil when no further authorities are named, or they cannot be used.
   func configuration(
-    _ tls: Configuration.TLS?, _ redis: Configuration.Redis?, upstreams: [Configuration.UpstreamTLS?]
+    _ tls: Configuration.TLS?, _ redis: Configuration.Redis?, upstreams: [Configuration.UpstreamTLS?],
+    _ compatibility: Configuration.Compatibility?, extra: Configuration.ExtraAuthorities?
   ) -> Configuration? {
+    guard extra != nil || extraAuthorities == nil, let compatibility else { return nil }
     guard let baseURL, let tls, let provider = provider.model, redis != nil || sessions.store.value != .redis else { return nil }
     let models = zip(routes, upstreams).compactMap { $0.model($1) }
     guard models.count == routes.count else { return nil }
@@ -21,7 +25,8 @@ extension ConfigurationDraft {
       origins: origins.value.filter { !$0.text.utf8.elementsEqual(baseURL.value.text.utf8) }, sessions: sessions.model(redis),
       routes: models,
       admin: Configuration.Admin(listen: admin.value), timeouts: timeoutsModel, limits: limitsModel,
-      log: Configuration.Log(level: log.value))
+      log: Configuration.Log(level: log.level.value, file: log.file?.value, fileSize: log.fileSize.value, files: log.files.value),
+      compatibility: compatibility, extraAuthorities: extra)
   }
 
   private var timeoutsModel: Configuration.Timeouts {

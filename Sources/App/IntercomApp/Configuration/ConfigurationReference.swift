@@ -37,6 +37,10 @@ package enum ConfigurationReference {
         text: "A map; the key is the route's name (1 to 32 small letters, digits and `-`), here `*`. "
           + "Without `host` these first path segments are Intercom's own and cannot be taken: "
           + RouteChecks.ownSegments.map { "`/\($0)`" }.joined(separator: ", ") + ".", rows: ConfigurationKeys.Route.rows),
+      Section(
+        title: "`compatibility`",
+        text: "For deployments that come from Univention's Intercom Service; [migrating-from-ics.md](migrating-from-ics.md) tells when.",
+        rows: ConfigurationKeys.Compatibility.rows),
       Section(title: "`admin`", text: "", rows: ConfigurationKeys.Admin.rows),
       Section(title: "`timeouts`", text: "", rows: ConfigurationKeys.Timeouts.rows),
       Section(title: "`limits`", text: "", rows: ConfigurationKeys.Limits.rows),

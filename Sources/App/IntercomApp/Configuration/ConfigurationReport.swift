@@ -40,12 +40,31 @@ package struct ConfigurationReport {
       ("redirect URI", "\(configuration.redirectURI) (register it at the provider)"),
       ("back-channel", "\(configuration.backchannelLogoutURI) (register it at the provider)"),
       ("origins", origins.isEmpty ? "none but the base URL's" : origins.joined(separator: ", ")),
-      ("sessions", sessionsSummary(configuration)),
-      ("admin", configuration.admin.listen.description),
     ]
+    lines += originSummary(configuration)
+    lines += [("sessions", sessionsSummary(configuration)), ("admin", configuration.admin.listen.description)]
+    if let extra = configuration.extraAuthorities { lines.append(("trust", "the system's authorities and those of \(extra.file)")) }
+    if provider.tokenExchange == .legacy { lines.append(("exchange", "Keycloak's legacy form")) }
+    if configuration.log.level != .info || configuration.log.file != nil { lines.append(("log", logSummary(configuration.log))) }
     if let internalURL = provider.internalURL { lines.insert(("called at", internalURL.text), at: 3) }
     lines += certificates(configuration.tls) + proxies(configuration) + configuration.routes.map { ("route", summary($0)) }
     return lines.map { name, value in "  " + name + String(repeating: " ", count: max(1, 14 - name.count)) + value }
+  }
+
+  private static func originSummary(_ configuration: Configuration) -> [(String, String)] {
+    var lines: [(String, String)] = []
+    if let pattern = configuration.compatibility.originPattern {
+      let sources = pattern.frameSources?.joined(separator: " ") ?? "'none' of them"
+      lines.append(("by pattern", "\(pattern.expression), such as \(pattern.example); may frame /silent: \(sources)"))
+    }
+    if configuration.compatibility.csrfCookie { lines.append(("CSRF", "also the cookie _csrf_token and the query field")) }
+    return lines
+  }
+
+  private static func logSummary(_ log: Configuration.Log) -> String {
+    var parts = [log.level.name]
+    if let file = log.file { parts.append("also in \(file), \(count(log.files, "file")) of \(showSize(log.fileSize))") }
+    return parts.joined(separator: ", ")
   }
 
   private static func certificates(_ tls: Configuration.TLS) -> [(String, String)] {

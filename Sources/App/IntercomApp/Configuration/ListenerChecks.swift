@@ -83,7 +83,8 @@ struct ListenerChecks {
     for listener in listeners where !listener.tls.value && !listener.address.value.address.isLoopback {
       reader.warn(
         listener.address, "TLS ends in front of this listener, and no proxy is trusted: every request seems to come from there",
-        "write 'tls: true' with certificates, or name the proxy in trustedProxies")
+        reader.remedy(
+          "write 'tls: true' with certificates, or name the proxy in trustedProxies", "trustedProxies", "<the proxy's address or block>"))
     }
   }
 

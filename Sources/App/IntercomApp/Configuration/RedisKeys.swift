@@ -126,12 +126,15 @@ struct RedisChecks {
       }
       if !Self.isLoopback(host.value) {
         reader.warn(
-          host, "no TLS on the network: whoever is on the way reads the password; sessions themselves are sealed", "write 'tls: true'")
+          host, "no TLS on the network: whoever is on the way reads the password; sessions themselves are sealed",
+          reader.remedy("write 'tls: true'", "sessions.redis.tls", "true"))
       }
     }
     if redis.password == nil, redis.chain == nil, !Self.isLoopback(host.value) {
       reader.warn(
-        host, "no password: whoever reaches the server can delete sessions", "give Intercom an ACL user and write user and password")
+        host, "no password: whoever reaches the server can delete sessions",
+        "give Intercom an ACL user and "
+          + reader.remedy("write user and password", "sessions.redis.password", "… beside its user"))
     }
   }
 

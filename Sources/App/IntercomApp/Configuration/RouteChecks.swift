@@ -21,7 +21,7 @@ struct RouteChecks {
   }
 
   func run() {
-    if draft.routes.isEmpty {
+    if draft.routes.isEmpty, !reader.isEnvironment {
       reader.add(
         ConfigurationFault(
           draft.routesPlace, "routes", "no routes: Intercom only signs users in and out",

@@ -19,7 +19,7 @@ extension GatewayServices {
   /// `GET /login?returnTo=…`, and navigations without a session: to the provider and back.
   func login(_ request: Request, _ call: OwnCall) async -> Response {
     let wanted = call.returnTo ?? request.queryValue("returnTo")
-    let target = ReturnTarget.validate(wanted, base: settings.base, allowedOrigins: settings.returnOrigins)
+    let target = settings.returnTarget(wanted)
     return await beginLogin(LoginKind(isSilent: false, returnTo: target, isScript: !call.intent.isNavigation), request)
   }
 
@@ -32,7 +32,7 @@ extension GatewayServices {
           step(.silentLogin, "A live session answers the silent sign-in", subject: session.displayName)
           // Asking is using: the idle time begins anew. What the store does not take now, the next request writes.
           _ = try? await sessions.touch(session, use: sessions.now())
-          return silentPage(signedIn(id, session), embedder)
+          return signedInPage(id, session, embedder)
         }
       } catch { return silentPage(signedOut("store_unavailable"), embedder) }
     }
@@ -129,7 +129,7 @@ extension GatewayServices {
       let cookie = gateway.cookies.setSession(
         id, life: Int(clamping: session.absoluteExpiry.seconds &- sessions.now().seconds))
       guard kind.isSilent else { return .redirect(to: kind.returnTo, cookies: [cookie]) }
-      var page = silentPage(signedIn(id, session), kind.embedder)
+      var page = signedInPage(id, session, kind.embedder)
       page.fields.append("Set-Cookie", cookie)
       return page
     } catch let error as OIDCError {
@@ -196,6 +196,13 @@ extension GatewayServices {
 
   func silentPage(_ outcome: SilentOutcome, _ embedder: Identifier?) -> Response {
     Response(SilentPage.response(outcome, embedder: embedder, allowed: settings.allowedOrigins))
+  }
+
+  private func signedInPage(_ id: SessionID, _ session: Session, _ embedder: Identifier?) -> Response {
+    let outcome = signedIn(id, session)
+    var page = silentPage(outcome, embedder)
+    if let cookie = gateway.cookies.setCSRF(outcome.csrfToken) { page.fields.append("Set-Cookie", cookie) }
+    return page
   }
 
   private func signedIn(_ id: SessionID, _ session: Session) -> SilentOutcome {

@@ -16,7 +16,7 @@ extension GatewayServices {
       return Response(Gateway.logoutRefused)
     }
     let wanted = request.queryValue("returnTo")
-    let target = ReturnTarget.validate(wanted, base: settings.base, allowedOrigins: settings.returnOrigins)
+    let target = settings.returnTarget(wanted)
     guard let id = call.presentedSession else { return .redirect(to: target, cookies: [gateway.cookies.deleteSession]) }
     let session: Session
     do {
@@ -58,7 +58,7 @@ extension GatewayServices {
   /// sign-out began.
   func home(_ request: Request) -> Response {
     if request.query != nil, let target = LogoutState.open(request.queryValue("state"), key: gateway.logoutKey) {
-      return .redirect(to: ReturnTarget.validate(Array(target.utf8), base: settings.base, allowedOrigins: settings.returnOrigins))
+      return .redirect(to: settings.returnTarget(Array(target.utf8)))
     }
     let body =
       "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Intercom</title></head><body><p>Hello</p></body></html>\n"

@@ -36,26 +36,29 @@ package struct SilentOutcome: Sendable {
 
 /// The page of the hidden frame: it posts the outcome to the page around it and to nobody else (behaviour: "`/silent`").
 package enum SilentPage {
-  /// Posts to the known origin; else to the frame's ancestor or referrer when they are listed; else once to each listed origin.
+  /// Posts to the known origin; else to the frame's ancestor or referrer when they are allowed; else once to each listed origin.
   private static let script = """
     "use strict";
     const read = (id) => JSON.parse(document.getElementById(id).textContent);
     const message = read("intercom-message");
     const targets = read("intercom-targets");
+    const pattern = read("intercom-pattern");
+    const allows = (origin) => targets.includes(origin) || (pattern !== null && new RegExp(pattern).test(origin));
     const originOf = (url) => { try { return new URL(url).origin; } catch { return null; } };
     const ancestor = location.ancestorOrigins && location.ancestorOrigins.length > 0 ? location.ancestorOrigins[0] : null;
-    const guess = [ancestor, originOf(document.referrer)].find((origin) => targets.includes(origin));
-    const receivers = targets.length === 1 ? targets : guess ? [guess] : targets;
+    const guess = [ancestor, originOf(document.referrer)].find((origin) => typeof origin === "string" && allows(origin));
+    const receivers = pattern === null && targets.length === 1 ? targets : guess ? [guess] : targets;
     if (window.parent !== window) for (const origin of receivers) window.parent.postMessage(message, origin);
     """
   private static let scriptHash = Base64.encode(Cryptography.sha256(Array(script.utf8)))
 
   /// - Parameters:
   ///   - embedder: the origin that opened the frame when it is known and allowed.
-  ///   - allowed: every allowed origin of `/silent`.
+  ///   - allowed: who may frame `/silent`.
   /// - Returns: 200, HTML, not to be stored, without `X-Frame-Options`; framed only by the receivers of its message.
-  package static func response(_ outcome: SilentOutcome, embedder: Identifier?, allowed: [Origin]) -> (Status, Fields, [UInt8]) {
-    let targets = embedder.map { [$0.description] } ?? allowed.map(\.description)
+  package static func response(_ outcome: SilentOutcome, embedder: Identifier?, allowed: AllowedOrigins) -> (Status, Fields, [UInt8]) {
+    let targets = embedder.map { [$0.description] } ?? allowed.listed.map(\.description)
+    let sources = embedder.map { [$0.description] } ?? allowed.frameSources
     var list: [UInt8] = [UInt8(ascii: "[")]
     for (index, target) in targets.enumerated() {
       if index > 0 { list.append(UInt8(ascii: ",")) }
@@ -66,8 +69,14 @@ package enum SilentPage {
       "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Intercom silent sign-in</title></head><body>\n".utf8)
     body += Array("<script type=\"application/json\" id=\"intercom-message\">".utf8) + outcome.json + Array("</script>\n".utf8)
     body += Array("<script type=\"application/json\" id=\"intercom-targets\">".utf8) + list + Array("</script>\n".utf8)
-    body += Array("<script>\(script)</script>\n</body></html>\n".utf8)
-    let ancestors = targets.isEmpty ? "'none'" : targets.joined(separator: " ")
+    body += Array("<script type=\"application/json\" id=\"intercom-pattern\">".utf8)
+    if embedder == nil, let pattern = allowed.pattern {
+      Problem.appendString(pattern.browserExpression, to: &body)
+    } else {
+      body += Array("null".utf8)
+    }
+    body += Array("</script>\n<script>\(script)</script>\n</body></html>\n".utf8)
+    let ancestors = sources.isEmpty ? "'none'" : sources.joined(separator: " ")
     let fields: Fields = [
       "Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store",
       "Content-Security-Policy":

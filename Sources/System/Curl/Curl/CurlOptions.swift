@@ -6,6 +6,8 @@ package struct CurlOptions: Sendable {
   package var connectTimeoutMilliseconds = 2_000
   /// PEM file of the only authorities that are trusted; nil: the system's.
   package var authorityFile: String?
+  /// The authorities that are trusted, as PEM, in the place of the system's file; nil: the system's, or those of `authorityFile`.
+  package var authorities: [UInt8]?
   /// nil: none, whatever the environment says.
   package var proxy: String?
   /// Calls that run at once; the next ones wait.
@@ -27,6 +29,10 @@ struct OptionSetter {
   mutating func set(_ option: CURLoption, _ value: String) { note(intercom_curl_set_string(handle, option, value)) }
   mutating func set(_ option: CURLoption, pointer: UnsafeRawPointer?) { note(intercom_curl_set_pointer(handle, option, pointer)) }
   mutating func set(_ option: CURLoption, _ receive: intercom_curl_receive) { note(intercom_curl_set_receive(handle, option, receive)) }
+
+  mutating func set(_ option: CURLoption, bytes: [UInt8]) {
+    note(bytes.withUnsafeBytes { intercom_curl_set_blob(handle, option, $0.baseAddress, $0.count) })
+  }
 
   /// libcurl keeps the pointer, so the call keeps the list.
   mutating func set(_ option: CURLoption, lines: [[UInt8]], of call: CurlCall) {
@@ -70,6 +76,7 @@ extension CurlCall {
     setter.set(CURLOPT_PROXY, options.proxy ?? "")  // empty: http_proxy of the environment is not obeyed
     setter.set(CURLOPT_NOPROXY, "localhost,127.0.0.1,::1")
     setter.set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1)
+    if let authorities = options.authorities, options.authorityFile == nil { setter.set(CURLOPT_CAINFO_BLOB, bytes: authorities) }
     if let file = options.authorityFile {
       setter.set(CURLOPT_CAINFO, file)
       setter.set(CURLOPT_CAPATH, pointer: nil)  // has a built-in value that would stay trusted
@@ -125,3 +132,6 @@ extension CurlCall {
     }
   }
 }
+
+/// The file with the system's certificate authorities, as libcurl was built; nil when it knows none.
+package func systemAuthorityFile() -> String? { intercom_curl_authorities().map { String(cString: $0) } }

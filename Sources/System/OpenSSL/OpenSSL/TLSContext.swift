@@ -72,22 +72,25 @@ package final class TLSContext: @unchecked Sendable {
   ///
   /// - Parameters:
   ///   - authorities: the only ones that are trusted, roots or not; nil takes those of the system.
+  ///   - extra: trusted besides the system's, where `authorities` is nil.
   ///   - identity: shown when the other side asks for one.
   ///   - protocols: offered, in this order.
   package init(
-    client authorities: TLSCertificates?, identity: TLSIdentity? = nil, protocols: [TLSProtocol] = [.http11]
+    client authorities: TLSCertificates?, besidesSystem extra: TLSCertificates? = nil, identity: TLSIdentity? = nil,
+    protocols: [TLSProtocol] = [.http11]
   ) throws(OpenSSLError) {
     let context = try Self.context(TLS_client_method(), identity)
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nil)
-    let trusts =
-      authorities.map { intercom_tls_trust(context, $0.stack) == 1 } ?? (SSL_CTX_set_default_verify_paths(context) == 1)
+    let trustsSystem = authorities != nil || SSL_CTX_set_default_verify_paths(context) == 1
+    let named = authorities ?? extra
+    let trusts = trustsSystem && named.map { intercom_tls_trust(context, $0.stack) == 1 } ?? true
     let offer = protocols.flatMap { $0.offer }
     guard trusts, SSL_CTX_set_alpn_protos(context, offer, CUnsignedInt(offer.count)) == 0 else {
       SSL_CTX_free(context)
       throw OpenSSLError("TLS authorities")
     }
     // An authority that is named is trusted as such, also when its own issuer is not in the list: as libcurl does for the provider's.
-    if authorities != nil { X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(context), CUnsignedLong(X509_V_FLAG_PARTIAL_CHAIN)) }
+    if named != nil { X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(context), CUnsignedLong(X509_V_FLAG_PARTIAL_CHAIN)) }
     contexts = [context]
     names = nil
     isServer = false

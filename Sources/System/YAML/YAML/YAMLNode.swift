@@ -17,6 +17,12 @@ package struct YAMLNode: Sendable {
     package let key: String
     package let mark: YAMLMark
     package let value: YAMLNode
+
+    package init(key: String, mark: YAMLMark, value: YAMLNode) {
+      self.key = key
+      self.mark = mark
+      self.value = value
+    }
   }
 
   package enum Value: Sendable {

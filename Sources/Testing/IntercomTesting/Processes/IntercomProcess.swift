@@ -47,6 +47,23 @@ package struct IntercomProcess: Sendable {
     return process
   }
 
+  /// Runs `intercom serve` with nothing but variables, on this port of 127.0.0.1, and waits until it is ready.
+  ///
+  /// - Parameter environment: of the Intercom Service; listener and admin listener are added.
+  package static func serve(
+    environment: [String: String], port: Int, untilReady: Bool = true
+  ) async throws -> IntercomProcess {
+    let adminPort = try FreePort.next()
+    var all: [String: String?] = environment
+    all["HOST"] = environment["HOST"] ?? "127.0.0.1"
+    all["PORT"] = "\(port)"
+    all["ADMIN_PORT"] = "\(adminPort)"
+    let child = try ChildProcess(binary, ["serve"], environment: all, log: "intercom-environment")
+    let process = IntercomProcess(child: child, port: port, adminPort: adminPort, file: "", listeners: "")
+    if untilReady { try await process.waitUntilReady() }
+    return process
+  }
+
   /// Runs `intercom demo` and waits for its last line, `ready URL`.
   package static func demo(port: Int? = nil) async throws -> IntercomProcess {
     let port = try port ?? FreePort.next()

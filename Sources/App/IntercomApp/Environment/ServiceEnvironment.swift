@@ -1,0 +1,310 @@
+import ConfigurationYAML
+import Cryptography
+import IntercomCore
+import Telemetry
+
+/// Puts a configuration together from the variables of an Intercom Service (docs/migrating-from-ics.md says what each of them means).
+///
+/// What it makes is read and checked like a file. Only what a file cannot know is looked at here.
+struct ServiceEnvironment {
+  private let environment: [String: String]
+  private(set) var tree = ConfigurationTree()
+  private(set) var faults: [ConfigurationFault] = []
+
+  /// 7 days, the default of `sessions.absolute`, in seconds.
+  private static let usualAbsolute = 604_800
+
+  init(_ environment: [String: String]) {
+    self.environment = environment
+    listeners()
+    baseURL()
+    provider()
+    origins()
+    sessions()
+    redis()
+    routes()
+    log()
+    withoutEffect()
+  }
+
+  // MARK: Reading
+
+  /// What is set and not empty, without white space around it.
+  func value(_ name: String) -> String? {
+    guard let text = environment[name] else { return nil }
+    let isBlank = { (character: Character) in character == " " || character == "\t" || character == "\n" || character == "\r\n" }
+    var rest = text.drop(while: isBlank)
+    while let last = rest.last, isBlank(last) { rest.removeLast() }
+    return rest.isEmpty ? nil : String(rest)
+  }
+
+  /// A URL without the slash at its end, which many write and nobody means.
+  func url(_ name: String) -> String? {
+    guard var text = value(name) else { return nil }
+    while text.hasSuffix("/") { text.removeLast() }
+    return text.isEmpty ? "/" : text
+  }
+
+  /// A boolean in any case.
+  mutating func flag(_ name: String, _ standard: Bool) -> Bool {
+    guard let text = value(name) else { return standard }
+    switch text.lowercased() {
+    case "true": return true
+    case "false": return false
+    default:
+      refuse(name, "expected true or false, found \(quoted(text))", "set \(name)=true or \(name)=false")
+      return standard
+    }
+  }
+
+  mutating func refuse(_ name: String, _ problem: String, _ remedy: String) {
+    faults.append(ConfigurationFault(.variable(name), "", problem, remedy))
+  }
+
+  mutating func warn(_ name: String, _ problem: String, _ remedy: String) {
+    faults.append(ConfigurationFault(.variable(name), "", problem, remedy, severity: .warning))
+  }
+
+  /// A variable that must be there. `also`: what makes it necessary.
+  private mutating func required(_ name: String, _ example: String, since also: String? = nil) -> String? {
+    if let text = value(name) { return text }
+    let what = environment[name] == nil ? "missing" : "is empty"
+    refuse(name, what + (also.map { ", while \($0) is set" } ?? ""), "set \(name)=\(example)")
+    return nil
+  }
+
+  // MARK: Listener, base URL, provider
+
+  private mutating func listeners() {
+    let host = value("HOST") ?? "0.0.0.0"
+    tree.set(
+      "listen", to: "\(host.contains(":") ? "[\(host)]" : host):\(value("PORT") ?? "8008")", from: value("HOST") == nil ? "PORT" : "HOST")
+  }
+
+  private mutating func baseURL() {
+    let (base, intercom) = (url("BASE_URL"), url("INTERCOM_URL"))
+    if let base, let intercom, !base.utf8.elementsEqual(intercom.utf8) {
+      warn(
+        "BASE_URL", "differs from INTERCOM_URL: browsers can reach Intercom at one address only; BASE_URL counts",
+        "set both to the address that Keycloak's client has in its redirect URI")
+    }
+    guard let found = base ?? intercom else {
+      return refuse("INTERCOM_URL", "missing, and BASE_URL too", "set INTERCOM_URL=https://intercom.example.org, as browsers reach it")
+    }
+    tree.set("baseURL", to: found, from: base == nil ? "INTERCOM_URL" : "BASE_URL")
+  }
+
+  private mutating func provider() {
+    if let issuer = url("ISSUER_BASE_URL") {
+      tree.set("provider", "issuer", to: issuer, from: "ISSUER_BASE_URL")
+      if value("KEYCLOAK_URL") != nil, let other = keycloakIssuer(), !other.utf8.elementsEqual(issuer.utf8) {
+        warn("KEYCLOAK_URL", "no effect: ISSUER_BASE_URL names the issuer, and another one", "unset KEYCLOAK_URL and REALM_NAME")
+      }
+    } else if let issuer = keycloakIssuer() {
+      tree.set("provider", "issuer", to: issuer, from: "KEYCLOAK_URL")
+    } else if value("KEYCLOAK_URL") == nil {
+      refuse(
+        "ISSUER_BASE_URL", "missing, and KEYCLOAK_URL with REALM_NAME too", "set ISSUER_BASE_URL=https://id.example.org/realms/main")
+    } else {
+      refuse("REALM_NAME", "missing, while KEYCLOAK_URL is set", "set REALM_NAME, or ISSUER_BASE_URL instead of both")
+    }
+    if let id = required("CLIENT_ID", "intercom") { tree.set("provider", "clientID", to: id, from: "CLIENT_ID") }
+    if let secret = required("CLIENT_SECRET", "<the secret of Keycloak's client>") {
+      tree.set("provider", "clientSecret", toSecret: Secret(secret), file: "client-secret", from: "CLIENT_SECRET", note: "CLIENT_SECRET")
+    }
+    let isStandard = flag("TOKEN_EXCHANGE_V2", false)
+    tree.set("provider", "tokenExchange", to: isStandard ? "rfc8693" : "legacy", from: "TOKEN_EXCHANGE_V2")
+    if !isStandard {
+      warn(
+        "TOKEN_EXCHANGE_V2", "Keycloak's own form of token exchange is deprecated, and its tokens are good for more than the backend",
+        "switch on 'Standard token exchange' at the client (Keycloak 26.2) and set TOKEN_EXCHANGE_V2=true")
+    }
+    if let file = value("NODE_EXTRA_CA_CERTS") { tree.set("extraAuthorities", to: file, from: "NODE_EXTRA_CA_CERTS") }
+  }
+
+  private func keycloakIssuer() -> String? {
+    guard let keycloak = url("KEYCLOAK_URL"), let realm = value("REALM_NAME") else { return nil }
+    return "\(keycloak)/auth/realms/\(realm)"
+  }
+
+  // MARK: Origins
+
+  private mutating func origins() {
+    var seen: [String] = []
+    for name in ["NC_ORIGIN", "OX_ORIGIN"] {
+      guard let origin = url(name), !seen.contains(where: { $0.utf8.elementsEqual(origin.utf8) }) else { continue }
+      seen.append(origin)
+      tree.add("origins", item: origin, from: name)
+    }
+    if let expression = environment["ORIGIN_REGEX"] {
+      guard let expression = value("ORIGIN_REGEX") else {
+        return refuse(
+          "ORIGIN_REGEX", "is empty\(expression.isEmpty ? "" : " but for white space"): it would take every origin",
+          "set ORIGIN_REGEX=https://([a-z0-9-]+\\.)*example\\.org, or unset it and list the apps in INTERCOM_CFG_ORIGINS")
+      }
+      tree.set("compatibility", "originPattern", to: expression, from: "ORIGIN_REGEX")
+    } else if seen.isEmpty, environment["INTERCOM_CFG_ORIGINS"] == nil {
+      warn(
+        "ORIGIN_REGEX", "missing: no app may call Intercom",
+        "list them: INTERCOM_CFG_ORIGINS=https://mail.example.org,https://files.example.org")
+    }
+  }
+
+  // MARK: Sessions
+
+  private mutating func sessions() {
+    tree.set("sessions", "store", to: "redis", from: "REDIS_HOST")
+    secret()
+    let idle = seconds("SESSION_ROLLING_DURATION", 86_400, 60...2_592_000)
+    tree.set("sessions", "idle", to: "\(idle)s", from: "SESSION_ROLLING_DURATION")
+    if idle > Self.usualAbsolute {
+      tree.set("sessions", "absolute", to: "\(idle)s", from: "SESSION_ROLLING_DURATION")
+      warn(
+        "SESSION_ROLLING_DURATION", "longer than 7 days, after which sessions usually end even when they are used",
+        "set SESSION_ROLLING_DURATION=86400 unless that is meant")
+    }
+    let isTransient = flag("ENABLE_SESSION_COOKIE", false)
+    tree.set("sessions", "cookieLifetime", to: isTransient ? "transient" : "persistent", from: "ENABLE_SESSION_COOKIE")
+    if let name = value("SESSION_COOKIE_NAME") { tree.set("sessions", "cookieName", to: name, from: "SESSION_COOKIE_NAME") }
+    tree.set("sessions", "userClaim", to: value("USER_UNIQUE_MAPPER") ?? "entryuuid", from: "USER_UNIQUE_MAPPER")
+  }
+
+  /// Every replica derives the same key from the same secret.
+  private mutating func secret() {
+    let make = "<32 bytes or more, such as from: openssl rand -hex 32>"
+    guard let secret = value("SECRET") else {
+      return refuse(
+        "SECRET", environment["SECRET"] == nil ? "missing: it seals sessions" : "is empty: it seals sessions", "set SECRET=\(make)")
+    }
+    if secret.utf8.count < 32 {
+      warn("SECRET", "shorter than 32 bytes: who can read the store may guess it", "set SECRET=\(make); all users sign in again")
+    }
+    guard let key = try? Self.sealingKey(secret) else { return refuse("SECRET", "no key can be derived from it", "set SECRET=\(make)") }
+    tree.set(
+      "sessions", "keys", toSecret: Secret(Base64URL.encode(key)), file: Self.keyFile, isList: true, from: "SECRET",
+      note: "derived from SECRET")
+  }
+
+  /// The key of `sessions.keys` that a deployment with this `SECRET` has.
+  static func sealingKey(_ secret: String) throws(CryptographyError) -> [UInt8] {
+    try hkdfSHA256(key: Array(secret.utf8), info: Array("intercom SECRET: sealing key".utf8))
+  }
+
+  /// The file in which `config from-env` keeps it.
+  static let keyFile = "session-key"
+
+  private mutating func seconds(_ name: String, _ standard: Int, _ range: ClosedRange<Int>) -> Int {
+    guard let text = value(name) else { return standard }
+    guard let number = wholeNumber(text), range.contains(number) else {
+      refuse(
+        name, "\(quoted(text)) is no number of seconds from \(range.lowerBound) to \(range.upperBound)", "set \(name)=\(standard)")
+      return standard
+    }
+    return number
+  }
+
+  private mutating func redis() {
+    tree.set("sessions", "redis", "host", to: value("REDIS_HOST") ?? "redis-intercom", from: "REDIS_HOST")
+    if let port = value("REDIS_PORT") { tree.set("sessions", "redis", "port", to: port, from: "REDIS_PORT") }
+    if let user = value("REDIS_USER") { tree.set("sessions", "redis", "user", to: user, from: "REDIS_USER") }
+    if let password = value("REDIS_PASSWORD") {
+      tree.set(
+        "sessions", "redis", "password", toSecret: Secret(password), file: "redis-password", from: "REDIS_PASSWORD", note: "REDIS_PASSWORD")
+    }
+    let (tls, mutual) = (flag("REDIS_SSL", false), flag("REDIS_MTLS", false))
+    if mutual, !tls { warn("REDIS_MTLS", "client certificates need TLS, so TLS is spoken", "set REDIS_SSL=true beside it") }
+    if tls || mutual { tree.set("sessions", "redis", "tls", to: "true", from: tls ? "REDIS_SSL" : "REDIS_MTLS") }
+    if mutual {
+      let folder = value("REDIS_MTLS_FOLDER") ?? Self.certificateFolder
+      tree.set("sessions", "redis", "chain", to: folder + "/client-cert.pem", from: "REDIS_MTLS")
+      tree.set("sessions", "redis", "key", to: folder + "/client-key.pem", from: "REDIS_MTLS")
+    } else if value("REDIS_MTLS_FOLDER") != nil {
+      warn("REDIS_MTLS_FOLDER", "no effect without REDIS_MTLS", "set REDIS_MTLS=true, or unset it")
+    }
+    if let name = value("REDIS_SERVERNAME") {
+      if tls || mutual {
+        tree.set("sessions", "redis", "serverName", to: name, from: "REDIS_SERVERNAME")
+      } else {
+        warn("REDIS_SERVERNAME", "no effect without TLS", "set REDIS_SSL=true, or unset it")
+      }
+    }
+  }
+
+  /// Where `client-cert.pem` and `client-key.pem` are mounted.
+  static let certificateFolder = "/etc/intercom/redis"
+
+  // MARK: Routes
+
+  private mutating func routes() {
+    exchanging("fs", "/fs", methods: "webdav", "NC", "ncoidc")
+    exchanging("wiki", "/wiki", methods: "plain", "XWIKI", "xwikioidc")
+    nordeck()
+    navigation()
+    if !["NC_URL", "XWIKI_URL", "NORDECK_URL", "PORTAL_URL"].contains(where: { value($0) != nil }) {
+      warn(
+        "NC_URL", "missing, and XWIKI_URL, NORDECK_URL and PORTAL_URL too: Intercom only signs users in and out",
+        "set the URLs of the backends")
+    }
+  }
+
+  /// Whether a backend is there. What is switched off needs nothing.
+  private mutating func backend(_ switchName: String?, _ urlName: String) -> String? {
+    let isOn = switchName.map { flag($0, true) } ?? true
+    if let url = url(urlName) { return isOn ? url : nil }
+    if let switchName, isOn, value(switchName) != nil {
+      refuse(urlName, "missing, while \(switchName) is true", "set \(urlName), or \(switchName)=false")
+    }
+    return nil
+  }
+
+  private mutating func exchanging(_ route: String, _ path: String, methods: String, _ prefix: String, _ audience: String) {
+    guard let url = backend("\(prefix)_ENABLED", "\(prefix)_URL") else { return }
+    tree.set("routes", route, "path", to: path, from: "\(prefix)_URL")
+    tree.set("routes", route, "upstream", to: url, from: "\(prefix)_URL")
+    tree.set(
+      "routes", route, "credential", "exchange", "audience", to: value("\(prefix)_AUDIENCE") ?? audience, from: "\(prefix)_AUDIENCE")
+    tree.set("routes", route, "methods", to: methods, from: "\(prefix)_URL")
+    tree.set("routes", route, "stripPrefix", to: "true", from: "\(prefix)_URL")
+    tree.set("routes", route, "encodedSlashes", to: "pass", from: "\(prefix)_URL")
+  }
+
+  private mutating func navigation() {
+    guard let url = backend(nil, "PORTAL_URL") else { return }
+    tree.set("routes", "navigation", "path", to: "/navigation.json", from: "PORTAL_URL")
+    tree.set("routes", "navigation", "upstream", to: url + "/univention/portal/navigation.json", from: "PORTAL_URL")
+    tree.set(
+      "routes", "navigation", "credential", "basic", "usernameClaim", to: value("USERNAME_CLAIM") ?? "phoenixusername",
+      from: "USERNAME_CLAIM")
+    if let key = required("PORTAL_API_KEY", "<the secret shared with the portal>", since: "PORTAL_URL") {
+      tree.set(
+        "routes", "navigation", "credential", "basic", "secret", toSecret: Secret(key), file: "portal-api-key", from: "PORTAL_API_KEY",
+        note: "PORTAL_API_KEY")
+    }
+    tree.set("routes", "navigation", "methods", to: "read", from: "PORTAL_URL")
+    tree.set("routes", "navigation", "stripPrefix", to: "true", from: "PORTAL_URL")
+  }
+
+  private mutating func nordeck() {
+    guard backend("MATRIX_ENABLED", "NORDECK_URL") != nil else { return }
+    warn("NORDECK_URL", "no effect: this version has no Matrix login", "unset it, or wait for a version that has")
+  }
+
+  // MARK: Log
+
+  /// The names of the log library that the Intercom Service uses, beside our own.
+  private static let levels = ["warn": "warning", "http": "debug", "verbose": "debug", "silly": "trace"]
+
+  private mutating func log() {
+    if let text = value("LOG_LEVEL") {
+      let level = text.lowercased()
+      tree.set("log", "level", to: Self.levels[level] ?? level, from: "LOG_LEVEL")
+    }
+    if let file = value("LOG_FILE") { tree.set("log", "file", to: file, from: "LOG_FILE") }
+  }
+
+  private mutating func withoutEffect() {
+    for name in ["PROXY", "OX_AUDIENCE"] where value(name) != nil {
+      warn(name, "accepted without effect", "unset it when nothing else reads it")
+    }
+  }
+}
