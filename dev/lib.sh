@@ -42,6 +42,9 @@ apt_install() {
 # Compilers at once; INTERCOM_JOBS wins.
 jobs=${INTERCOM_JOBS:-$(nproc)}
 
+# One set of flags: another one would build everything again. The Swift runtime is linked in; no libraries are looked for beside the program.
+release_flags=(-c release --static-swift-stdlib --disable-local-rpath)
+
 require_swift() {
   command -v swift >/dev/null || fail "the Swift toolchain (6.3 or newer) is not in PATH: https://www.swift.org/install/linux/"
 }

@@ -121,3 +121,6 @@ func withCStrings<Result>(
     return body(base)
   }
 }
+
+/// Whether this process may do what only the superuser may, such as mounting.
+package var isSuperuser: Bool { geteuid() == 0 }
