@@ -31,7 +31,10 @@ extension Deployment {
       sharesCSRFToken: configuration.compatibility.csrfCookie)
     var passwords: [Secret<String>] = []
     let extra = configuration.extraAuthorities?.certificates
-    let systemTLS = UpstreamTLS(try TLSContext(client: nil, besidesSystem: extra), fingerprint: extra?.fingerprint ?? [])
+    // Only where it is needed: reading all authorities of the system takes as long as the rest of the start.
+    let needsSystem = configuration.routes.contains { $0.upstreamTLS == nil && $0.upstream.contains { $0.scheme == .https } }
+    let systemTLS =
+      needsSystem ? UpstreamTLS(try TLSContext(client: nil, besidesSystem: extra), fingerprint: extra?.fingerprint ?? []) : nil
     let allowed = AllowedOrigins(origins, pattern: configuration.compatibility.originPattern)
     let routes = try configuration.routes.map {
       try Self.route($0, base, allowed, configuration.timeouts, configuration.provider.tokenExchange, systemTLS, extra, &passwords)
@@ -104,7 +107,7 @@ extension Deployment {
 
   private static func route(
     _ route: Configuration.Route, _ base: HTTPURL, _ shared: AllowedOrigins, _ timeouts: Configuration.Timeouts,
-    _ form: Configuration.TokenExchangeForm, _ systemTLS: UpstreamTLS, _ extra: TLSCertificates?, _ passwords: inout [Secret<String>]
+    _ form: Configuration.TokenExchangeForm, _ systemTLS: UpstreamTLS?, _ extra: TLSCertificates?, _ passwords: inout [Secret<String>]
   ) throws -> Route {
     let endpoints = route.upstream.compactMap { HTTPURL($0.text).flatMap(UpstreamEndpoint.init) }
     guard let path = RoutePath(route.path), let upstream = endpoints.first, endpoints.count == route.upstream.count else {
