@@ -118,12 +118,14 @@ KINDS = {
 # ---- scenarios
 
 def front(run):
-    """TLS and HTTP/2: CPU time and instructions, beside nginx."""
+    """TLS and HTTP/2: CPU time, instructions and system calls, beside nginx."""
     result = {"rounds": run.size.rounds, "kinds": {kind: {"label": words, "peers": {}} for kind, (words, _, _, _) in KINDS.items()}}
     for index, peer in both(run):
         run.say(f"  instructions: {peer.label}")
         for kind, counted in instructions(run, index, peer).items():
             result["kinds"][kind]["peers"][peer.key] = {"instructions": counted}
+        for kind, counted in calls(run, index, peer).items():
+            result["kinds"][kind]["peers"][peer.key]["calls"] = counted
     for kind, rounds in times(run).items():
         for key, taken in rounds.items():
             row = result["kinds"][kind]["peers"][key]
@@ -147,6 +149,18 @@ def instructions(run, index, peer):
     return counted
 
 
+def calls(run, index, peer):
+    """By kind, system calls per request or connection."""
+    counted = {}
+    with run.stage() as stage:
+        run.upstream(stage)
+        running = secured(run, stage, index, peer, sessions=16)
+        measures.warm(running)
+        for kind, (_, load, _, count) in KINDS.items():
+            counted[kind] = sum(measures.system_calls(running, stage, max(2 * CONNECTIONS * STREAMS, count), load).values())
+    return counted
+
+
 def times(run):
     """By kind and peer the CPU times of each round, in microseconds; the peers take turns."""
     taken = {kind: {} for kind in KINDS}
@@ -160,6 +174,11 @@ def times(run):
             for kind, (_, load, count, _) in KINDS.items():
                 count = max(CONNECTIONS * STREAMS, count * run.size.seconds // 4) if run.size.rounds > 1 else CONNECTIONS * STREAMS
                 for key, one in running.items():
+                    if load is kept:
+                        # As the plain request is measured: by wrk, which keeps the peer busier than h2load does.
+                        taken[kind].setdefault(key, []).append(
+                            measures.cpu(one, stage, run.size.seconds, base=f"https://localhost:{one.port + peers.TLS}"))
+                        continue
                     user, system = one.process.cpu()
                     rate = load(one, count)
                     user_end, system_end = one.process.cpu()

@@ -158,14 +158,14 @@ end
 """
 
 
-def wrk(running, stage, seconds, connections=32, target=TARGET):
-    """Requests of all sessions in turn, as fast as they are answered."""
+def wrk(running, stage, seconds, connections=32, target=TARGET, base=None):
+    """Requests of all sessions in turn, as fast as they are answered, over the plain port or where `base` says."""
     script = stage.write("load.lua", SCRIPT)
     known = stage.write("cookies.txt", "\n".join(running.cookies) + "\n")
     before, _, behind = client.request(running.port, target, "\0").decode().partition("\0")
     result = subprocess.run(
         ["taskset", "-c", str(OTHER_CORE), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", script,
-         f"http://127.0.0.1:{running.port}", "--", known, before, behind],
+         base or f"http://127.0.0.1:{running.port}", "--", known, before, behind],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds + 60)
     for line in result.stdout.decode().splitlines():
         if line.startswith("RESULT "):
@@ -176,10 +176,10 @@ def wrk(running, stage, seconds, connections=32, target=TARGET):
     raise Failure(f"wrk said nothing: {result.stdout.decode()[-500:]}")
 
 
-def cpu(running, stage, seconds, target=TARGET):
+def cpu(running, stage, seconds, target=TARGET, base=None):
     """CPU time of the peer per request, in microseconds, and what wrk saw."""
     user, system = running.process.cpu()
-    seen = wrk(running, stage, seconds, target=target)
+    seen = wrk(running, stage, seconds, target=target, base=base)
     user_end, system_end = running.process.cpu()
     requests = seen["requests"]
     return {
@@ -202,14 +202,17 @@ def download(running):
 
 # ---- system calls
 
-def system_calls(running, stage, count, connections=32):
-    """System calls per request by name, counted by strace."""
+def system_calls(running, stage, count, load=None):
+    """System calls per request by name, counted by strace; `load` makes so many requests."""
     out = stage.path("strace.txt")
     strace = subprocess.Popen(["strace", "-c", "-f", "-o", out, "-p", str(running.process.pid)], stderr=subprocess.DEVNULL)
     time.sleep(1)
     if strace.poll() is not None:
         raise Failure("strace could not attach: is tracing allowed here?")
-    client.load(running.port, messages(running, count), connections)
+    if load:
+        load(running, count)
+    else:
+        client.load(running.port, messages(running, count), 32)
     strace.send_signal(signal.SIGINT)
     strace.wait(timeout=30)
     calls = {}

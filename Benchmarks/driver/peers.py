@@ -23,6 +23,10 @@ EXPOSED = (
 
 # How far behind the plain port the one with TLS is.
 TLS = 2
+# Behind the first of our ports.
+REDIS = 95
+# Debian's redis-tools holds the server too: the name that it is called by decides what the program is.
+REDIS_PROGRAMS = ("/usr/bin/redis-server", "/usr/bin/redis-check-rdb")
 
 
 @dataclasses.dataclass
@@ -212,7 +216,8 @@ def configuration(stage, port, to, issuer, loops=0, store=("memory", ""), certif
         listen = f"[127.0.0.1:{port}, {{ address: 127.0.0.1:{port + TLS}, tls: true }}]"
         tls = f"tls: {{ certificates: {{ main: {{ chain: {certificate[0]}, key: {certificate[1]} }} }} }}"
     key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
-    kind, path = store
+    kind, where = store
+    place = {"memory": "", "sqlite": f"  path: {where}", "redis": f"  redis: {{ host: 127.0.0.1, port: {where} }}"}[kind]
     text = f"""
 listen: {listen}
 {tls}
@@ -224,7 +229,7 @@ provider:
 origins: [{ORIGIN}]
 sessions:
   store: {kind}
-{f"  path: {path}" if path else ""}
+{place}
   keys: ["{key}"]
 routes:
   fs:
@@ -263,8 +268,16 @@ def prefilled(stage, tools, port, to, sessions, prefix=(), loops=0, name="interc
 
 def on_file(stage, tools, port, to, sessions, prefix=(), loops=0, name="intercom-sqlite"):
     """`intercom serve` itself on a SQLite file with sessions in it."""
-    path = stage.database()
-    conf = configuration(stage, port, to, "http://id.localhost:1", loops, ("sqlite", path))
+    return seeded(stage, tools, port, to, sessions, prefix, loops, name, "sqlite")
+
+
+def on_redis(stage, tools, port, to, sessions, prefix=(), loops=0, name="intercom-redis"):
+    """`intercom serve` itself on a Redis with sessions in it."""
+    return seeded(stage, tools, port, to, sessions, prefix, loops, name, "redis")
+
+
+def seeded(stage, tools, port, to, sessions, prefix, loops, name, store):
+    conf = configuration(stage, port, to, "http://id.localhost:1", loops, shelf(stage, tools, store))
     known = seed(stage, tools, conf, sessions)
     process = stage.start(name, [tools.intercom(), "serve", "--config", conf], SERVER_CORE, prefix)
     process.await_answer(f"http://127.0.0.1:{port + 1}/livez", 60)
@@ -272,10 +285,42 @@ def on_file(stage, tools, port, to, sessions, prefix=(), loops=0, name="intercom
     return Running(process, port, known)
 
 
+def shelf(stage, tools, store):
+    """A new and empty place for sessions, as long as the stage: the kind of store and where it is."""
+    if store == "memory":
+        return store, ""
+    if store == "sqlite":
+        return store, stage.database()
+    port = tools.port + REDIS
+    link = stage.path("redis-server")
+    if not os.path.islink(link):
+        os.symlink(next(filter(os.path.exists, REDIS_PROGRAMS)), link)
+    lines = ["bind 127.0.0.1", f"port {port}", 'save ""', "appendonly no", f"dir {stage.folder}"]
+    process = stage.start("redis", [link, stage.write("redis.conf", "\n".join(lines) + "\n")])
+    await_listener(process, port)
+    return store, port
+
+
+def has_redis():
+    return any(map(os.path.exists, REDIS_PROGRAMS))
+
+
 def served(stage, tools, port, to, issuer, store=("memory", "")):
     """`intercom serve` beside a provider: for sign-ins."""
     conf = configuration(stage, port, to, issuer, store=store)
     process = stage.start("intercom", [tools.intercom(), "serve", "--config", conf], SERVER_CORE)
+    process.await_answer(f"http://127.0.0.1:{port + 1}/readyz", 60)
+    return Running(process, port, [])
+
+
+def replica(stage, tools, port, first, name):
+    """Another `intercom serve` with the configuration of one that runs, base URL and key included, on a port of its own."""
+    with open(first) as file:
+        text = file.read()
+    old = re.search(r"listen: 127.0.0.1:(\d+)", text).group(1)
+    text = text.replace(f"listen: 127.0.0.1:{old}", f"listen: 127.0.0.1:{port}")
+    text = text.replace(f"listen: 127.0.0.1:{int(old) + 1}", f"listen: 127.0.0.1:{port + 1}")
+    process = stage.start(name, [tools.intercom(), "serve", "--config", stage.write(f"{name}.yaml", text)], SERVER_CORE)
     process.await_answer(f"http://127.0.0.1:{port + 1}/readyz", 60)
     return Running(process, port, [])
 
@@ -299,8 +344,9 @@ def seed(stage, tools, conf, sessions):
     return known
 
 
-def provider(stage, tools, port, base):
-    process = stage.start("provider", [tools.host(), "provider", str(port), base, "bench-secret"])
+def provider(stage, tools, port, base, life=12 * 3600):
+    """The embedded provider, whose tokens live for so many seconds: its issuer."""
+    process = stage.start("provider", [tools.host(), "provider", str(port), base, "bench-secret", str(life)])
     process.await_line("ready", 30)
     return f"http://id.localhost:{port}"
 

@@ -115,9 +115,9 @@ def front(data):
         for key, row in one["peers"].items():
             rows.append([
                 f"{one['label']}: {LABELS[key]}", f"{row['instructions']:,.0f}", ratio(row["instructions"], same.get("instructions")),
-                f"{row['all']:.1f}", f"{row['user']:.1f}", f"{row['system']:.1f}", f"{row['least']:.1f}", ratio(row["all"], same.get("all"))])
+                f"{row['calls']:.2f}", f"{row['all']:.1f}", f"{row['user']:.1f}", f"{row['system']:.1f}", f"{row['least']:.1f}", ratio(row["all"], same.get("all"))])
     return "## TLS and HTTP/2\n\n" + f"CPU time: medians of {data['rounds']} alternating rounds. Instructions by callgrind.\n\n" + table(
-        ["", "instructions", "÷ nginx", "CPU µs", "user", "kernel", "best round", "÷ nginx"], rows)
+        ["", "instructions", "÷ nginx", "system calls", "CPU µs", "user", "kernel", "best round", "÷ nginx"], rows)
 
 
 def idle_tls(data):
@@ -204,9 +204,17 @@ def login(data):
         ["store", "silent sign-in", "sign-in with form", "first request with a token to exchange", "RSS per session, KB"], rows)
 
 
+def storm(data):
+    return "## A refresh storm\n\n" + (
+        f"{data['sessions']:,} sessions whose access tokens have expired, two replicas on one Redis, a provider that takes {data['provider']} ms: "
+        f"{data['answers']:,} requests at once, half of them at each replica, all answered 200.\n\n") + table(
+        ["refreshes", "seconds until all were answered", "CPU s of both"],
+        [[f"{data['refreshes']:,}", f"{data['seconds']:.1f}", f"{data['cpu']:.1f}"]])
+
+
 TABLES = {
     "instructions": instructions, "browsers": browsers, "two-loops": two_loops, "system-calls": system_calls, "cpu": cpu, "bodies": bodies, "streams": streams,
-    "idle": idle, "front": front, "idle-tls": idle_tls, "start": start, "mixed": mixed, "memory": memory, "cold": cold, "login": login,
+    "idle": idle, "front": front, "idle-tls": idle_tls, "start": start, "mixed": mixed, "memory": memory, "cold": cold, "storm": storm, "login": login,
 }
 
 

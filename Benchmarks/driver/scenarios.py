@@ -11,6 +11,7 @@ import front
 import load
 import measures
 import peers
+import storm
 from processes import Failure, Stage
 
 
@@ -31,11 +32,12 @@ class Size:
     idle: int = 10_000  # idle connections
     starts: int = 20
     mixed: float = 20  # seconds of mixed load
+    storm: int = 1_000  # sessions whose tokens expire together
 
 
 SMOKE = Size(
     rounds=1, seconds=1, sessions=100, counted=40, traced=100, memory=(100,), cold=20, logins=3, large=1 << 20, streaming=0.5, idle=50,
-    starts=2, mixed=1)
+    starts=2, mixed=1, storm=10)
 
 
 @dataclasses.dataclass
@@ -45,7 +47,7 @@ class Run:
     size: Size
     say: typing.Callable
     # Which stores `intercom serve` can be told to use.
-    stores: tuple = ("memory", "sqlite")
+    stores: tuple = ("memory", "sqlite", *(("redis",) if peers.has_redis() else ()))
 
     def stage(self):
         return Stage(self.folder)
@@ -158,7 +160,7 @@ def system_calls(run):
     return {"requests": run.size.traced, "peers": result}
 
 
-STORES = {"memory": peers.prefilled, "sqlite": peers.on_file}
+STORES = {"memory": peers.prefilled, "sqlite": peers.on_file, "redis": peers.on_redis}
 
 
 def memory(run):
@@ -221,8 +223,7 @@ def login(run):
             port = run.tools.port + 20
             base = f"http://intercom.localhost:{port}"
             issuer = peers.provider(stage, run.tools, run.tools.port + 10, base)
-            kind = (store, "" if store == "memory" else stage.database())
-            running = peers.served(stage, run.tools, port, run.tools.port, issuer, kind)
+            running = peers.served(stage, run.tools, port, run.tools.port, issuer, peers.shelf(stage, run.tools, store))
             times = {"login": [], "silent": [], "exchange": []}
             before = running.process.memory()
             for number in range(run.size.logins):
@@ -274,5 +275,6 @@ SCENARIOS = {
     "mixed": load.mixed,
     "memory": memory,
     "cold": cold,
+    "storm": storm.storm,
     "login": login,
 }

@@ -25,12 +25,12 @@ enum BenchHost {
 
   private static func run(_ words: [String]) async throws {
     switch (words.first, words.count) {
-    case ("provider", 4):
+    case ("provider", 5):
       guard let port = UInt16(words[1]) else { throw BenchFault(description: "\(words[1]) is no port") }
-      try await BenchProvider.run(port: port, base: words[2], secret: words[3])
+      try await BenchProvider.run(port: port, base: words[2], secret: words[3], life: Int64(try count(words[4])))
     case ("serve", 3): try await PrefilledServe.run(configuration: words[1], sessions: try count(words[2]))
-    case ("seed", 3): try await SeededFile.write(configuration: words[1], sessions: try count(words[2]))
-    default: throw BenchFault(description: "usage: bench-host provider PORT BASE SECRET | serve CONFIG COUNT | seed CONFIG COUNT")
+    case ("seed", 3): try await SeededStore.write(configuration: words[1], sessions: try count(words[2]))
+    default: throw BenchFault(description: "usage: bench-host provider PORT BASE SECRET LIFE | serve CONFIG COUNT | seed CONFIG COUNT")
     }
   }
 

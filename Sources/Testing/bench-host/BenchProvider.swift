@@ -1,30 +1,30 @@
 import CurlTransport
 import DemoWorkplace
 import EventLoop
+import HTTPMessage
 import HTTPServer
 import IntercomCore
 import IntercomTesting
 import JOSE
 import Linux
+import Synchronization
 
 /// The embedded provider on a port of its own, so that its work is not counted with Intercom's.
 enum BenchProvider {
-  /// Longer than any run: a refresh would disturb what is measured.
-  private static let hours: Int64 = 12 * 3600
-
-  static func run(port: UInt16, base: String, secret: String) async throws {
+  /// - Parameter life: of its tokens, in seconds. Refresh tokens live as long as any run.
+  static func run(port: UInt16, base: String, secret: String, life: Int64) async throws {
     let issuer = "http://id.localhost:\(port)"
     var configuration = FlowProvider.configuration(issuer: issuer, base: base, secret: secret, password: "password")
     configuration.capacity = 200_000
-    configuration.lifetimes.accessToken = hours
-    configuration.lifetimes.idToken = hours
-    configuration.lifetimes.refreshToken = hours
+    configuration.lifetimes.accessToken = life
+    configuration.lifetimes.idToken = life
+    configuration.lifetimes.refreshToken = 12 * 3600
     let provider = try DemoProvider(
       configuration, keys: [try SigningKey.generate(.es256, keyID: "bench")], time: SystemTime(), random: SystemRandom(),
       transport: try CurlTransport())
     let signals = try serverSignals()
     let loops = try EventLoopGroup(count: 1)
-    let endpoint = provider.endpoint
+    let endpoint = SlowTokens().around(provider.endpoint)
     let server = try await HTTPServer<SingleEndpointHandler>.start(on: [SocketAddress(.loopbackV4, port: port)], loops: loops.loops) { _ in
       SingleEndpointHandler(endpoint)
     }
@@ -32,5 +32,36 @@ enum BenchProvider {
     for await signal in signals where signal != .hangup { break }
     await server.stop()
     await loops.stop()
+  }
+}
+
+/// Makes a provider's token endpoint slow once it is told to, and counts what it is asked from then on.
+private final class SlowTokens: Sendable {
+  private struct State {
+    var pause = Duration.zero
+    var count = 0
+  }
+  private let state = Mutex(State())
+
+  /// `/bench/slow?ms=200` begins, `/bench/tokens` tells the count.
+  func around(_ endpoint: @escaping Endpoint) -> Endpoint {
+    { [self] request, body in
+      switch String(decoding: request.rawPath, as: UTF8.self) {
+      case "/bench/slow":
+        let query = String(decoding: request.query ?? [], as: UTF8.self)
+        let pause = query.split(separator: "=").last.flatMap { Int($0) } ?? 0
+        state.withLock { $0 = State(pause: .milliseconds(pause)) }
+        return Response(200)
+      case "/bench/tokens": return Response(200, [:], Array("\(state.withLock { $0.count })".utf8))
+      case "/token":
+        let pause = state.withLock { state in
+          state.count += 1
+          return state.pause
+        }
+        if pause > .zero { try await SystemTime().sleep(for: pause) }
+        return try await endpoint(request, body)
+      default: return try await endpoint(request, body)
+      }
+    }
   }
 }

@@ -2,7 +2,6 @@ import Cryptography
 import IntercomApp
 import IntercomCore
 import Linux
-import SessionStoreSQLite
 import Sessions
 import StrictJSON
 import Telemetry
@@ -71,14 +70,14 @@ struct BenchSessions: Sendable {
   }
 }
 
-/// The database that a configuration names, with sessions in it.
-enum SeededFile {
+/// The store that a configuration names, with sessions in it.
+enum SeededStore {
   static func write(configuration: String, sessions count: Int) async throws {
     let sessions = try BenchSessions(configuration: configuration)
     let deployment = try Deployment(sessions.configuration, log: .none, random: SystemRandom())
-    let store = try await SQLiteSessionStore.open(path: sessions.configuration.sessions.path, time: SystemTime(), log: .none)
-    try await sessions.fill(store, keys: deployment.keys, settings: deployment.sessions, count: count)
-    await store.close()
+    let storage = try await OpenStorage.open(deployment, MetricRegistry())
+    try await sessions.fill(storage.store, keys: deployment.keys, settings: deployment.sessions, count: count)
+    await storage.close()
     BenchHost.say("ready")
   }
 }

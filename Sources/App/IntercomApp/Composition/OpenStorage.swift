@@ -7,8 +7,8 @@ import Telemetry
 import Workers
 
 /// The place where sessions are kept, opened: what must be closed of it, and how it does.
-struct OpenStorage: Sendable {
-  let store: any SessionStore
+package struct OpenStorage: Sendable {
+  package let store: any SessionStore
   /// Until when copies of its records are good.
   var lease = CopyLease.unlimited
   private var database: SQLiteSessionStore?
@@ -23,7 +23,8 @@ struct OpenStorage: Sendable {
 
   private init(_ store: any SessionStore) { self.store = store }
 
-  static func open(_ deployment: Deployment, _ registry: MetricRegistry) async throws -> OpenStorage {
+  /// Opens what the deployment names. Throws when it cannot be; a Redis that is not there is waited for by its calls.
+  package static func open(_ deployment: Deployment, _ registry: MetricRegistry) async throws -> OpenStorage {
     switch deployment.store {
     case .memory: return OpenStorage(MemorySessionStore(time: deployment.time, capacity: MemorySessionStore.Capacity()))
     case .given(let store): return OpenStorage(store)
@@ -48,7 +49,8 @@ struct OpenStorage: Sendable {
   /// Whoever holds copies hears what other replicas change.
   func tell(_ holder: any SessionCopyHolder) { shared?.store.watch.attach(holder) }
 
-  func close() async {
+  /// After the last use.
+  package func close() async {
     await database?.close()
     guard let shared else { return }
     await shared.store.close()
