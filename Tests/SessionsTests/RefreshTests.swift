@@ -228,6 +228,26 @@ struct RefreshTests {
     #expect(try await stored(session)?.tokens.refreshToken?.reveal() == "refresh-1")
   }
 
+  @Test("refreshed tokens that the store could not take are written as soon as it can, before anybody asks for them (fault 17)")
+  func savedInTheBackground() async throws {
+    let session = try await login()
+    time.advance(by: .seconds(300))
+    store.fail([.write])
+    #expect(await failure(of: session) == .store(.unavailable("the test says so")))
+    for _ in 0..<3 {
+      #expect(await eventually { time.sleeping > 0 })
+      time.advance(by: .seconds(1))
+    }
+    #expect(try await stored(session)?.tokens.refreshToken?.reveal() == "refresh-0")
+    store.fail([])
+    #expect(
+      await eventually {
+        time.advance(by: .milliseconds(250))
+        return (try? await stored(session))?.tokens.refreshToken?.reveal() == "refresh-1"
+      })
+    #expect(source.refreshes == 1)
+  }
+
   @Test(
     "a refreshed token of another user or issuer ends the session and is not kept (S16)",
     arguments: [("bob", "https://id.example"), ("alice", "https://x"), nil])

@@ -1,4 +1,5 @@
 import IntercomCore
+import StrictJSON
 import Synchronization
 import Telemetry
 
@@ -32,6 +33,9 @@ struct TokenRefresher: Sendable {
 
   /// A little longer than a call, so that a holder that lives never loses it while it calls.
   private var leaseTime: Duration { callLimit + .seconds(4) }
+  /// Between two tries to write tokens that the store did not take, and for how long.
+  private static let savePause = Duration.milliseconds(250)
+  private static let saveTries = 2_400
   /// How long to wait before the lease is asked for again: a peer is mostly done at once, one that died holds it for seconds.
   private static let firstPause = Duration.milliseconds(50)
   private static let longestPause = Duration.milliseconds(400)
@@ -69,8 +73,8 @@ struct TokenRefresher: Sendable {
     do throws(SessionStoreError) {
       guard let current = try await manager.read(seen.key) else { return .failed(.sessionEnded(nil)) }
       if isNewer(current, than: seen) { return .fresh(current) }
-      if let tokens = unsaved.tokens(of: current.key), tokens.generation > current.tokens.generation {
-        return try await save(tokens, in: current)
+      if let fresh = unsaved.tokens(of: current.key), fresh.tokens.generation > current.tokens.generation {
+        return try await save(fresh, in: current)
       }
       return try await call(current)
     } catch {
@@ -96,7 +100,7 @@ struct TokenRefresher: Sendable {
         return try await end(current, .identityChanged)
       }
       events.token(.refresh, .done)
-      return try await save(tokens(fresh, after: current), in: current, claims: fresh)
+      return try await save(FreshTokens(tokens: tokens(fresh, after: current), claims: fresh.identity?.claims), in: current)
     case .failure(let error):
       events.token(.refresh, error.result)
       if error == .identityChanged { return try await end(current, .identityChanged) }
@@ -124,21 +128,19 @@ struct TokenRefresher: Sendable {
   }
 
   /// Writes by compare-and-swap: over a peer's touch, never over a peer's newer tokens, and never after a deletion (fault 27).
-  private func save(
-    _ tokens: SessionTokens, in current: Session, claims fresh: RefreshedTokens? = nil
-  ) async throws(SessionStoreError) -> Outcome {
-    let claims = fresh?.identity?.claims
-    let saved: Session?
-    do throws(SessionStoreError) {
-      saved = try await manager.update(current) { record in
-        guard record.tokens.generation < tokens.generation else { return false }
-        record.tokens = tokens
-        if let claims { record.claims = claims }
-        return true
-      }
-    } catch {
-      unsaved.keep(tokens, of: current.key)
+  private func save(_ fresh: FreshTokens, in current: Session) async throws(SessionStoreError) -> Outcome {
+    do throws(SessionStoreError) { return try await write(fresh, in: current) } catch {
+      if unsaved.keep(fresh, of: current.key) { Task { await saveLater(fresh, in: current) } }
       throw error
+    }
+  }
+
+  private func write(_ fresh: FreshTokens, in current: Session) async throws(SessionStoreError) -> Outcome {
+    let saved = try await manager.update(current) { record in
+      guard record.tokens.generation < fresh.tokens.generation else { return false }
+      record.tokens = fresh.tokens
+      if let claims = fresh.claims { record.claims = claims }
+      return true
     }
     unsaved.forget(current.key)
     guard let saved else {
@@ -146,6 +148,19 @@ struct TokenRefresher: Sendable {
       return .failed(.sessionEnded(nil))
     }
     return .fresh(saved)
+  }
+
+  /// As soon as the store works again: before another replica refreshes with the token that was used up.
+  private func saveLater(_ fresh: FreshTokens, in current: Session) async {
+    for _ in 0..<Self.saveTries {
+      do { try await time.sleep(for: Self.savePause) } catch { return }
+      // Written meanwhile, or the session is over.
+      guard unsaved.tokens(of: current.key)?.tokens.generation == fresh.tokens.generation else { return }
+      do throws(SessionStoreError) {
+        _ = try await write(fresh, in: current)
+        return
+      } catch { continue }
+    }
   }
 
   private func end(_ session: Session, _ reason: EndReason) async throws(SessionStoreError) -> Outcome {
@@ -162,17 +177,27 @@ struct TokenRefresher: Sendable {
   }
 }
 
+/// What a refresh brought.
+private struct FreshTokens: Sendable {
+  let tokens: SessionTokens
+  /// Nil: as before.
+  let claims: JSONObject?
+}
+
 /// Refreshed tokens that wait for the store.
 private final class UnsavedTokens: Sendable {
-  private let waiting = Mutex([SessionKey: SessionTokens]())
+  private let waiting = Mutex([SessionKey: FreshTokens]())
   /// An outage of the store with more refreshes than this loses some: those people sign in again.
   private static let maximum = 10_000
 
-  func tokens(of key: SessionKey) -> SessionTokens? { waiting.withLock { $0[key] } }
+  func tokens(of key: SessionKey) -> FreshTokens? { waiting.withLock { $0[key] } }
   func forget(_ key: SessionKey) { waiting.withLock { $0[key] = nil } }
-  func keep(_ tokens: SessionTokens, of key: SessionKey) {
+  /// True: they are kept since now.
+  func keep(_ tokens: FreshTokens, of key: SessionKey) -> Bool {
     waiting.withLock { waiting in
-      if waiting.count < Self.maximum { waiting[key] = tokens }
+      guard waiting.count < Self.maximum, waiting[key]?.tokens.generation != tokens.tokens.generation else { return false }
+      waiting[key] = tokens
+      return true
     }
   }
 }
