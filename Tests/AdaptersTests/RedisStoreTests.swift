@@ -54,6 +54,19 @@ final class ChangeRecorder: SessionCopyHolder {
 
 @Suite("Session store in Redis", .enabled(if: RedisServer.isAvailable), .timeLimit(.minutes(2)))
 struct RedisStoreTests {
+  @Test("A database by its number is another place, and others' keys are left alone")
+  func databases() async throws {
+    let fixture = try await RedisFixture()
+    let (here, there) = (await fixture.store(), await fixture.store { $0.database = 3 })
+    try await fixture.server.command("SET", "sess:of-somebody-else", "x")
+    _ = try await here.create(RedisFixture.key(1), [1], expiry: fixture.expiry())
+    #expect(try await there.read(RedisFixture.key(1)) == nil)
+    _ = try await there.create(RedisFixture.key(1), [2], expiry: fixture.expiry())
+    #expect(try await here.read(RedisFixture.key(1))?.value == [1])
+    #expect(try await fixture.server.command("GET", "sess:of-somebody-else") == ["x"])
+    await fixture.stop(here, there)
+  }
+
   @Test("Index entries whose records were evicted are removed by whoever meets them, young ones are not")
   func staleEntries() async throws {
     let fixture = try await RedisFixture()

@@ -1,3 +1,4 @@
+import Cryptography
 import HTTPMessage
 import HTTPServer
 import IntercomApp
@@ -111,6 +112,10 @@ struct FlowRedisTests {
       }
       gate.open()
       #expect(try await held == 200)
+      let admin = "http://127.0.0.1:\(try #require(flow.running.adminAddress).port)"
+      let readiness = try await flow.client.get(admin + "/readyz")
+      #expect(readiness.status == 503 && readiness.text.contains("sessions: Redis"), "\(readiness.text)")
+      #expect(try await flow.client.get(admin + "/metrics").text.contains("\nintercom_redis_connected 0\n"))
       let (before, began) = (replicas.relays[0].connections, SystemTime().monotonicNow())
       try await SystemTime().sleep(for: Rounds.isFull ? .seconds(30) : .seconds(2))
       let outage = began.duration(to: SystemTime().monotonicNow())
@@ -120,6 +125,8 @@ struct FlowRedisTests {
       try await replicas.redis.restart()
       let back = SystemTime().monotonicNow()
       try await waitUntilTrue("the same session at both") { try await replicas.both(200, "/own/x", cookie: cookie) }
+      #expect(try await flow.client.get(admin + "/readyz").status == 200)
+      #expect(try await flow.client.get(admin + "/metrics").text.contains("\nintercom_redis_connected 1\n"))
       try Rounds.keep(
         "fault 3: Redis away for \(outage), \(replicas.relays[0].connections - before) attempts to connect; the same cookie works "
           + "\(back.duration(to: SystemTime().monotonicNow())) after it is back")
@@ -242,6 +249,34 @@ struct FlowRedisTests {
       let again = try await replicas.signedIn()
       #expect(again != cookie)
       #expect(try await replicas.both(200, "/own/x", cookie: again))
+    }
+  }
+
+  @Test("What Redis writes down is sealed, under hashed names: no cookie, token, name or password is among it (S28, fault 57)")
+  func sealed() async throws {
+    try await Replicas.run(.init(), RedisServer.durable) { replicas in
+      let flow = replicas.first
+      let visitor = try await flow.signedIn()
+      let other = try await replicas.plant("bob-id")
+      for target in ["/own/x", "/fs/x"] { #expect(try await flow.fetch(visitor, "GET", target).status == 200) }
+      try await replicas.pass(.seconds(400), cookie: other)
+      #expect(try await flow.fetch(visitor, "GET", "/own/x").status == 200)
+      #expect(flow.refreshes == 1)
+      let begun = Visitor(timeout: .seconds(20))
+      let state = FormText.value("state", in: String(try await flow.begin(begun).split(separator: "?").last ?? "")) ?? ""
+      _ = try await replicas.backChannelLogout(1, flow.logoutToken(subject: "alice-id", sid: "some-sid-of-the-provider"))
+      var secrets = ["alice", "bob-id", "some-sid-of-the-provider", FlowFixture.password, FlowFixture.clientSecret, flow.issuer, state]
+      for visitor in [visitor, begun] { secrets += await visitor.jar.cookies.map(\.value) }
+      #expect(secrets.allSatisfy { $0.utf8.count >= 5 } && secrets.count >= 9)
+      let journal = replicas.redis.journal
+      #expect(!journal.positions(of: Array("intercom:session:{".utf8)).isEmpty)
+      for secret in secrets {
+        #expect(journal.positions(of: Array(secret.utf8)).isEmpty, "\(secret)")
+        if let bytes = Base64URL.decode(Array(secret.utf8)), bytes.count >= 16 {
+          #expect(journal.positions(of: bytes).isEmpty, "\(secret)")
+        }
+      }
+      #expect(AnswerWatch.signedToken(in: journal) == nil)
     }
   }
 

@@ -63,6 +63,13 @@ package final class RedisServer: Sendable {
   package func freeze() { current.send(Signal.stop) }
   package func thaw() { current.send(Signal.resume) }
 
+  /// Every command that changed something, as a `durable` server has written it down.
+  package var journal: [UInt8] {
+    let place = folder.file("appendonlydir")
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: place)) ?? []
+    return names.filter { $0.hasSuffix(".aof") }.flatMap { FileManager.default.contents(atPath: "\(place)/\($0)") ?? Data() }
+  }
+
   /// What `redis-cli` answers to this command.
   @discardableResult
   package func command(_ words: String...) async throws -> [String] {
