@@ -1,4 +1,5 @@
 import Cryptography
+import FoundationEssentials
 import HTTPMessage
 import HTTPServer
 import IntercomApp
@@ -143,9 +144,11 @@ struct FlowRedisTests {
       try await waitUntilTrue("that copies are not used") { try await replicas.ask(0, "/plain/x", cookie: cookie).status == 503 }
       let shot = Volley.Shot("/plain/x", ["Origin: \(replicas.first.app)", "Cookie: intercom=\(cookie)"])
       let volleys = try (0..<8).map { _ in try Volley(count: 200, port: replicas.first.port, authority: "intercom.localhost") }
+      let sizes = Monitor([Int]())
       let longest =
         try await Replicas.together(seconds) { second in
           try await SystemTime().sleep(for: .seconds(second))
+          sizes.withLock { $0.append(Self.residentKiB) }
           let began = SystemTime().monotonicNow()
           let answers = try await volleys[second % 8].fire([Volley.Shot](repeating: shot, count: 200))
           let heads = answers.map { $0.head.lowercased() }
@@ -154,10 +157,21 @@ struct FlowRedisTests {
           return began.duration(to: SystemTime().monotonicNow())
         }.max() ?? .zero
       #expect(longest < .seconds(15), "\(longest)")
+      // Behind the first five seconds nothing more piles up.
+      let growth = sizes.withLock { sizes in sizes.count > 5 ? sizes[sizes.count - 1] - sizes[5] : 0 }
+      #expect(growth < 64 << 10, "\(growth) KiB")
       replicas.redis.thaw()
       try await waitUntilTrue("the same session") { try await replicas.both(200, cookie: cookie) }
-      try Rounds.keep("fault 4: \(seconds * 200) requests in \(seconds) s while Redis hung, all 503, the longest after \(longest)")
+      try Rounds.keep(
+        "fault 4: \(seconds * 200) requests in \(seconds) s while Redis hung, all 503, the longest after \(longest), \(growth) KiB more memory "
+          + "behind the first five seconds")
     }
+  }
+
+  /// What this process has in memory, Intercom and its clients.
+  private static var residentKiB: Int {
+    let status = String(decoding: FileManager.default.contents(atPath: "/proc/self/status") ?? Data(), as: UTF8.self)
+    return status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") }?.split(separator: " ").compactMap { Int($0) }.first ?? 0
   }
 
   @Test("With 300 ms more to Redis, a hundred sessions are read at the same time, and who is known does not wait for it (fault 5)")

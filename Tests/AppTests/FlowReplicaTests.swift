@@ -1,9 +1,11 @@
 import DemoWorkplace
+import Gateway
 import HTTPMessage
 import HTTPServer
 import IntercomCore
 import IntercomTesting
 import Linux
+import ReverseProxy
 import Sessions
 import Synchronization
 import Testing
@@ -69,9 +71,19 @@ struct FlowReplicaTests {
     }
   }
 
-  @Test("Event streams at one replica end when the provider tells the other one that the session is over (fault 33)")
+  @Test("WebSockets and event streams at one replica end when the provider tells the other one that the session is over (fault 33)")
   func streams() async throws {
-    try await Replicas.run { replicas in
+    let echo = try await WebSocketEcho.start()
+    var options = FlowFixture.Options()
+    options.deployment = { deployment in
+      guard let path = RoutePath("/live"), let url = HTTPURL("http://127.0.0.1:\(echo.port)"), let endpoint = UpstreamEndpoint(url),
+        let plain = deployment.routes.first(where: { $0.name == "plain" })
+      else { throw FixtureFault.badURL }
+      var route = Route(name: "live", path: path, kind: .proxy(endpoint), methods: .plain, cors: plain.cors)
+      route.upgrades = [Array("websocket".utf8)]
+      deployment.routes.append(route)
+    }
+    try await Replicas.run(options) { replicas in
       let flow = replicas.first
       flow.upstream.answer { seen in
         guard seen.path.hasSuffix("/events") else { return nil }
@@ -95,15 +107,26 @@ struct FlowReplicaTests {
           return socket
         }
       }
+      let tunnels = try await onThread {
+        try [cookie, other].map { cookie in
+          let client = WebSocketClient(try RawSocket(port: port, timeOut: .seconds(20)))
+          let answer = try client.open("/live/x", host: "intercom.localhost:\(port)", [("Cookie", "intercom=\(cookie)"), ("Origin", app)])
+          guard answer.status == 101 else { throw RawSocketError.ended("\(answer)") }
+          return client
+        }
+      }
       #expect(try await replicas.backChannelLogout(0, flow.logoutToken(subject: "alice-id")).status == 200)
       let began = SystemTime().monotonicNow()
       try await onThread {
-        for socket in sockets.prefix(2) { do { _ = try socket.receiveAll() } catch RawSocketError.broken {} }
+        for socket in [tunnels[0].socket] + sockets.prefix(2) { do { _ = try socket.receiveAll() } catch RawSocketError.broken {} }
         _ = try sockets[2].receive(until: "data: x\n\n")
+        #expect(try tunnels[1].echoes("there?"))
       }
       let took = began.duration(to: SystemTime().monotonicNow())
       #expect(took < .seconds(Rounds.isFull ? 5 : 15), "\(took)")
+      try Rounds.keep("fault 33, two replicas: a WebSocket and event streams ended \(took) after the answer to a logout at the other one")
     }
+    await echo.stop()
   }
 
   @Test("A logout at one replica while the other refreshes: nobody is let through, nothing is written back (fault 27)")
