@@ -83,8 +83,9 @@ package final class TCPRelay: Sendable {
 
   private func pump(_ client: AcceptedSocket, _ targets: [UInt16], _ number: Int, piece: Int, most: Int, late: Duration = .zero) {
     let forever = Int64.max
-    let inTurn = targets.indices.map { targets[(number + $0) % targets.count] }
-    guard let far = inTurn.lazy.compactMap({ try? RelayEnd($0) }).first else { return }
+    var reached: RelayEnd?
+    for step in targets.indices where reached == nil { reached = try? RelayEnd(targets[(number + step) % targets.count]) }
+    guard let far = reached else { return }
     if !greeting.isEmpty { try? far.socket.send(greeting, deadline: forever) }
     state.withLock { $0.open[number]?.append { far.socket.shutdownBoth() } }
     let line = DelayLine()
