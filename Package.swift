@@ -65,6 +65,7 @@ let package = Package(
     // Domain
     module("Domain", "OIDC", ["IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "JOSE", "Telemetry"]),
     module("Domain", "Sessions", ["IntercomCore", "StrictJSON", "Cryptography", "Telemetry"]),
+    module("Domain", "Matrix", ["IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "Telemetry", "Sessions"]),
     module("Domain", "Policy", ["IntercomCore", "HTTPMessage"]),
     // Adapters
     module("Adapters", "CurlTransport", ["IntercomCore", "HTTPMessage", "Curl", "Workers"]),
@@ -91,6 +92,7 @@ let package = Package(
       "Features", "Gateway",
       [
         "IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "Telemetry", "HTTP1", "EventLoop", "Workers", "OIDC", "Sessions",
+        "Matrix",
         "Policy",
         "HTTPServer", "ReverseProxy",
       ]),
@@ -103,7 +105,7 @@ let package = Package(
       "App", "IntercomApp",
       [
         "IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "JOSE", "Telemetry", "HTTP1", "EventLoop", "Workers", "OIDC",
-        "Sessions", "Policy",
+        "Sessions", "Matrix", "Policy",
         "CurlTransport", "ConfigurationYAML", "SessionStoreSQLite", "SessionStoreRedis", "HTTPServer", "ReverseProxy", "Gateway",
         "DemoWorkplace", "Linux",
         "OpenSSL",
@@ -114,7 +116,7 @@ let package = Package(
       "Testing", "IntercomTesting",
       [
         "IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "JOSE", "Telemetry", "HTTP1", "EventLoop", "Workers", "OIDC",
-        "Sessions", "Policy",
+        "Sessions", "Matrix", "Policy",
         "CurlTransport", "HTTPServer", "ReverseProxy", "Gateway", "DemoWorkplace", "Linux", "OpenSSL", "TLS",
       ]),
     // Writes into a session database until it is killed: what is there afterwards is what tests look at.
@@ -129,6 +131,7 @@ let package = Package(
       name: "bench-host",
       dependencies: [
         "IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "JOSE", "Telemetry", "HTTP1", "Linux", "EventLoop", "OIDC", "Sessions",
+        "Matrix",
         "Policy", "CurlTransport", "SessionStoreSQLite", "SessionStoreRedis", "HTTPServer", "ReverseProxy", "Gateway", "DemoWorkplace",
         "IntercomApp", "OpenSSL",
         "IntercomTesting",
@@ -146,6 +149,9 @@ let package = Package(
       ]),
     tests("OIDCTests", ["IntercomCore", "HTTPMessage", "StrictJSON", "JOSE", "OIDC", "Cryptography", "IntercomTesting"]),
     tests("SessionsTests", ["IntercomCore", "HTTPMessage", "Telemetry", "Sessions", "Policy", "Cryptography", "IntercomTesting"]),
+    tests(
+      "MatrixTests",
+      ["IntercomCore", "HTTPMessage", "StrictJSON", "Telemetry", "Sessions", "Matrix", "Cryptography", "IntercomTesting"]),
     tests(
       "AdaptersTests",
       [
@@ -169,7 +175,7 @@ let package = Package(
       "AppTests",
       [
         "IntercomCore", "HTTPMessage", "StrictJSON", "Cryptography", "JOSE", "Telemetry", "HTTP1", "EventLoop", "Workers", "OIDC",
-        "Sessions", "ConfigurationYAML",
+        "Sessions", "Matrix", "ConfigurationYAML",
         "HTTPServer", "ReverseProxy", "Gateway", "DemoWorkplace", "CurlTransport", "SessionStoreRedis", "IntercomApp", "Linux", "OpenSSL",
         "IntercomTesting",
       ]),

@@ -16,7 +16,8 @@ struct ConfigurationDocumentsTests {
   /// The secrets and certificates that the example names.
   private static let files = [
     "client-secret": "0123456789abcdef0123456789abcdef\n", "session-key": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n",
-    "portal-key": "0123456789abcdef0123456789abcdef\n", "ca.pem": "-----BEGIN CERTIFICATE-----\n",
+    "portal-key": "0123456789abcdef0123456789abcdef\n", "matrix-as-token": "0123456789abcdef0123456789abcdef\n",
+    "ca.pem": "-----BEGIN CERTIFICATE-----\n",
   ]
 
   /// The same with certificates.
@@ -94,6 +95,7 @@ struct ConfigurationDocumentsTests {
     #expect(
       ConfigurationKeys.rows.filter(\.isSecret).map(\.path) == [
         "provider.clientSecret", "sessions.keys", "sessions.redis.password", "routes.*.credential.basic.secret",
+        "routes.*.credential.matrix.asToken",
       ])
   }
 }

@@ -11,6 +11,7 @@ import Telemetry
 import Testing
 
 @testable import IntercomApp
+@testable import Matrix
 @testable import OIDC
 
 /// Whatever holds a secret prints none of it, whoever prints it: interpolation, `dump`, a failed test, a crash report, a log line (S29).
@@ -74,6 +75,17 @@ struct SecretPrintingTests {
       ("CredentialView", CredentialView(Credential(lines: lines, freshUntil: now), route: mark, session: nil)),
       ("UnverifiedJWS", try UnverifiedJWS.parse(jws)),
       ("LogValue", LogValue(secret)), ("OwnCookies", OwnCookies(isSecure: true)),
+    ] + matrixValues(now)
+  }
+
+  private static func matrixValues(_ now: WallInstant) -> [(String, Any)] {
+    let homeserver = MatrixHomeserver(address: "https://m", serverName: "m", asToken: secret, loginType: "x")
+    let tokens = MatrixTokens(accessToken: secret, expiresIn: nil, refreshToken: secret, device: "d")
+    let openID = MatrixOpenIDToken(json: Secret(bytes), expiresIn: .seconds(1))
+    return [
+      ("MatrixHomeserver", homeserver), ("HomeserverSetup", HomeserverSetup(homeserver)), ("MatrixTokens", tokens),
+      ("MatrixDevice", MatrixDevice("@a:m", id: "d", tokens, received: now, generation: 1)), ("MatrixOpenIDToken", openID),
+      ("HeldOpenIDToken", HeldOpenIDToken(openID, received: now)), ("MatrixSent", MatrixSent.accessToken(secret)),
     ]
   }
 

@@ -2,7 +2,7 @@ import IntercomCore
 import Synchronization
 
 /// The task's result, waited for at most `limit`; nil then. The task goes on: what it does must not depend on who waits for it.
-func result<Value: Sendable>(of task: Task<Value, Never>, within limit: Duration, _ time: any TimeSource) async -> Value? {
+package func result<Value: Sendable>(of task: Task<Value, Never>, within limit: Duration, _ time: any TimeSource) async -> Value? {
   let first = FirstResult<Value?>()
   Task { first.give(await task.value) }
   let alarm = Task {

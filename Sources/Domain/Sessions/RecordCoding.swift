@@ -1,66 +1,69 @@
 import IntercomCore
 
 /// Writes the fields of a record: integers of 8 bytes, byte strings with their length, one after the other.
-struct RecordWriter: PrintsNothing {
-  private(set) var out: [UInt8] = []
+package struct RecordWriter: PrintsNothing {
+  package private(set) var out: [UInt8] = []
 
-  mutating func byte(_ value: UInt8) { out.append(value) }
-  mutating func integer(_ value: Int64) {
+  package init() {}
+
+  package mutating func byte(_ value: UInt8) { out.append(value) }
+  package mutating func integer(_ value: Int64) {
     for shift in stride(from: 56, through: 0, by: -8) { out.append(UInt8(truncatingIfNeeded: value >> Int64(shift))) }
   }
-  mutating func bytes(_ value: [UInt8]) {
+  package mutating func bytes(_ value: [UInt8]) {
     integer(Int64(value.count))
     out += value
   }
-  mutating func text(_ value: String) { bytes(Array(value.utf8)) }
-  mutating func optional<Value>(_ value: Value?, _ write: (inout Self, Value) -> Void) {
+  package mutating func text(_ value: String) { bytes(Array(value.utf8)) }
+  package mutating func optional<Value>(_ value: Value?, _ write: (inout Self, Value) -> Void) {
     byte(value == nil ? 0 : 1)
     if let value { write(&self, value) }
   }
 }
 
 /// A record that is not one: the caller drops it.
-struct DamagedRecord: Error {}
+package struct DamagedRecord: Error {}
 
 /// Reads what `RecordWriter` wrote. Values were authenticated before, so damage means another schema; still nothing is trusted.
-struct RecordReader: PrintsNothing {
+package struct RecordReader: PrintsNothing {
   private var rest: ArraySlice<UInt8>
 
-  init(_ bytes: [UInt8]) { rest = bytes[...] }
+  package init(_ bytes: [UInt8]) { rest = bytes[...] }
 
-  mutating func byte() throws(DamagedRecord) -> UInt8 {
+  package mutating func byte() throws(DamagedRecord) -> UInt8 {
     guard let first = rest.popFirst() else { throw DamagedRecord() }
     return first
   }
-  mutating func integer() throws(DamagedRecord) -> Int64 {
+  package mutating func integer() throws(DamagedRecord) -> Int64 {
     guard rest.count >= 8 else { throw DamagedRecord() }
     let value = rest.prefix(8).reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
     rest = rest.dropFirst(8)
     return Int64(bitPattern: value)
   }
-  mutating func bytes() throws(DamagedRecord) -> [UInt8] {
+  package mutating func bytes() throws(DamagedRecord) -> [UInt8] {
     let count = try integer()
     guard count >= 0, count <= rest.count else { throw DamagedRecord() }
     let value = Array(rest.prefix(Int(count)))
     rest = rest.dropFirst(Int(count))
     return value
   }
-  mutating func text() throws(DamagedRecord) -> String {
+  package mutating func text() throws(DamagedRecord) -> String {
     guard let text = String(validating: try bytes(), as: UTF8.self) else { throw DamagedRecord() }
     return text
   }
-  mutating func flag() throws(DamagedRecord) -> Bool {
+  /// A byte that is 0 or 1.
+  package mutating func flag() throws(DamagedRecord) -> Bool {
     switch try byte() {
     case 0: return false
     case 1: return true
     default: throw DamagedRecord()
     }
   }
-  mutating func optional<Value>(_ read: (inout Self) throws(DamagedRecord) -> Value) throws(DamagedRecord) -> Value? {
+  package mutating func optional<Value>(_ read: (inout Self) throws(DamagedRecord) -> Value) throws(DamagedRecord) -> Value? {
     try flag() ? try read(&self) : nil
   }
   /// Nothing may be left.
-  func end() throws(DamagedRecord) {
+  package func end() throws(DamagedRecord) {
     guard rest.isEmpty else { throw DamagedRecord() }
   }
 }

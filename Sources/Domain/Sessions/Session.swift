@@ -38,8 +38,8 @@ package struct SessionTokens: Sendable {
     return now >= accessExpiry || now.seconds(to: accessExpiry) < Self.margin(from: received, to: accessExpiry)
   }
 
-  /// min(30 s, 20 % of the life), in whole seconds.
-  static func margin(from start: WallInstant, to end: WallInstant) -> Int64 { min(30, max(0, start.seconds(to: end) / 5)) }
+  /// min(30 s, 20 % of the life), in whole seconds: when less is left of a token a new one is fetched.
+  package static func margin(from start: WallInstant, to end: WallInstant) -> Int64 { min(30, max(0, start.seconds(to: end) / 5)) }
 }
 
 /// What a finished login hands over: verified, never taken from a request.
@@ -73,6 +73,8 @@ package struct Session: Sendable {
   /// As last written: the loops know later uses.
   package internal(set) var lastUse: WallInstant
   package let absoluteExpiry: WallInstant
+  /// What other modules keep with the session, by a name of theirs: sealed, shared and deleted with it.
+  package internal(set) var attachments: [Identifier: Secret<[UInt8]>] = [:]
   /// The store's; for compare-and-swap.
   package internal(set) var version: UInt64 = 0
 
@@ -84,10 +86,14 @@ package struct Session: Sendable {
 extension Session {
   /// Of the layout below. Another number is no session: people sign in anew.
   private static let schema: UInt8 = 1
+  /// The same with attachments at its end. A session without them is written as before, so that an older Intercom beside this one, or after it,
+  /// reads it.
+  private static let schemaWithAttachments: UInt8 = 2
+  private static let maximumAttachments = 64
 
   var encoded: [UInt8] {
     var writer = RecordWriter()
-    writer.byte(Self.schema)
+    writer.byte(attachments.isEmpty ? Self.schema : Self.schemaWithAttachments)
     writer.bytes(issuer.bytes)
     writer.bytes(subject.bytes)
     writer.optional(sid) { $0.bytes($1.bytes) }
@@ -102,12 +108,19 @@ extension Session {
     writer.integer(created.seconds)
     writer.integer(lastUse.seconds)
     writer.integer(absoluteExpiry.seconds)
+    guard !attachments.isEmpty else { return writer.out }
+    writer.integer(Int64(attachments.count))
+    for (name, value) in attachments.sorted(by: { $0.key < $1.key }) {
+      writer.bytes(name.bytes)
+      writer.bytes(value.reveal())
+    }
     return writer.out
   }
 
   init(key: SessionKey, encoded: [UInt8], version: UInt64) throws(DamagedRecord) {
     var reader = RecordReader(encoded)
-    guard try reader.byte() == Self.schema else { throw DamagedRecord() }
+    let schema = try reader.byte()
+    guard schema == Self.schema || schema == Self.schemaWithAttachments else { throw DamagedRecord() }
     self.key = key
     issuer = Identifier(bytes: try reader.bytes())
     subject = Identifier(bytes: try reader.bytes())
@@ -127,6 +140,25 @@ extension Session {
     lastUse = WallInstant(seconds: try reader.integer())
     absoluteExpiry = WallInstant(seconds: try reader.integer())
     self.version = version
+    if schema == Self.schemaWithAttachments { attachments = try Self.attachments(&reader) }
     try reader.end()
+  }
+
+  private static func attachments(_ reader: inout RecordReader) throws(DamagedRecord) -> [Identifier: Secret<[UInt8]>] {
+    let count = try reader.integer()
+    guard (1...Int64(maximumAttachments)).contains(count) else { throw DamagedRecord() }
+    var attachments: [Identifier: Secret<[UInt8]>] = [:]
+    for _ in 0..<count {
+      let name = Identifier(bytes: try reader.bytes())
+      guard attachments.updateValue(Secret(try reader.bytes()), forKey: name) == nil else { throw DamagedRecord() }
+    }
+    return attachments
+  }
+
+  /// Keeps this with the session. False: there are too many already.
+  mutating func attach(_ value: [UInt8], as name: Identifier) -> Bool {
+    guard attachments[name] != nil || attachments.count < Self.maximumAttachments else { return false }
+    attachments[name] = Secret(value)
+    return true
   }
 }

@@ -30,7 +30,7 @@ package enum EndReason: String, Sendable, CaseIterable {
 
 /// Logs and counts what happens to sessions. Never a session id, key or token.
 package struct SessionEvents: Sendable {
-  let log: StructuredLog
+  package let log: StructuredLog
   private let metrics: LoopMetrics?
   private let created: MetricFamily<Counter>?
   private let ended: MetricFamily<Counter>?
@@ -46,12 +46,18 @@ package struct SessionEvents: Sendable {
     case dropped
   }
   /// What became of a call for tokens.
-  enum TokenResult: String, CaseIterable {
+  package enum TokenResult: String, CaseIterable, Sendable {
     case done, refused
     case identityChanged = "identity_changed"
     case unavailable, invalid, cached, joined
   }
-  enum TokenCall: Int, CaseIterable { case refresh, exchange }
+  package enum TokenCall: String, CaseIterable, Sendable {
+    case refresh, exchange
+    case matrixLogin = "matrix_login"
+    case matrixRefresh = "matrix_refresh"
+    case matrixOpenID = "matrix_openid"
+    case matrixLogout = "matrix_logout"
+  }
 
   /// Counts nothing and logs nowhere.
   package static let none = SessionEvents(log: .none, registry: nil)
@@ -67,9 +73,9 @@ package struct SessionEvents: Sendable {
       "session_records_damaged_total", help: "Stored values that did not open or decode and were dropped.",
       labels: [MetricLabel("kind", RecordKind.allCases.map { "\($0)" })])
     tokens = registry?.counter(
-      "token_calls_total", help: "Refreshes and exchanges by result; joined ones waited for another request's call.",
+      "token_calls_total", help: "Calls for tokens by result; joined ones waited for another request's call.",
       labels: [
-        MetricLabel("call", TokenCall.allCases.map { "\($0)" }), MetricLabel("result", TokenResult.allCases.map(\.rawValue)),
+        MetricLabel("call", TokenCall.allCases.map(\.rawValue)), MetricLabel("result", TokenResult.allCases.map(\.rawValue)),
       ])
     aftercare = registry?.counter(
       "session_aftercare_total", help: "What was to be done elsewhere after sessions' ends, by result.",
@@ -102,8 +108,9 @@ package struct SessionEvents: Sendable {
     log.warning("session_record_damaged", "A stored value did not open and was dropped.", ["kind": "\(kind)"])
   }
 
-  func token(_ call: TokenCall, _ result: TokenResult) {
-    count(tokens?[call.rawValue, TokenResult.allCases.firstIndex(of: result) ?? 0])
+  /// Counts a call for a token.
+  package func token(_ call: TokenCall, _ result: TokenResult) {
+    count(tokens?[TokenCall.allCases.firstIndex(of: call) ?? 0, TokenResult.allCases.firstIndex(of: result) ?? 0])
   }
 
   func aftercareBegan() { if let gauge = aftercareWaiting?[], let metrics { metrics.add(gauge, 1) } }

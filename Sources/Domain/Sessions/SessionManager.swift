@@ -69,7 +69,7 @@ package final class SessionManager: Sendable {
   let records: SealedRecords
   package let settings: SessionSettings
   private let clock: SteadyClock
-  private let time: any TimeSource
+  let time: any TimeSource
   let random: any RandomSource
   private let events: SessionEvents
   private let observers = Mutex([any SessionEndObserver]())
@@ -213,11 +213,22 @@ package final class SessionManager: Sendable {
   }
 
   /// The record as it stands in the store, whatever its times.
-  func read(_ key: SessionKey) async throws(SessionStoreError) -> Session? {
+  package func read(_ key: SessionKey) async throws(SessionStoreError) -> Session? {
     guard let (plain, version) = try await records.read(key.record) else { return nil }
     do { return try Session(key: key, encoded: plain, version: version) } catch {
       try await records.discard(key.record, version: version)
       return nil
+    }
+  }
+
+  /// Changes what another module keeps with the session under this name, as `update` does: `change` sees the newest value, and returns nil to
+  /// leave it. Nil: the session ended.
+  package func attach(
+    to session: Session, as name: Identifier, _ change: @Sendable ([UInt8]?) -> [UInt8]?
+  ) async throws(SessionStoreError) -> Session? {
+    try await update(session) { current in
+      guard let changed = change(current.attachments[name]?.reveal()) else { return false }
+      return current.attach(changed, as: name)
     }
   }
 
@@ -228,8 +239,8 @@ package final class SessionManager: Sendable {
       session.key.record, session.encoded, indexes: session.indexes, expiry: end.advanced(by: settings.touchInterval), expecting: expected)
   }
 
-  /// Tells all who hold copies of a refreshed session.
-  func announceRefresh(of session: Session) {
+  /// Tells all who hold copies of a session that it has new tokens.
+  package func announceRefresh(of session: Session) {
     let listeners = observers.withLock { $0 }
     Task { for listener in listeners { await listener.sessionRefreshed(session) } }
   }

@@ -1,12 +1,12 @@
 /// At most one call per key at a time; who comes while it runs gets its result. Confined to an actor.
-struct SingleFlight<Key: Hashable & Sendable, Value: Sendable> {
+package struct SingleFlight<Key: Hashable & Sendable, Value: Sendable> {
   private struct Flight {
     let id: UInt64
     let task: Task<Value, Never>
     var passengers: Int
     var isAbandoned = false
   }
-  enum Boarding {
+  package enum Boarding {
     /// Wait for this one.
     case join(Task<Value, Never>)
     /// Nobody is under way: call `start`.
@@ -20,14 +20,16 @@ struct SingleFlight<Key: Hashable & Sendable, Value: Sendable> {
   private let maximumFlights: Int
   private let maximumPassengers: Int
 
-  init(maximumFlights: Int = 4_096, maximumPassengers: Int = 1_024) {
+  package init(maximumFlights: Int = 4_096, maximumPassengers: Int = 1_024) {
     self.maximumFlights = maximumFlights
     self.maximumPassengers = maximumPassengers
   }
 
-  func isUnderWay(_ key: Key) -> Bool { flights[key] != nil }
+  /// Does a call for this key run?
+  package func isUnderWay(_ key: Key) -> Bool { flights[key] != nil }
 
-  mutating func board(_ key: Key) -> Boarding {
+  /// What somebody who wants this result must do.
+  package mutating func board(_ key: Key) -> Boarding {
     guard let flight = flights[key] else { return flights.count < maximumFlights ? .start : .full }
     guard flight.passengers < maximumPassengers else { return .full }
     flights[key]?.passengers += 1
@@ -35,7 +37,7 @@ struct SingleFlight<Key: Hashable & Sendable, Value: Sendable> {
   }
 
   /// Notes a call under way. `make` gets the id to hand to `land`.
-  mutating func start(_ key: Key, _ make: (UInt64) -> Task<Value, Never>) -> Task<Value, Never> {
+  package mutating func start(_ key: Key, _ make: (UInt64) -> Task<Value, Never>) -> Task<Value, Never> {
     lastID &+= 1
     let task = make(lastID)
     flights[key] = Flight(id: lastID, task: task, passengers: 1)
@@ -43,14 +45,14 @@ struct SingleFlight<Key: Hashable & Sendable, Value: Sendable> {
   }
 
   /// The call is over. False: it was abandoned, so its result must not be kept.
-  mutating func land(_ key: Key, id: UInt64) -> Bool {
+  package mutating func land(_ key: Key, id: UInt64) -> Bool {
     guard let flight = flights[key], flight.id == id else { return false }
     flights[key] = nil
     return !flight.isAbandoned
   }
 
   /// Marks calls whose results must not be kept.
-  mutating func abandon(where matches: (Key) -> Bool) {
+  package mutating func abandon(where matches: (Key) -> Bool) {
     for key in flights.keys.filter(matches) { flights[key]?.isAbandoned = true }
   }
 }

@@ -17,7 +17,7 @@ package struct SteadyClock: Sendable {
 
 extension WallInstant {
   /// Whole seconds from here to `other`, saturated.
-  func seconds(to other: WallInstant) -> Int64 {
+  package func seconds(to other: WallInstant) -> Int64 {
     let (difference, overflow) = other.seconds.subtractingReportingOverflow(seconds)
     return overflow ? (other < self ? .min : .max) : difference
   }

@@ -31,33 +31,19 @@ struct TokenRefresher: Sendable {
     self.events = events
   }
 
-  /// A little longer than a call, so that a holder that lives never loses it while it calls.
-  private var leaseTime: Duration { callLimit + .seconds(4) }
   /// Between two tries to write tokens that the store did not take, and for how long.
   private static let savePause = Duration.milliseconds(250)
   private static let saveTries = 2_400
-  /// How long to wait before the lease is asked for again: a peer is mostly done at once, one that died holds it for seconds.
-  private static let firstPause = Duration.milliseconds(50)
-  private static let longestPause = Duration.milliseconds(400)
 
   func refresh(_ seen: Session) async -> Outcome {
     do throws(SessionStoreError) {
-      let name = Identifier(bytes: Array("refresh ".utf8) + seen.key.word.bytes)
-      let start = time.monotonicNow()
-      var pause = Self.firstPause
-      repeat {
-        if let lease = try await manager.store.acquireLease(name, for: leaseTime, now: manager.now()) {
-          let outcome = await refreshWithLease(seen)
-          _ = try? await manager.store.release(lease)
-          return outcome
-        }
-        // A peer refreshes now. That it wins is no failure.
-        try? await time.sleep(for: pause)
-        pause = min(pause * 2, Self.longestPause)
-        guard let current = try await manager.read(seen.key) else { return .failed(.sessionEnded(nil)) }
-        if isNewer(current, than: seen) { return .fresh(current) }
-      } while start.duration(to: time.monotonicNow()) < callLimit
-      return keep(seen, or: .unavailable("another replica refreshes and did not finish"))
+      let outcome = try await manager.inTurn("refresh", of: seen.key, limit: callLimit) {
+        await refreshWithLease(seen)
+      } unless: { current in
+        guard let current else { return .failed(.sessionEnded(nil)) }
+        return isNewer(current, than: seen) ? .fresh(current) : nil
+      }
+      return outcome ?? keep(seen, or: .unavailable("another replica refreshes and did not finish"))
     } catch {
       return keep(seen, or: .store(error))
     }

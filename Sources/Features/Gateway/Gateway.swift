@@ -284,10 +284,10 @@ extension Gateway {
   /// the scheme; this one nobody knows.
   private static var challenge: KeyValuePairs<String, String> { ["WWW-Authenticate": "Session realm=\"intercom\""] }
 
-  static func unavailable(_ code: String, _ cors: FieldLines) -> GatewayAnswer {
+  static func unavailable(_ code: String, _ cors: FieldLines, retryAfter seconds: Int64 = 2) -> GatewayAnswer {
     GatewayAnswer(
       Problem(503, code, "A service that Intercom needs does not answer at the moment. Your session is kept; try again shortly."),
-      cors: cors, extra: ["Retry-After": "2"])
+      cors: cors, extra: ["Retry-After": "\(seconds)"])
   }
 
   // MARK: prove
@@ -379,6 +379,7 @@ extension Gateway {
     case .sessionEnded: throw sessionMissing(screened, request, head, endedNow: true)
     case .providerUnavailable: throw .answer(Self.unavailable("provider_unavailable", screened.cors))
     case .storeUnavailable: throw .answer(Self.unavailable("session_store_unavailable", screened.cors))
+    case .matrix(let error): throw .answer(Self.matrixFailed(error, screened.cors))
     }
   }
 }

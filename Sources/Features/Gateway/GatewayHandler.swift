@@ -201,10 +201,13 @@ package final class GatewayHandler: RequestHandler {
     let rule = sent.route.credential
     if case .none = rule { return }
     drop(sent, of: session)
-    let (tokens, key, loops) = (services.tokens, SessionKey(session), loops)
+    let (services, key, loops, held) = (services, SessionKey(session), loops, sessions[session]?.session)
     loop.spawn { _ in
-      if case .exchange(let target) = rule {
-        await tokens.invalidate(key, target) { GatewayServices.bearer($0.accessToken)?.bytes == sent.lines.bytes }
+      switch rule {
+      case .exchange(let target):
+        await services.tokens.invalidate(key, target) { GatewayServices.bearer($0.accessToken)?.bytes == sent.lines.bytes }
+      case .matrix(let rule): if let held { await services.matrixRefused(sent.lines, held, rule) }
+      case .none, .accessToken, .basic, .headers: break
       }
       await loops.onEach { handler in handler.drop(sent, of: session) }
     }

@@ -2,6 +2,7 @@ import Cryptography
 import HTTPMessage
 import HTTPServer
 import IntercomCore
+import Matrix
 import OIDC
 import Sessions
 import Telemetry
@@ -17,6 +18,9 @@ package struct GatewayServices: Sendable {
   package let pending: PendingLogins
   package let tokens: RefreshCoordinator
   package let provider: RelyingParty
+  package let matrix: MatrixDevices
+  /// By the index in `MatrixRule`.
+  package var homeservers: [MatrixClient]
   /// The secrets of `basic` credentials, by index.
   package var passwords: [Secret<String>]
   /// For signatures and other work that would hold up a loop.
@@ -32,7 +36,9 @@ package struct GatewayServices: Sendable {
 
   package init(
     settings: GatewaySettings, gateway: Gateway, sessions: SessionManager, pending: PendingLogins, tokens: RefreshCoordinator,
-    provider: RelyingParty, passwords: [Secret<String>] = [], workers: Workers, time: any TimeSource, random: any RandomSource,
+    provider: RelyingParty, matrix: MatrixDevices, homeservers: [MatrixClient] = [],
+    passwords: [Secret<String>] = [], workers: Workers,
+    time: any TimeSource, random: any RandomSource,
     log: StructuredLog,
     steps: any StepObserver = NoSteps(), lease: CopyLease = .unlimited
   ) {
@@ -44,6 +50,8 @@ package struct GatewayServices: Sendable {
     self.pending = pending
     self.tokens = tokens
     self.provider = provider
+    self.matrix = matrix
+    self.homeservers = homeservers
     self.passwords = passwords
     self.workers = workers
     self.time = time

@@ -1,6 +1,7 @@
 import HTTP1
 import HTTPMessage
 import IntercomCore
+import Matrix
 import Policy
 import ReverseProxy
 import Sessions
@@ -158,6 +159,8 @@ package struct Findings: Sendable {
     case invalidAnswer
     /// A claim that the credential needs is not in the session.
     case claimMissing
+    /// The Matrix homeserver gave no token.
+    case matrix(MatrixError)
   }
   package var session: SessionFinding = .notAsked
   package var credential: CredentialFinding = .notAsked

@@ -50,6 +50,7 @@ extension GatewayServices {
     case .exchange(let target): return await exchanged(session, target, route, correlation)
     case .basic(let claim, let password): return basic(session, claim, password)
     case .headers(let headers): return claims(session, headers)
+    case .matrix(let rule): return await matrix(session, rule, route, correlation)
     }
   }
 

@@ -24,6 +24,28 @@ package enum CredentialRule: Sendable, Hashable {
   case basic(usernameClaim: Identifier, passwordIndex: Int)
   /// Claims as header fields; the client's own fields of these names never arrive.
   case headers([ClaimHeader])
+  /// A token of the user's own account at a Matrix homeserver.
+  case matrix(MatrixRule)
+}
+
+/// Whose Matrix account, and what the backend gets of it.
+package struct MatrixRule: Sendable, Hashable {
+  package enum Mode: Sendable, Hashable {
+    /// The user's access token as a bearer.
+    case accessToken
+    /// `MX-Identity` with an OpenID token.
+    case openID
+  }
+  package var userClaim: Identifier
+  /// Which of the homeservers.
+  package var homeserverIndex: Int
+  package var mode: Mode
+
+  package init(userClaim: Identifier, homeserverIndex: Int, mode: Mode) {
+    self.userClaim = userClaim
+    self.homeserverIndex = homeserverIndex
+    self.mode = mode
+  }
 }
 
 /// One claim that becomes one header field.

@@ -7,6 +7,7 @@ import HTTPMessage
 import HTTPServer
 import IntercomCore
 import Linux
+import Matrix
 import OIDC
 import ReverseProxy
 import Sessions
@@ -21,8 +22,7 @@ package struct RunningIntercom: Sendable {
   let admin: HTTPServer<EndpointHandler>?
   let loops: EventLoopGroup
   let workers: [Workers]
-  /// The one that was made here.
-  let transport: CurlTransport?
+  let transports: Transports
   let background: Task<Void, Never>
   let provider: RelyingParty
   let storage: OpenStorage
@@ -44,9 +44,9 @@ package struct RunningIntercom: Sendable {
   package var pendingAftercare: Int { services.sessions.aftercare.count }
 
   /// Decides, answers and forwards by another configuration from now on, which differs in nothing that needs a restart. Each loop changes over between
-  /// two of its turns; sessions, connections and what is under way stay.
-  package func reload(_ deployment: Deployment) async {
-    let generation = Composition.generation(of: deployment, services, metrics)
+  /// two of its turns; sessions, connections and what is under way stay. Throws, and changes nothing, when libcurl cannot be started.
+  package func reload(_ deployment: Deployment) async throws(TransportError) {
+    let generation = try Composition.generation(of: deployment, services, metrics, transports)
     let (settings, forwarding) = Composition.connectionSettings(
       of: deployment, loops: loops.loops.count, generation, listenerMetrics, tells: false)
     resolver.setLifetime(deployment.nameLifetime)
@@ -68,7 +68,7 @@ package struct RunningIntercom: Sendable {
     background.cancel()
     if let admin { await admin.stop() }
     await loops.stop()
-    transport?.stop()
+    transports.stop()
     for workers in workers { workers.stop() }
     // Last: whatever was finished above may have written.
     await storage.close()
@@ -99,7 +99,8 @@ package enum Composition {
     let reloads = ReloadMetrics(registry)
 
     let workers = try Workers(threads: deployment.workers > 0 ? deployment.workers : max(2, Threads.processors))
-    let (transport, curl) = try transport(of: deployment)
+    let transports = Transports(given: deployment.transport, authorities: try authorities(besides: deployment))
+    let transport = try transports.transport(authorityFile: deployment.authorityFile)
     var timing = deployment.providerTiming
     timing.callTimeout = deployment.providerCall
     let providerClient = ProviderClient(
@@ -107,7 +108,7 @@ package enum Composition {
     let provider = RelyingParty(providerClient, random: random)
 
     let services = try services(
-      deployment, table, storage, provider, workers, SessionEvents(log: log, registry: registry))
+      deployment, table, storage, provider, transports, workers, SessionEvents(log: log, registry: registry))
     let watch = services.watch
     registry.value("session_watchers", help: "Tabs that listen for the end of their session.") { watch.count }
     let loopEnds = GatewayLoops()
@@ -154,7 +155,7 @@ package enum Composition {
     return RunningIntercom(
       addresses: server.addresses, adminAddress: admin?.addresses.first, gateway: server, admin: admin, loops: loops,
       workers: [workers, names],
-      transport: curl, background: background, provider: provider,
+      transports: transports, background: background, provider: provider,
       storage: storage, drain: deployment.drain, services: services, metrics: metrics, listenerMetrics: listenerMetrics,
       certificateTimes: deployment.certificateTimes,
       resolver: resolver, reloads: reloads, isDraining: isDraining)
@@ -170,12 +171,15 @@ package enum Composition {
   }
 
   /// What a reload makes of a deployment, with the parts of `first` that all generations share.
-  static func generation(of deployment: Deployment, _ first: GatewayServices, _ metrics: GatewayMetrics) -> GatewayGeneration {
+  static func generation(
+    of deployment: Deployment, _ first: GatewayServices, _ metrics: GatewayMetrics, _ transports: Transports
+  ) throws(TransportError) -> GatewayGeneration {
     let table = routeTable(of: deployment, metrics)
     var services = first
     services.settings = settings(of: deployment)
     services.gateway = Gateway(table: table, cookies: deployment.cookies, csrf: first.gateway.csrf, logoutKey: first.gateway.logoutKey)
     services.passwords = deployment.passwords
+    services.homeservers = try homeservers(of: deployment, transports, first.workers)
     return generation(of: deployment, services, table)
   }
 
@@ -210,8 +214,8 @@ package enum Composition {
 
   /// What serves requests, without the loops.
   private static func services(
-    _ deployment: Deployment, _ table: RouteTable, _ storage: OpenStorage, _ provider: RelyingParty, _ workers: Workers,
-    _ events: SessionEvents
+    _ deployment: Deployment, _ table: RouteTable, _ storage: OpenStorage, _ provider: RelyingParty, _ transports: Transports,
+    _ workers: Workers, _ events: SessionEvents
   ) throws -> GatewayServices {
     let (time, random, keys) = (deployment.time, SystemRandom(), deployment.keys)
     let sessions = SessionManager(
@@ -225,7 +229,10 @@ package enum Composition {
       tokens: RefreshCoordinator(
         manager: sessions, source: ProviderTokens(provider, workers: workers), time: time, events: events,
         callLimit: deployment.tokenOperation),
-      provider: provider, passwords: deployment.passwords, workers: workers, time: time, random: random, log: deployment.log,
+      provider: provider,
+      matrix: try MatrixDevices(manager: sessions, keys: keys, time: time, events: events, callLimit: deployment.tokenOperation),
+      homeservers: try homeservers(of: deployment, transports, workers), passwords: deployment.passwords, workers: workers, time: time,
+      random: random, log: deployment.log,
       steps: deployment.steps, lease: storage.lease)
   }
 
@@ -246,12 +253,17 @@ package enum Composition {
     deployment.routes + OwnRoutes.all(allowedOrigins(deployment).cors)
   }
 
-  /// What carries the calls to the provider, and the same again when it was made here and must be stopped.
-  private static func transport(of deployment: Deployment) throws -> (any HTTPTransport, made: CurlTransport?) {
-    if let given = deployment.transport { return (given, nil) }
-    let curl = try CurlTransport(
-      CurlTransport.Configuration(authorityFile: deployment.authorityFile, authorities: try authorities(besides: deployment)))
-    return (curl, curl)
+  private static func homeservers(
+    of deployment: Deployment, _ transports: Transports, _ workers: Workers
+  ) throws(TransportError) -> [MatrixClient] {
+    var clients: [MatrixClient] = []
+    for setup in deployment.homeservers {
+      clients.append(
+        MatrixClient(
+          setup.homeserver, transport: try transports.transport(authorityFile: setup.authorityFile), time: deployment.time,
+          callLimit: deployment.providerCall, executor: workers, log: deployment.log))
+    }
+    return clients
   }
 
   /// The system's authorities and the further ones, as libcurl takes them; nil when there are no further ones.

@@ -6,6 +6,7 @@ import HTTPMessage
 import HTTPServer
 import IntercomCore
 import Linux
+import Matrix
 import OIDC
 import OpenSSL
 import Policy
@@ -19,6 +20,14 @@ package struct DeploymentError: Error, CustomStringConvertible {
   package let description: String
 }
 
+/// What routes name by an index, because a route is compared and shown.
+private struct RouteSecrets {
+  /// `sessions.userClaim`
+  let userClaim: Identifier
+  var passwords: [Secret<String>] = []
+  var homeservers: [HomeserverSetup] = []
+}
+
 extension Deployment {
   /// What a configuration file asks for.
   package init(_ configuration: Configuration, log: StructuredLog, random: any RandomSource) throws {
@@ -29,7 +38,7 @@ extension Deployment {
       isSecure: base.isSecure, name: configuration.sessions.cookieName ?? "intercom",
       sameSite: Self.sameSite(configuration.sessions.sameSite), isPersistent: configuration.sessions.cookieLifetime == .persistent,
       sharesCSRFToken: configuration.compatibility.csrfCookie)
-    var passwords: [Secret<String>] = []
+    var secrets = RouteSecrets(userClaim: configuration.sessions.userClaim)
     let extra = configuration.extraAuthorities?.certificates
     // Only where it is needed: reading all authorities of the system takes as long as the rest of the start.
     let needsSystem = configuration.routes.contains { $0.upstreamTLS == nil && $0.upstream.contains { $0.scheme == .https } }
@@ -37,13 +46,14 @@ extension Deployment {
       needsSystem ? UpstreamTLS(try TLSContext(client: nil, besidesSystem: extra), fingerprint: extra?.fingerprint ?? []) : nil
     let allowed = AllowedOrigins(origins, pattern: configuration.compatibility.originPattern)
     let routes = try configuration.routes.map {
-      try Self.route($0, base, allowed, configuration.timeouts, configuration.provider.tokenExchange, systemTLS, extra, &passwords)
+      try Self.route($0, base, allowed, configuration.timeouts, configuration.provider.tokenExchange, systemTLS, extra, &secrets)
     }
     self.init(
       listen: try Self.listeners(of: configuration), admin: try Self.address(configuration.admin.listen), base: base,
       origins: origins, client: try Self.client(configuration), keys: try KeyRing(keys, random: random), cookies: cookies, routes: routes,
       log: log)
-    self.passwords = passwords
+    passwords = secrets.passwords
+    homeservers = secrets.homeservers
     switch configuration.sessions.store {
     case .memory: break
     case .sqlite: store = .sqlite(path: configuration.sessions.path)
@@ -107,7 +117,7 @@ extension Deployment {
 
   private static func route(
     _ route: Configuration.Route, _ base: HTTPURL, _ shared: AllowedOrigins, _ timeouts: Configuration.Timeouts,
-    _ form: Configuration.TokenExchangeForm, _ systemTLS: UpstreamTLS?, _ extra: TLSCertificates?, _ passwords: inout [Secret<String>]
+    _ form: Configuration.TokenExchangeForm, _ systemTLS: UpstreamTLS?, _ extra: TLSCertificates?, _ secrets: inout RouteSecrets
   ) throws -> Route {
     let endpoints = route.upstream.compactMap { HTTPURL($0.text).flatMap(UpstreamEndpoint.init) }
     guard let path = RoutePath(route.path), let upstream = endpoints.first, endpoints.count == route.upstream.count else {
@@ -135,20 +145,34 @@ extension Deployment {
     made.timeouts = UpstreamTimeouts(
       connect: timeouts.connect, head: timeouts.upstreamHead, idle: timeouts.upstreamIdle, tunnel: timeouts.tunnelIdle)
     made.upgrades = route.upgrades.map { Array($0.utf8) }
-    switch route.credential {
-    case .none: made.credential = .none
-    case .accessToken: made.credential = .accessToken
+    made.credential = credential(route.credential, form, &secrets)
+    return made
+  }
+
+  private static func credential(
+    _ credential: Configuration.Credential, _ form: Configuration.TokenExchangeForm, _ secrets: inout RouteSecrets
+  ) -> CredentialRule {
+    switch credential {
+    case .none: return .none
+    case .accessToken: return .accessToken
     case .exchange(let exchange):
-      made.credential = .exchange(
+      return .exchange(
         ExchangeTarget(
           audience: exchange.audience, scope: exchange.scope, resource: exchange.resource,
           alsoFor: Set(exchange.alsoFor ?? usualAudiences(form))))
     case .basic(let claim, let secret):
-      passwords.append(secret)
-      made.credential = .basic(usernameClaim: claim, passwordIndex: passwords.count - 1)
-    case .headers(let headers): made.credential = .headers(headers.map { ClaimHeader(field: $0.field, claim: $0.claim) })
+      secrets.passwords.append(secret)
+      return .basic(usernameClaim: claim, passwordIndex: secrets.passwords.count - 1)
+    case .headers(let headers): return .headers(headers.map { ClaimHeader(field: $0.field, claim: $0.claim) })
+    case .matrix(let matrix):
+      let homeserver = MatrixHomeserver(
+        address: matrix.homeserver.text, serverName: matrix.serverName, asToken: matrix.asToken, loginType: matrix.loginType)
+      secrets.homeservers.append(HomeserverSetup(homeserver, authorityFile: matrix.caFile))
+      return .matrix(
+        MatrixRule(
+          userClaim: matrix.userClaim ?? secrets.userClaim, homeserverIndex: secrets.homeservers.count - 1,
+          mode: matrix.mode == .openID ? .openID : .accessToken))
     }
-    return made
   }
 
   private static func upstreamTLS(_ tls: Configuration.UpstreamTLS, _ extra: TLSCertificates?) throws -> UpstreamTLS {

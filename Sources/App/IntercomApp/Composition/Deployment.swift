@@ -5,6 +5,7 @@ import HTTPMessage
 import HTTPServer
 import IntercomCore
 import Linux
+import Matrix
 import OIDC
 import ReverseProxy
 import SessionStoreRedis
@@ -21,6 +22,18 @@ package enum SessionStorage: Sendable {
   case redis(RedisSettings)
   /// In a store of a test's own.
   case given(any SessionStore)
+}
+
+/// A Matrix homeserver, and whom to trust to be it.
+package struct HomeserverSetup: Sendable {
+  package var homeserver: MatrixHomeserver
+  /// PEM file of the only authorities trusted towards it; nil for the system's.
+  package var authorityFile: String?
+
+  package init(_ homeserver: MatrixHomeserver, authorityFile: String? = nil) {
+    self.homeserver = homeserver
+    self.authorityFile = authorityFile
+  }
 }
 
 /// Everything that one Intercom process is to be, as plain values: made from a configuration file or by the demo, read by `Composition`.
@@ -46,6 +59,8 @@ package struct Deployment: Sendable {
   /// Without the own routes.
   package var routes: [Route]
   package var passwords: [Secret<String>] = []
+  /// By the index in `MatrixRule`.
+  package var homeservers: [HomeserverSetup] = []
   package var endpoints: [EndpointID: Endpoint] = [:]
   package var steps: any StepObserver = NoSteps()
   package var log: StructuredLog

@@ -61,9 +61,9 @@ struct Reload {
     }
     do {
       let deployment = try Deployment(next, log: log, random: SystemRandom())
+      try await running.reload(deployment)
       log.setMinimum(next.log.level)
       running.certificateTimes.replace(next.tls)
-      await running.reload(deployment)
     } catch { return refuse(current, "The configuration cannot be used: \(error). The one that was read before stays in force.", []) }
     running.reloads.note(isApplied: true)
     log.info(

@@ -208,6 +208,29 @@ package struct Configuration: Sendable {
     case basic(usernameClaim: Identifier, secret: Secret<String>)
     /// Field names and the claims that fill them, in the order of the file.
     case headers([HeaderFromClaim])
+    case matrix(Matrix)
+  }
+
+  /// The user's own login at a Matrix homeserver, where Intercom is registered as an application service.
+  package struct Matrix: Sendable {
+    /// What comes before `/_matrix`.
+    package var homeserver: WebURL
+    /// What stands behind the colon of its user ids.
+    package var serverName: Identifier
+    package var asToken: Secret<String>
+    /// Nil: `sessions.userClaim`.
+    package var userClaim: Identifier?
+    package var loginType: Identifier
+    package var mode: MatrixMode
+    /// A PEM file with the only authorities that are trusted towards the homeserver; nil: the system's.
+    package var caFile: String?
+  }
+
+  package enum MatrixMode: String, Sendable, CaseIterable {
+    /// `Authorization: Bearer` with the user's access token.
+    case accessToken
+    /// `Authorization: MX-Identity` with an OpenID token, which tells who the user is and is good for nothing else.
+    case openID
   }
 
   /// [RFC 8693 §2.1](https://www.rfc-editor.org/rfc/rfc8693#section-2.1)

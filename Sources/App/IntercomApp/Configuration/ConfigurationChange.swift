@@ -64,6 +64,7 @@ extension Configuration {
     case let secret as Secret<String>: digest(Array(secret.reveal().utf8))
     case let keys as [Secret<[UInt8]>]: "\(keys.map { digest($0.reveal()) })"
     case Credential.basic(let claim, let secret): "\(claim) \(digest(Array(secret.reveal().utf8)))"
+    case Credential.matrix(let matrix): rows("", matrix).map(\.text).joined(separator: " ")
     case let tls as UpstreamTLS: "\(tls.caFile ?? "") \(tls.chain ?? "") \(tls.serverName ?? "") \(tls.fingerprint)"
     case let redis as Redis: rows("", redis).map(\.text).joined(separator: " ")
     case let certificates as TLSCertificates: "\(certificates.fingerprint)"

@@ -6,13 +6,13 @@ import IntercomCore
 extension ConfigurationDraft {
   ///
   /// - Parameter foresee: what stands in the way of opening a session database, as far as it can be told without opening it.
-  func check(_ reader: ConfigurationReader, _ readFile: ReadConfigurationFile, foresee: ForeseeStore) {
+  func check(_ reader: ConfigurationReader, _ readFile: @escaping ReadConfigurationFile, foresee: ForeseeStore) {
     checkAddresses(reader)
     checkProvider(reader, readFile)
     checkSessions(reader)
     checkDatabase(reader, foresee)
     checkNumbers(reader)
-    RouteChecks(self, reader).run()
+    RouteChecks(self, reader, readFile).run()
   }
 
   // MARK: Addresses
@@ -52,10 +52,11 @@ extension ConfigurationDraft {
     if let secret = provider.clientSecret, secret.value.reveal().utf8.count < 16 {
       reader.warn(secret, "the secret is short: it can be guessed", "let the provider make a new one, of 32 characters or more")
     }
-    if let file = provider.caFile { checkAuthorities(file, reader, readFile) }
+    if let file = provider.caFile { Self.checkAuthorities(file, reader, readFile) }
   }
 
-  private func checkAuthorities(_ file: Located<String>, _ reader: ConfigurationReader, _ readFile: ReadConfigurationFile) {
+  /// Refuses a file without certificates.
+  static func checkAuthorities(_ file: Located<String>, _ reader: ConfigurationReader, _ readFile: ReadConfigurationFile) {
     do throws(ConfigurationFileError) {
       let bytes = try readFile(file.value).bytes
       guard !String(decoding: bytes, as: UTF8.self).contains("-----BEGIN CERTIFICATE-----") else { return }

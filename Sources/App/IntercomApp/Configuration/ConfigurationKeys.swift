@@ -219,9 +219,17 @@ enum ConfigurationKeys {
       "basic", .basic, "Basic authentication: a claim as user name, a shared secret as password.")
     static let headers = Setting<Configuration.Credential>(
       "headers", .headers, "Claims as header fields; the client's own fields of these names are removed.")
+    static let matrix = Setting<Configuration.Credential>(
+      "matrix", .matrix,
+      """
+      The user's own login at a Matrix homeserver, for backends such as a meetings bot. One device for each session. The \
+      account must exist: Intercom makes none.
+      """)
     static let rows: [SettingRow] = {
       let section = "routes.*.credential"
-      return [exchange.row(in: section)] + Exchange.rows + [basic.row(in: section)] + Basic.rows + [headers.row(in: section)]
+      return [exchange.row(in: section)] + Exchange.rows + [basic.row(in: section)] + Basic.rows + [
+        headers.row(in: section), matrix.row(in: section),
+      ] + Matrix.rows
     }()
   }
 

@@ -3,15 +3,16 @@ import HTTPMessage
 import IntercomCore
 
 extension ValueShape where Value == Configuration.Credential {
-  /// `none`, `accessToken`, or a map with exactly one of `exchange`, `basic`, `headers`.
+  /// `none`, `accessToken`, or a map with exactly one of `exchange`, `basic`, `headers`, `matrix`.
   static var credential: ValueShape {
     ValueShape(
-      type: "`none`, `accessToken` or a map", range: "one of exchange, basic, headers", show: showCredential, read: { readCredential($0) })
+      type: "`none`, `accessToken` or a map", range: "one of exchange, basic, headers, matrix", show: showCredential,
+      read: { readCredential($0) })
   }
 
   private static let words = ["none", "accessToken"]
-  private static let maps = ["exchange", "basic", "headers"]
-  private static let example = "none, accessToken, {exchange: …}, {basic: …} or {headers: …}"
+  private static let maps = ["exchange", "basic", "headers", "matrix"]
+  private static let example = "none, accessToken, {exchange: …}, {basic: …}, {headers: …} or {matrix: …}"
 
   private static func readCredential(_ value: ConfigurationValue) -> Configuration.Credential? {
     guard value.isMap else {
@@ -28,13 +29,14 @@ extension ValueShape where Value == Configuration.Credential {
     let exchange = section[ConfigurationKeys.Credential.exchange]
     let basic = section[ConfigurationKeys.Credential.basic]
     let headers = section[ConfigurationKeys.Credential.headers]
+    let matrix = section[ConfigurationKeys.Credential.matrix]
     if section.isEmpty { value.refuse("an empty map", "write \(example)") }
     let written = maps.filter(section.has)
     guard written.count < 2 else {
       value.refuse("\(written.joined(separator: " and ")) at once", "keep one: a request carries one credential")
       return nil
     }
-    return exchange?.value ?? basic?.value ?? headers?.value
+    return exchange?.value ?? basic?.value ?? headers?.value ?? matrix?.value
   }
 
   private static let showCredential: @Sendable (Configuration.Credential) -> String = { credential in
@@ -47,6 +49,7 @@ extension ValueShape where Value == Configuration.Credential {
         + (exchange.alsoFor.map { ", also for [\($0.map(\.description).joined(separator: ", "))]" } ?? "")
     case .basic(let claim, _): "Basic with claim \(claim)"
     case .headers(let headers): headers.map { "\($0.field) from \($0.claim)" }.joined(separator: ", ")
+    case .matrix(let matrix): showMatrix(matrix)
     }
   }
 

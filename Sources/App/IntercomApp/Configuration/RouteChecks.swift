@@ -14,10 +14,12 @@ struct RouteChecks {
 
   private let draft: ConfigurationDraft
   private let reader: ConfigurationReader
+  private let readFile: ReadConfigurationFile
 
-  init(_ draft: ConfigurationDraft, _ reader: ConfigurationReader) {
+  init(_ draft: ConfigurationDraft, _ reader: ConfigurationReader, _ readFile: @escaping ReadConfigurationFile) {
     self.draft = draft
     self.reader = reader
+    self.readFile = readFile
   }
 
   func run() {
@@ -34,6 +36,7 @@ struct RouteChecks {
       checkUpstreamTLS(route)
       checkPublic(route)
       checkExchange(route)
+      checkMatrix(route)
       checkUpgrades(route)
       if let bearer = route.bearer, !Self.acceptsBearerTokens {
         reader.refuse(bearer, "bearer tokens are not part of this version", "remove the key: a session cookie alone counts")
@@ -165,6 +168,24 @@ struct RouteChecks {
         credential, "the backend of this route could use its tokens at the route '\(shared.name.value)' too",
         "remove \(audience) from alsoFor unless that is meant")
     }
+  }
+
+  private func checkMatrix(_ route: ConfigurationDraft.Route) {
+    guard let credential = route.credential, case .matrix(let matrix) = credential.value else { return }
+    func located<Value>(_ value: Value, _ key: String) -> Located<Value> {
+      Located(value, credential.place, credential.path + ".matrix." + key)
+    }
+    let url = matrix.homeserver
+    if url.scheme == .http, !url.isLoopback {
+      reader.warn(
+        located(url, "homeserver"), "http on the network: whoever is on the way can read the secret and act as every user",
+        "write https://\(url.bracketedHost)\(url.path)")
+    }
+    if matrix.asToken.reveal().utf8.count < 16 {
+      reader.warn(
+        located(matrix.asToken, "asToken"), "the secret is short: who guesses it is every user", "write one of 32 characters or more")
+    }
+    if let file = matrix.caFile { ConfigurationDraft.checkAuthorities(located(file, "caFile"), reader, readFile) }
   }
 
   private func checkDoubles() {

@@ -12,6 +12,8 @@ package enum TestService: String, Sendable, CaseIterable {
   case saml
   /// slapd, whose people are users of Keycloak's realm.
   case ldap
+  /// Synapse, at which Intercom is an application service; alice and bob have accounts, umlaut has none.
+  case synapse
   /// Headless Chromium and its WebDriver.
   case chromium
 }
@@ -42,6 +44,11 @@ package struct Services: Sendable {
   package let samlURL: String
   /// The directory, such as `ldap://127.0.0.1:28089`; empty when it is not there.
   package let ldapURL: String
+  /// The Matrix homeserver without a slash at its end, its name, and the file with the application service's secret; empty when it is not
+  /// there.
+  package let matrixURL: String
+  package let matrixServerName: String
+  package let matrixSecretFile: String
 
   /// Must every service be there?
   package static var areRequired: Bool {
@@ -78,6 +85,9 @@ package struct Services: Sendable {
     mailPort = Int(try value("MAIL_PORT")) ?? 0
     samlURL = environment["SAML_URL"] ?? ""
     ldapURL = environment["LDAP_URL"] ?? ""
+    matrixURL = environment["MATRIX_URL"] ?? ""
+    matrixServerName = environment["MATRIX_SERVER_NAME"] ?? ""
+    matrixSecretFile = environment["MATRIX_AS_TOKEN_FILE"] ?? ""
   }
 
   private static func isUp(_ service: TestService) -> Bool {
@@ -88,6 +98,7 @@ package struct Services: Sendable {
     case .files: return listens(environment["FILES_URL"].flatMap { try? LoopbackURL($0) }.flatMap { UInt16(exactly: $0.port) })
     case .saml: return listens(environment["SAML_URL"].flatMap { try? LoopbackURL($0) }.flatMap { UInt16(exactly: $0.port) })
     case .ldap: return listens(environment["LDAP_URL"]?.split(separator: ":").last.flatMap { UInt16($0) })
+    case .synapse: return listens(environment["MATRIX_URL"]?.split(separator: ":").last.flatMap { UInt16($0) })
     }
   }
 
