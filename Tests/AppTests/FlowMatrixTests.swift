@@ -245,4 +245,26 @@ struct FlowMatrixTests {
       #expect(homeserver.count(.login) == 1)
     }
   }
+
+  @Test("signing out logs the device out beside the answer, however the homeserver is; another sign-in is another device")
+  func signedOut() async throws {
+    try await MatrixFlow.run { place in
+      let (alice, homeserver) = (try await place.flow.signedIn(), place.homeserver)
+      #expect(try await place.ask(alice).status == 200)
+      let gate = Gate()
+      place.server.answer { request in
+        if request.path.hasSuffix("/logout") { await gate.pass() }
+        return nil
+      }
+      let token = try await place.flow.csrfToken(alice)
+      let answer = try await place.flow.fetch(alice, "POST", "/logout", [("X-CSRF-Token", token)])
+      #expect(answer.status < 400, "\(answer.wholeText)")
+      #expect(homeserver.devices(of: "@alice:matrix.test").count == 1)
+      gate.open()
+      #expect(await eventually { homeserver.devices(of: "@alice:matrix.test").isEmpty })
+      try await place.flow.signIn(alice)
+      #expect(try await place.ask(alice).status == 200)
+      #expect(homeserver.count(.login) == 2 && homeserver.devices(of: "@alice:matrix.test").count == 1)
+    }
+  }
 }

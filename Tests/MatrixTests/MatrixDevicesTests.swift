@@ -11,6 +11,7 @@ import Testing
 struct MatrixReplica: Sendable {
   let manager: SessionManager
   let devices: MatrixDevices
+  let logout: MatrixLogout
   let client: MatrixClient
 
   init(_ store: any SessionStore, _ homeserver: HomeserverDouble, _ time: any TimeSource, keys: KeyRing) throws {
@@ -20,6 +21,8 @@ struct MatrixReplica: Sendable {
       MatrixHomeserver(
         address: "https://matrix.test", serverName: Identifier(homeserver.serverName), asToken: Secret(homeserver.asToken),
         loginType: "m.login.application_service"), transport: homeserver, time: time)
+    logout = MatrixLogout([client])
+    manager.add(aftercare: logout)
   }
 
   func user(_ name: String) throws -> MatrixUserID { try MatrixUserID(claim: name, serverName: client.homeserver.serverName) }
@@ -283,5 +286,67 @@ struct MatrixDevicesTests {
     await replica.devices.invalidate(session, user) { sent in if case .openIDToken = sent { true } else { false } }
     _ = try await replica.openID(session)
     #expect(homeserver.count(.openid) == 4 && homeserver.count(.login) == 2)
+  }
+
+  @Test("an end logs the device out, of all accounts of the session and of no other session")
+  func ended() async throws {
+    let (session, other, homeserver) = (try await login(), try await login(), homeserver)
+    _ = try await replica.openID(session)
+    _ = try await replica.token(session, "bob")
+    _ = try await replica.token(other)
+    #expect(try await replica.manager.end(session.key, reason: .loggedOut))
+    #expect(await eventually { homeserver.devices(of: "@bob:matrix.test").isEmpty })
+    #expect(await eventually { homeserver.devices(of: "@alice:matrix.test").count == 1 })
+    let user = try replica.user("alice")
+    await #expect(throws: MatrixFailure.sessionEnded) { _ = try await replica.devices.openIDToken(for: session, user, at: replica.client) }
+    #expect(homeserver.owner(of: try await replica.token(other)) == "@alice:matrix.test" && homeserver.count(.logout) == 2)
+    // A session without a device asks for nothing.
+    #expect(try await replica.manager.end(try await login().key, reason: .loggedOut))
+    let aftercare = replica.manager.aftercare
+    #expect(await eventually { aftercare.count == 0 })
+    #expect(homeserver.count(.logout) == 2)
+  }
+
+  @Test("a token that has ended is renewed for the logout; a device that is gone already is enough")
+  func endedLate() async throws {
+    homeserver.setLife(.seconds(100))
+    let (session, homeserver) = (try await login(), homeserver)
+    _ = try await replica.token(session)
+    time.advance(by: .seconds(1_000))
+    #expect(try await replica.manager.end(session.key, reason: .backChannelLogout))
+    #expect(await eventually { homeserver.devices(of: "@alice:matrix.test").isEmpty })
+    #expect(homeserver.count(.logout) == 2 && homeserver.count(.refresh) == 1 && homeserver.count(.login) == 1)
+    let next = try await login()
+    _ = try await replica.token(next)
+    homeserver.removeDevices()
+    let remains = SessionRemains(session: try await stored(next), reason: .loggedOut, tokens: nil)
+    #expect(await replica.logout.sessionEnded(remains) == .done)
+  }
+
+  @Test("a homeserver that is away is tried again, a few times; one that is not configured any more is told of")
+  func logoutFails() async throws {
+    let (session, homeserver, time) = (try await login(), homeserver, time)
+    _ = try await replica.token(session)
+    let remains = SessionRemains(session: try await stored(session), reason: .loggedOut, tokens: nil)
+    homeserver.fail(.logout, .answer(429, #"{"retry_after_ms":7000}"#))
+    guard case .again(_, after: .seconds(7)) = await replica.logout.sessionEnded(remains) else {
+      throw WaitFailure("no other try", within: .zero)
+    }
+    homeserver.fail(.logout, .answer(200, "hello"))
+    guard case .failed = await replica.logout.sessionEnded(remains) else { throw WaitFailure("no failure", within: .zero) }
+    replica.logout.replace([])
+    guard case .failed = await replica.logout.sessionEnded(remains) else { throw WaitFailure("no failure", within: .zero) }
+    replica.logout.replace([replica.client])
+    homeserver.fail(.logout, .transport(.unreachable("refused")))
+    let calls = homeserver.count(.logout)
+    // The answer to who signs out does not wait for it.
+    #expect(try await replica.manager.end(session.key, reason: .loggedOut))
+    let aftercare = replica.manager.aftercare
+    for round in 1...2 {
+      #expect(await eventually { homeserver.count(.logout) == calls + round && time.sleeping > 0 && aftercare.count == 1 })
+      if round == 2 { homeserver.fail(.logout, nil) }
+      time.advance(by: .seconds(6))
+    }
+    #expect(await eventually { homeserver.devices(of: "@alice:matrix.test").isEmpty && aftercare.count == 0 })
   }
 }

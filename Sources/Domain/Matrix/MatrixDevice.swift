@@ -82,6 +82,9 @@ extension MatrixDevice {
     return writer.out
   }
 
+  /// Does the session keep a device?
+  static func isAny(in session: Session) -> Bool { session.attachments.keys.contains { $0.bytes.starts(with: prefix) } }
+
   /// All devices of a session.
   static func all(of session: Session) -> [MatrixDevice] {
     session.attachments.compactMap { name, value in

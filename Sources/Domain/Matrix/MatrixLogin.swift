@@ -51,7 +51,7 @@ struct MatrixLogin: Sendable {
     let device = MatrixDevice(
       user.text, id: tokens.device ?? held?.id ?? names.name(current.key, user), tokens, received: manager.now(),
       generation: max(held?.generation ?? 0, refused) + 1)
-    return try await save(device, in: current, client)
+    return try await save(device, in: current)
   }
 
   /// Refreshed where that is possible, else by a login, once.
@@ -84,7 +84,7 @@ struct MatrixLogin: Sendable {
   /// Writes by compare-and-swap: never over a peer's newer tokens, and never after the session's end: then the device is
   /// logged out again.
   private func save(
-    _ device: MatrixDevice, in session: Session, _ client: MatrixClient
+    _ device: MatrixDevice, in session: Session
   ) async throws(SessionStoreError) -> Result<MatrixGrant, MatrixFailure> {
     let name = MatrixDevice.name(device.user)
     let saved = try await manager.attach(to: session, as: name) { newest in
@@ -92,10 +92,7 @@ struct MatrixLogin: Sendable {
       return other.map { $0.generation >= device.generation } ?? false ? nil : device.encoded
     }
     guard let saved else {
-      do throws(MatrixError) {
-        try await client.logout(device.accessToken)
-        events.token(.matrixLogout, .done)
-      } catch { events.token(.matrixLogout, error.result) }
+      manager.foundLate(session, attached: device.encoded, as: name)
       return .failure(.sessionEnded)
     }
     // A peer's, when it was faster.

@@ -60,8 +60,15 @@ package enum AftercareOutcome: Sendable, Equatable {
 package protocol SessionAftercare: Sendable {
   var kind: AftercareKind { get }
 
+  /// Whether it has anything to do after this end; else it takes no place among what waits.
+  func isNeeded(after remains: SessionRemains) -> Bool
+
   /// One try, which may be repeated and is cancelled after `AftercareQueue.tryLimit`.
   func sessionEnded(_ remains: SessionRemains) async -> AftercareOutcome
+}
+
+extension SessionAftercare {
+  package func isNeeded(after remains: SessionRemains) -> Bool { true }
 }
 
 /// Runs what is to be done after sessions' ends: a few at a time, each tried a few times, with a bound beyond which further ends are left to
@@ -134,7 +141,7 @@ package final class AftercareQueue: Sendable {
     let dropped = state.withLock { state in
       var dropped: [AftercareKind] = []
       for remains in remains {
-        for care in state.cares {
+        for care in state.cares where care.isNeeded(after: remains) {
           guard state.count < Self.capacity else {
             dropped.append(care.kind)
             continue

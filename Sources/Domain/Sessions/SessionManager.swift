@@ -361,6 +361,13 @@ package final class SessionManager: Sendable {
     }
   }
 
+  /// Something came for a session that had ended meanwhile, and that would be kept with it: nobody gets it, and it is ended too.
+  package func foundLate(_ session: Session, attached value: [UInt8], as name: Identifier) {
+    var late = session
+    late.attachments = [name: Secret(value)]
+    foundLate(late, nil)
+  }
+
   /// Tokens came for a session that had ended meanwhile: nobody gets them, and they are ended too.
   func foundLate(_ session: Session, _ tokens: SessionTokens?, _ backendTokens: [BackendToken] = []) {
     guard aftercare.isWanted else { return }

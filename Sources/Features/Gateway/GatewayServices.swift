@@ -19,6 +19,8 @@ package struct GatewayServices: Sendable {
   package let tokens: RefreshCoordinator
   package let provider: RelyingParty
   package let matrix: MatrixDevices
+  /// Shared by all generations.
+  package let matrixLogout: MatrixLogout
   /// By the index in `MatrixRule`.
   package var homeservers: [MatrixClient]
   /// The secrets of `basic` credentials, by index.
@@ -36,7 +38,7 @@ package struct GatewayServices: Sendable {
 
   package init(
     settings: GatewaySettings, gateway: Gateway, sessions: SessionManager, pending: PendingLogins, tokens: RefreshCoordinator,
-    provider: RelyingParty, matrix: MatrixDevices, homeservers: [MatrixClient] = [],
+    provider: RelyingParty, matrix: MatrixDevices, matrixLogout: MatrixLogout, homeservers: [MatrixClient] = [],
     passwords: [Secret<String>] = [], workers: Workers,
     time: any TimeSource, random: any RandomSource,
     log: StructuredLog,
@@ -51,6 +53,7 @@ package struct GatewayServices: Sendable {
     self.tokens = tokens
     self.provider = provider
     self.matrix = matrix
+    self.matrixLogout = matrixLogout
     self.homeservers = homeservers
     self.passwords = passwords
     self.workers = workers

@@ -71,4 +71,39 @@ struct MatrixFlowTests {
       }
     }
   }
+
+  @Test(
+    "the logout ends the device: it is gone from the account, its token is refused, and the other devices stay",
+    .needs(.keycloak, .synapse),
+    .timeLimit(.minutes(3)))
+  func loggedOut() async throws {
+    try await MatrixWorkplace.run { place in
+      let (alice, again) = (try await place.signIn("alice"), try await place.signIn("alice"))
+      let (first, second) = (try await place.whoami(alice), try await place.whoami(again))
+      // What a bot got keeps working until the logout, and not after it.
+      let token = try await place.accessToken(alice)
+      #expect(try await place.status(of: token) == 200)
+      try await alice.open(place.base + "/logout")
+      #expect(try await place.get(alice, "/nob/whoami").status == 401)
+      try await waitUntilTrue("the end of the device") { try await !place.devices(of: "alice").contains(first.device) }
+      #expect(try await place.status(of: token) == 401)
+      #expect(try await place.devices(of: "alice").contains(second.device))
+      #expect(try await place.whoami(again) == second)
+    }
+  }
+
+  @Test(
+    "a device whose token has ended is logged out all the same, by the provider's logout", .needs(.keycloak, .synapse),
+    .timeLimit(.minutes(3)))
+  func loggedOutLate() async throws {
+    try await MatrixWorkplace.run { place in
+      let bob = try await place.signIn("bob")
+      let device = try await place.whoami(bob).device
+      try await SystemTime().sleep(for: .seconds(12))
+      #expect(try await place.devices(of: "bob").contains(device))
+      try await bob.open(place.services.issuer + "/protocol/openid-connect/logout?client_id=intercom")
+      #expect(try await bob.submit(["confirmLogout": "Logout"]).status == 200)
+      try await waitUntilTrue("the end of the device") { try await !place.devices(of: "bob").contains(device) }
+    }
+  }
 }

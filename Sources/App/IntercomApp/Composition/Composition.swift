@@ -49,6 +49,7 @@ package struct RunningIntercom: Sendable {
     let generation = try Composition.generation(of: deployment, services, metrics, transports)
     let (settings, forwarding) = Composition.connectionSettings(
       of: deployment, loops: loops.loops.count, generation, listenerMetrics, tells: false)
+    generation.services.matrixLogout.replace(generation.services.homeservers)
     resolver.setLifetime(deployment.nameLifetime)
     await gateway.reconfigure(settings, deployment.listen) { handler in
       handler.replace(generation, forwarding: forwarding)
@@ -221,6 +222,9 @@ package enum Composition {
     let sessions = SessionManager(
       store: storage.store, keys: keys, settings: deployment.sessions, time: time, random: random, events: events)
     sessions.add(aftercare: SessionTokenRevocation(provider, sessions, log: deployment.log))
+    let homeservers = try homeservers(of: deployment, transports, workers)
+    let matrixLogout = MatrixLogout(homeservers, events: events)
+    sessions.add(aftercare: matrixLogout)
     return GatewayServices(
       settings: settings(of: deployment),
       gateway: Gateway(
@@ -231,7 +235,7 @@ package enum Composition {
         callLimit: deployment.tokenOperation),
       provider: provider,
       matrix: try MatrixDevices(manager: sessions, keys: keys, time: time, events: events, callLimit: deployment.tokenOperation),
-      homeservers: try homeservers(of: deployment, transports, workers), passwords: deployment.passwords, workers: workers, time: time,
+      matrixLogout: matrixLogout, homeservers: homeservers, passwords: deployment.passwords, workers: workers, time: time,
       random: random, log: deployment.log,
       steps: deployment.steps, lease: storage.lease)
   }

@@ -222,7 +222,7 @@ enum ConfigurationKeys {
     static let matrix = Setting<Configuration.Credential>(
       "matrix", .matrix,
       """
-      The user's own login at a Matrix homeserver, for backends such as a meetings bot. One device for each session. The \
+      The user's own login at a Matrix homeserver, for backends such as a meetings bot. One device for each session, logged out with it. The \
       account must exist: Intercom makes none.
       """)
     static let rows: [SettingRow] = {
