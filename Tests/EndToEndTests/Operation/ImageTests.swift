@@ -42,7 +42,9 @@ struct ImageTests {
   func saysWhatIsMissing() async throws {
     let image = try ImageTree.script(["run"], ["CLIENT_ID": nil, "SECRET": nil])
     #expect(try await image.waitForExit(within: .seconds(30)) == .code(78))
-    for name in ["BASE_URL", "ISSUER_BASE_URL", "CLIENT_ID", "CLIENT_SECRET", "SECRET"] { #expect(image.output.contains(name), "\(image.output)") }
+    for name in ["BASE_URL", "ISSUER_BASE_URL", "CLIENT_ID", "CLIENT_SECRET", "SECRET"] {
+      #expect(image.output.contains(name), "\(image.output)")
+    }
   }
 }
 
