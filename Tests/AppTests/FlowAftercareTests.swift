@@ -67,7 +67,7 @@ struct FlowAftercareTests {
     }
   }
 
-  @Test("An idle session's refresh token is revoked when its end is found")
+  @Test("An idle session's end leaves the person's session at the provider alone: they come back without a word")
   func idle() async throws {
     var options = FlowFixture.Options()
     options.deployment = { $0.sessions = SessionSettings(idle: .seconds(600), absolute: .seconds(86_400)) }
@@ -76,8 +76,11 @@ struct FlowAftercareTests {
       // A record stays a little longer than its session, so that its end can be found.
       flow.time.advance(by: .seconds(610))
       #expect(try await flow.isAlive(visitor) == false)
-      try await waitUntilTrue("the revocation") { revoked(flow).count == 1 }
-      #expect(revoked(flow)[0].hint == "refresh_token")
+      try await waitUntilTrue("nothing left to do") { flow.running.pendingAftercare == 0 }
+      #expect(revoked(flow).isEmpty)
+      let location = try await flow.begin(visitor, "/silent", FlowFixture.frame + [("Referer", flow.app + "/")])
+      let page = try await visitor.send("GET", flow.authorize(visitor, location), FlowFixture.frame)
+      #expect(try flow.message(page)["loggedIn"]?.bool == true)
     }
   }
 
@@ -90,6 +93,19 @@ struct FlowAftercareTests {
       #expect(try await flow.isAlive(visitor) == false)
       try await flow.provider.start()
       try await waitUntilTrue("the revocation", within: .seconds(30)) { revoked(flow).count == 1 }
+    }
+  }
+
+  @Test("A store that fails at the sign-out: 503, nothing is revoked, and the session goes on (S11)")
+  func storeDown() async throws {
+    try await FlowFixture.run { flow in
+      let visitor = try await flow.signedIn()
+      #expect(try await flow.isAlive(visitor))
+      flow.store.fail([.delete])
+      #expect(try await flow.send(visitor, "GET", "/logout", FlowFixture.navigation).status == 503)
+      flow.store.fail([])
+      #expect(flow.running.pendingAftercare == 0 && revoked(flow).isEmpty)
+      #expect(try await flow.fetch(visitor, "GET", "/own/x").status == 200)
     }
   }
 }

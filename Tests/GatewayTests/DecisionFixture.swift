@@ -142,6 +142,8 @@ struct DecisionFixture: Sendable {
       "own \(call.endpoint.name)" + (call.returnTo.map { " " + String(decoding: $0, as: UTF8.self) } ?? "")
     case .stop(.need(.session)): "need session"
     case .stop(.need(.credential)): "need credential"
+    case .stop(.need(.bearer)): "need bearer"
+    case .stop(.need(.bearerCredential)): "need bearer's credential"
     }
   }
 }

@@ -61,9 +61,20 @@ struct RevocationTests {
     #expect(revoked.count == 1)
   }
 
+  @Test("a session whose time is over leaves the provider's alone; with offline access its grant is revoked, for nobody else would end it")
+  func timesOver() async throws {
+    for reason in [EndReason.idle, .absolute] {
+      #expect(try await revocation().sessionEnded(remains(reason, backend: ["files-token"])) == .needless)
+    }
+    #expect(revoked.isEmpty)
+    let offline = try await provider.relyingParty(provider.configuration { $0.scopes = ["openid", "offline_access"] })
+    #expect(try await SessionTokenRevocation(offline, manager, log: .none).sessionEnded(remains(.idle)) == .done)
+    #expect(revoked.count == 1)
+  }
+
   @Test("nothing is revoked while another session here belongs to the same session of the provider")
   func shared() async throws {
-    let remains = try await remains(.idle)
+    let remains = try await remains()
     let other = try await manager.create(from: .example(now: manager.now()))
     let care = try await revocation()
     #expect(await care.sessionEnded(remains) == .needless)

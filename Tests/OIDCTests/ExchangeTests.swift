@@ -188,6 +188,13 @@ struct ExchangeTests {
       url == ProviderDouble.issuer + "/protocol/openid-connect/logout?id_token_hint=h.i.nt&client_id=intercom"
         + "&post_logout_redirect_uri=https%3A%2F%2Fintercom.example%2F&state=s%261")
     #expect(try party.logoutURL(idTokenHint: nil, postLogoutRedirectURI: nil).hasSuffix("/logout?client_id=intercom"))
+    // Without an id_token, or with one that would not fit into a request line, the person is named by the session.
+    for hint in ["", String(repeating: "h", count: 7_950)] {
+      let named = try party.logoutURL(
+        idTokenHint: Secret(hint), logoutHint: "sid-1", postLogoutRedirectURI: "https://intercom.example/", state: "s")
+      #expect(
+        named.hasSuffix("/logout?client_id=intercom&post_logout_redirect_uri=https%3A%2F%2Fintercom.example%2F&state=s&logout_hint=sid-1"))
+    }
     provider.lies.metadata = ["end_session_endpoint": .null, "revocation_endpoint": .null, "userinfo_endpoint": .null]
     let poor = try await provider.relyingParty()
     #expect(await oidcError { try poor.logoutURL(idTokenHint: nil, postLogoutRedirectURI: nil) }?.code == .notSupported)

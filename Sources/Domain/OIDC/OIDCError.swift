@@ -29,6 +29,8 @@ package struct OIDCError: Error, Sendable, Equatable, CustomStringConvertible {
     case invalidTokenResponse = "invalid_token_response"
     case invalidIDToken = "invalid_id_token"
     case invalidUserInfo = "invalid_userinfo"
+    /// A bearer token of a client is not one, or not good any more.
+    case invalidAccessToken = "invalid_access_token"
     case invalidLogoutToken = "invalid_logout_token"
     /// `invalid_grant` for an authorization code.
     case codeRefused = "code_refused"
@@ -67,7 +69,7 @@ package struct OIDCError: Error, Sendable, Equatable, CustomStringConvertible {
   package var origin: FaultOrigin {
     switch code {
     case .loginRequired, .interactionRequired, .consentRequired, .accessDenied, .invalidResponse, .stateMismatch, .issuerMismatch,
-      .invalidLogoutToken, .codeRefused, .refreshRefused:
+      .invalidAccessToken, .invalidLogoutToken, .codeRefused, .refreshRefused:
       .client
     case .authorizationFailed, .providerUnavailable, .timeout, .invalidMetadata, .invalidKeySet, .invalidTokenResponse, .invalidIDToken,
       .invalidUserInfo, .identityChanged, .exchangeRefused, .exchangeMismatch, .revocationRefused, .notSupported:

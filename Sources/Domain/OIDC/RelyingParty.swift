@@ -122,14 +122,27 @@ package struct RelyingParty: Sendable {
     return try LogoutTokenVerifier(client).verify(signed, now: time.wallNow())
   }
 
+  /// An access token that a client brought. Throws `invalidAccessToken`, or `providerUnavailable` when it cannot be checked now.
+  package func verifyAccessToken(_ token: Secret<[UInt8]>) async throws(OIDCError) -> VerifiedAccessToken {
+    let signed = try await provider.verify(token.reveal(), refusal: .invalidAccessToken)
+    return try AccessTokenVerifier(client).verify(signed, now: time.wallNow())
+  }
+
   /// Where the browser goes to sign out at the provider too. Throws `notSupported` or `providerUnavailable`.
-  package func logoutURL(idTokenHint: Secret<String>?, postLogoutRedirectURI: String?, state: String? = nil) throws(OIDCError) -> String {
+  package func logoutURL(
+    idTokenHint: Secret<String>?, logoutHint: Identifier? = nil, postLogoutRedirectURI: String?, state: String? = nil
+  ) throws(OIDCError) -> String {
     try EndSession.url(
-      try provider.metadata(), client, idTokenHint: idTokenHint, postLogoutRedirectURI: postLogoutRedirectURI, state: state)
+      try provider.metadata(), client, idTokenHint: idTokenHint, logoutHint: logoutHint, postLogoutRedirectURI: postLogoutRedirectURI,
+      state: state)
   }
 
   /// Whether the provider revokes tokens at all. Throws `providerUnavailable` while that is not known.
   package func canRevoke() throws(OIDCError) -> Bool { try provider.metadata().revocationEndpoint != nil }
+
+  /// Whether grants live on when the person's session at the provider is over
+  /// ([OIDC Core §11](https://openid.net/specs/openid-connect-core-1_0.html#OfflineAccess)).
+  package var asksForOfflineAccess: Bool { client.scopes.contains { Identifier($0) == "offline_access" } }
 
   /// Revokes a token. Signing out never waits for it. Throws as `TokenRevocation.check`, and `notSupported`.
   package func revoke(_ token: Secret<String>, _ hint: TokenRevocation.Hint) async throws(OIDCError) {

@@ -43,6 +43,13 @@ struct TokenClaims {
 
   /// One name or several, ours among them.
   func checkAudience(_ client: Identifier) throws(OIDCError) -> [Identifier] {
+    let audiences = try audiences()
+    guard audiences.contains(client) else { throw refused("aud does not name this client") }
+    return audiences
+  }
+
+  /// One name or several.
+  func audiences() throws(OIDCError) -> [Identifier] {
     let audiences: [Identifier]
     switch object["aud"] {
     case .string(let one)?: audiences = [Identifier(one)]
@@ -52,7 +59,6 @@ struct TokenClaims {
     case nil: throw refused("aud is missing")
     default: throw refused("aud is not a name")
     }
-    guard audiences.contains(client) else { throw refused("aud does not name this client") }
     return audiences
   }
 

@@ -13,6 +13,7 @@ package actor RefreshCoordinator: SessionEndObserver {
   private let callLimit: Duration
   private var refreshes = SingleFlight<SessionKey, Result<Session, TokenFailure>>()
   private var exchanges = SingleFlight<ExchangeKey, Result<ExchangeOutcome, TokenFailure>>()
+  private var bearerExchanges = SingleFlight<ExchangeKey, Result<BackendToken, TokenFailure>>()
   private var cache: ExchangeCache
   /// Sessions whose refresh ahead of time failed: the next try waits, since the token is still good.
   private var resting: [SessionKey: WallInstant] = [:]
@@ -149,19 +150,7 @@ package actor RefreshCoordinator: SessionEndObserver {
       let request = ExchangeRequest(
         subjectToken: session.tokens.accessToken, target: target, issuer: session.issuer, subject: session.subject,
         sessionID: session.claims["sid"]?.identifier)
-      let source = source
-      let answer = await bounded(by: callLimit, time) { () async throws(TokenSourceError) in try await source.exchange(request) }
-      switch answer {
-      case .success(let tokens):
-        events.token(.exchange, .done)
-        let now = manager.now()
-        let token = BackendToken(
-          accessToken: tokens.accessToken, received: now, expiry: now.advanced(by: tokens.expiresIn ?? .seconds(60)))
-        return .success(ExchangeOutcome(token: token, session: session))
-      case .failure(let error):
-        events.token(.exchange, error.result)
-        throw TokenFailure(error)
-      }
+      return .success(ExchangeOutcome(token: try await exchange(request).get(), session: session))
     } catch {
       return .failure(error)
     }
@@ -174,19 +163,76 @@ package actor RefreshCoordinator: SessionEndObserver {
       if case .success(let late) = result { manager.foundLate(session, nil, [late.token]) }
       return .failure(.sessionEnded(nil))
     }
-    let now = manager.now()
+    keep(result.map(\.token), for: key)
     switch result {
-    case .success(let exchanged):
-      cache.insert(.token(exchanged.token), for: key, now: now)
-      restingExchanges[key] = nil
-    case .failure(.refused(let code, let detail)):
-      cache.insert(.refused(code: code, detail: detail, until: now.advanced(by: Self.refusalKept)), for: key, now: now)
+    case .success: restingExchanges[key] = nil
+    case .failure(.refused): break
     case .failure:
+      let now = manager.now()
       // A token that is still good is used on; the next try waits.
       if restingExchanges.count >= Self.maximumResting { restingExchanges.removeAll() }
       if cache.entry(key, now: now) != nil { restingExchanges[key] = now.advanced(by: Self.rest) }
     }
     return result
+  }
+
+  /// The same for a bearer token that a client brought, by which nothing is refreshed.
+  package func token(for bearer: BearerSubject, _ target: ExchangeTarget) async throws(TokenFailure) -> BackendToken {
+    let key = ExchangeKey(session: bearer.key, target: target)
+    let now = manager.now()
+    switch cache.entry(key, now: now) {
+    case .token(let token) where !token.isDue(at: now):
+      events.token(.exchange, .cached)
+      return token
+    case .refused(let code, let detail, _): throw .refused(code: code, detail: detail)
+    case .token, nil: break
+    }
+    switch bearerExchanges.board(key) {
+    case .full: throw .overloaded
+    case .join(let task):
+      events.token(.exchange, .joined)
+      return try await task.value.get()
+    case .start: return try await startExchange(key, bearer).value.get()
+    }
+  }
+
+  private func startExchange(_ key: ExchangeKey, _ bearer: BearerSubject) -> Task<Result<BackendToken, TokenFailure>, Never> {
+    bearerExchanges.start(key) { id in
+      let request = ExchangeRequest(
+        subjectToken: bearer.token, target: key.target, issuer: bearer.issuer, subject: bearer.subject, sessionID: bearer.sessionID)
+      let work = Task {
+        let result = await exchange(request)
+        _ = bearerExchanges.land(key, id: id)
+        keep(result, for: key)
+        return result
+      }
+      return Task { [callLimit, time] in await result(of: work, within: callLimit, time) ?? .failure(Self.tooLate) }
+    }
+  }
+
+  private func exchange(_ request: ExchangeRequest) async -> Result<BackendToken, TokenFailure> {
+    let source = source
+    switch await bounded(by: callLimit, time, { () async throws(TokenSourceError) in try await source.exchange(request) }) {
+    case .success(let tokens):
+      events.token(.exchange, .done)
+      let now = manager.now()
+      return .success(
+        BackendToken(accessToken: tokens.accessToken, received: now, expiry: now.advanced(by: tokens.expiresIn ?? .seconds(60))))
+    case .failure(let error):
+      events.token(.exchange, error.result)
+      return .failure(TokenFailure(error))
+    }
+  }
+
+  /// Keeps tokens, and refusals for a short while.
+  private func keep(_ result: Result<BackendToken, TokenFailure>, for key: ExchangeKey) {
+    let now = manager.now()
+    switch result {
+    case .success(let token): cache.insert(.token(token), for: key, now: now)
+    case .failure(.refused(let code, let detail)):
+      cache.insert(.refused(code: code, detail: detail, until: now.advanced(by: Self.refusalKept)), for: key, now: now)
+    case .failure: break
+    }
   }
 
   /// An upstream answered 401 to this token: the next request exchanges anew. Of answers to requests that were under way together only the
@@ -223,6 +269,24 @@ extension RefreshCoordinator: SessionTokenHolder {
     }
     drop(Set(sessions))
     return given
+  }
+}
+
+/// A verified bearer token, as what is exchanged for a backend.
+package struct BearerSubject: Sendable {
+  /// Of the token itself: what is kept for it never meets what is kept for another.
+  package let key: SessionKey
+  package let token: Secret<String>
+  package let issuer: Identifier
+  package let subject: Identifier
+  package let sessionID: Identifier?
+
+  package init(key: SessionKey, token: Secret<String>, issuer: Identifier, subject: Identifier, sessionID: Identifier?) {
+    self.key = key
+    self.token = token
+    self.issuer = issuer
+    self.subject = subject
+    self.sessionID = sessionID
   }
 }
 

@@ -31,6 +31,8 @@ package struct SessionKey: Hashable, Sendable {
 
   package init(_ id: SessionID) { word = Word256(hashOf: id.bytes) }
   init(word: Word256) { self.word = word }
+  /// A bearer token has no session; what is kept for it is kept under its digest, which is that of no session's id.
+  package init(bearer token: [UInt8]) { word = Word256(hashOf: Array("intercom bearer ".utf8) + token) }
   /// The session that this record is of; nil when it is of another kind.
   package init?(record: RecordKey) {
     guard record.kind == .session else { return nil }

@@ -37,6 +37,7 @@ package struct Gateway: Sendable {
       let screened = try screen(try route(request, head), request, head)
       if let endpoint = screened.entry.own { return .stop(.own(try own(endpoint, screened, request, head, known))) }
       if screened.entry.route.isPublic { return .forward(try permitPublic(screened, request, head, known)) }
+      if screened.entry.takesBearer, let order = try bearerOrder(screened, request, head, known) { return .forward(order) }
       let identified = try identify(screened, request, head, known)
       guard proves(identified, request, head) else {
         return .stop(.answer(screened.isUpgrade ? Self.upgradeUnproved(screened.cors) : Self.proofMissing(screened.cors)))
@@ -219,7 +220,7 @@ extension Gateway {
   }
 
   /// Policy's answer to this request.
-  private func permit(
+  func permit(
     _ screened: Screened, _ request: borrowing CanonicalRequest, _ identity: Identity?
   ) throws(Stop) -> Permit {
     switch PolicyEnforcementPoint.decide(screened.entry.policy, method: request.method, identity: identity) {
@@ -252,7 +253,7 @@ extension Gateway {
     }
   }
 
-  private func need(_ need: Need, _ screened: Screened, _ known: borrowing Known) -> Stop {
+  func need(_ need: Need, _ screened: Screened, _ known: borrowing Known) -> Stop {
     known.findings.rounds < Self.maximumRounds ? .need(need) : .answer(Self.unavailable("too_many_rounds", screened.cors))
   }
 
@@ -265,6 +266,7 @@ extension Gateway {
     if endedNow { lines.append(cookieDeletion) }
     let intent = RequestIntent(request, head)
     guard intent.isNavigation else {
+      if screened.entry.takesBearer { lines.append(Self.bearerChallenge) }
       return .answer(GatewayAnswer(Self.sessionProblem, cors: lines, extra: Self.challenge))
     }
     var target = request.path.bytes(in: head)
@@ -282,6 +284,9 @@ extension Gateway {
 
   /// RFC 9110 §15.5.2 demands a challenge of every 401. No registered scheme means a cookie, and browsers ask for a password when they know
   /// the scheme; this one nobody knows.
+  /// Where a token would do as well.
+  private static let bearerChallenge = FieldLines(trusted: ["WWW-Authenticate": "Bearer realm=\"intercom\""])
+
   private static var challenge: KeyValuePairs<String, String> { ["WWW-Authenticate": "Session realm=\"intercom\""] }
 
   static func unavailable(_ code: String, _ cors: FieldLines, retryAfter seconds: Int64 = 2) -> GatewayAnswer {
@@ -354,17 +359,17 @@ extension Gateway {
     if case .notAsked = known.findings.credential {
       if let view = identified.session.credential(route: identified.screened.entry.mark, now: known.now) { return view }
     }
-    return try foundCredential(identified, request, head, known)
+    let need = Need.credential(session: identified.session.id, route: identified.screened.entry.index)
+    return try foundCredential(identified.screened, need, request, head, known)
   }
 
   /// What the resolver found, or that it must be asked.
-  private func foundCredential(
-    _ identified: Identified, _ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>, _ known: borrowing Known
+  func foundCredential(
+    _ screened: Screened, _ need: Need, _ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>, _ known: borrowing Known
   ) throws(Stop) -> CredentialView {
-    let screened = identified.screened
     switch known.findings.credential {
     case .ready(let view) where view.route === screened.entry.mark: return view
-    case .ready, .notAsked: throw need(.credential(session: identified.session.id, route: screened.entry.index), screened, known)
+    case .ready, .notAsked: throw self.need(need, screened, known)
     case .refused:
       throw .answer(
         GatewayAnswer(

@@ -197,7 +197,9 @@ package final class GatewayHandler: RequestHandler {
   /// An upstream answered 401: the credential that it got is dropped here, in the coordinator and on the other loops, so that the next request
   /// asks for a new one. This one is not sent twice. A newer credential stays: many requests that were refused together cause one exchange.
   private func credentialRefused(_ exchange: ServerConnection<GatewayHandler>) {
-    guard let sent = exchange.context.forwarded, let session = sent.session else { return }
+    guard let sent = exchange.context.forwarded else { return }
+    if let bearer = sent.bearer { return dropBearer(sent, bearer) }
+    guard let session = sent.session else { return }
     let rule = sent.route.credential
     if case .none = rule { return }
     drop(sent, of: session)
@@ -210,6 +212,16 @@ package final class GatewayHandler: RequestHandler {
       case .none, .accessToken, .basic, .headers: break
       }
       await loops.onEach { handler in handler.drop(sent, of: session) }
+    }
+  }
+
+  /// The same for what was made of a client's own token: on this loop, and where the exchanged one is kept.
+  private func dropBearer(_ sent: CredentialView, _ bearer: SessionKey) {
+    sessions.bearers[bearer]?.setCredential(nil, route: sent.route)
+    guard case .exchange(let target) = sent.route.credential else { return }
+    let tokens = services.tokens
+    loop.spawn { _ in
+      await tokens.invalidate(bearer, target) { GatewayServices.bearer($0.accessToken)?.bytes == sent.lines.bytes }
     }
   }
 
@@ -321,6 +333,46 @@ package final class GatewayHandler: RequestHandler {
       } land: { handler, exchange, resolved in
         handler.landCredential(id, entry.mark, resolved, exchange)
       }
+    case .bearer(let presented):
+      resolve(exchange) { services in
+        await services.resolveBearer(presented, correlation)
+      } land: { handler, exchange, resolved in
+        handler.landBearer(resolved, exchange)
+      }
+    case .bearerCredential(let presented, let index):
+      let entry = services.gateway.table.entries[index]
+      // It was there a moment ago, in the decision that asks.
+      guard let view = sessions.bearers[presented.key] else {
+        return exchange.answer(Problem(500, "no_plan", "Intercom could not plan this request."))
+      }
+      let (subject, verified) = (view.subject, view.verified)
+      resolve(exchange) { services in
+        await services.resolveCredential(subject, verified, route: entry.route, correlation)
+      } land: { handler, exchange, resolved in
+        handler.landBearerCredential(subject.key, entry.mark, resolved, exchange)
+      }
+    }
+  }
+
+  private func landBearer(_ resolved: Resolved, _ exchange: ServerConnection<GatewayHandler>) {
+    guard case .bearer(let outcome) = resolved else { return }
+    switch outcome {
+    case .verified(let presented, let verified): sessions.bearers.insert(BearerView(presented, verified), now: manager.now())
+    case .refused: exchange.context.findings.bearer = .refused
+    case .unavailable: exchange.context.findings.bearer = .unavailable
+    }
+  }
+
+  private func landBearerCredential(
+    _ key: SessionKey, _ route: RouteMark, _ resolved: Resolved, _ exchange: ServerConnection<GatewayHandler>
+  ) {
+    guard case .bearerCredential(let outcome) = resolved else { return }
+    switch outcome {
+    case .failed(let finding): exchange.context.findings.credential = finding
+    case .ready(let credential):
+      let view = CredentialView(credential, route: route, session: nil, bearer: key)
+      exchange.context.findings.credential = .ready(view)
+      sessions.bearers[key]?.setCredential(view, route: route)
     }
   }
 

@@ -122,12 +122,15 @@ package final class CredentialView: Sendable {
   let session: SessionID?
   /// Its key, for what must end with it.
   let key: SessionKey?
+  /// Of the bearer token for which it was made.
+  let bearer: SessionKey?
   let route: RouteMark
   let request: RequestRewrite
   let freshUntil: WallInstant
 
-  package init(_ credential: Credential, route: RouteMark, session: SessionID?) {
+  package init(_ credential: Credential, route: RouteMark, session: SessionID?, bearer: SessionKey? = nil) {
     self.route = route
+    self.bearer = bearer
     self.session = session
     key = session.map { SessionKey($0) }
     request = RequestRewrite(added: credential.lines)
@@ -162,7 +165,11 @@ package struct Findings: Sendable {
     /// The Matrix homeserver gave no token.
     case matrix(MatrixError)
   }
+  package enum BearerFinding: Sendable {
+    case notAsked, refused, unavailable
+  }
   package var session: SessionFinding = .notAsked
+  package var bearer: BearerFinding = .notAsked
   package var credential: CredentialFinding = .notAsked
   /// Rounds of `.need` so far; `Gateway.maximumRounds` ends them.
   package var rounds = 0

@@ -73,6 +73,17 @@ package struct OwnCookies: Sendable {
     return found
   }
 
+  /// Whether a session cookie is there, whatever its value.
+  func isPresented(_ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>) -> Bool {
+    for index in 0..<min(request.cookieCount, request.cookies.count) {
+      var scanner = CookieScanner(request.cookies[index])
+      while let cookie = scanner.next(in: head) {
+        for name in readNames where cookie.hasEquals && cookie.name.equals(name, in: head) { return true }
+      }
+    }
+    return false
+  }
+
   /// The same for a loop that may know the session: then the field is walked once, by words, and nothing is read as an id. Whatever is not
   /// as browsers send it, or not known, goes the long way.
   func presented(

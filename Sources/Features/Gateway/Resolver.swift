@@ -1,6 +1,7 @@
 import Cryptography
 import HTTP1
 import IntercomCore
+import OIDC
 import Policy
 import Sessions
 import StrictJSON
@@ -10,11 +11,21 @@ import Telemetry
 package enum Resolved: Sendable {
   case session(SessionOutcome)
   case credential(CredentialOutcome)
+  case bearer(BearerOutcome)
+  case bearerCredential(BearerCredentialOutcome)
 
   package enum SessionOutcome: Sendable {
     case live(Session)
     case none
     case unavailable
+  }
+  package enum BearerOutcome: Sendable {
+    case verified(PresentedBearer, VerifiedAccessToken)
+    case refused, unavailable
+  }
+  package enum BearerCredentialOutcome: Sendable {
+    case ready(Credential)
+    case failed(Findings.CredentialFinding)
   }
   package enum CredentialOutcome: Sendable {
     /// The session may have newer tokens now.
@@ -81,6 +92,12 @@ extension GatewayServices {
 
   /// The answer is plain; why the provider gave no token stands in the log.
   private func failed(_ failure: TokenFailure, _ route: Route, _ audience: Identifier?, _ correlation: String?) -> Resolved {
+    .credential(.failed(finding(failure, route, audience, correlation)))
+  }
+
+  func finding(
+    _ failure: TokenFailure, _ route: Route, _ audience: Identifier?, _ correlation: String?
+  ) -> Findings.CredentialFinding {
     let finding: Findings.CredentialFinding
     switch failure {
     case .sessionEnded: finding = .sessionEnded
@@ -95,27 +112,37 @@ extension GatewayServices {
         "route": .string(route.name), "audience": .string(audience?.description ?? "-"), "reason": .string(failure.word),
         "origin": LogValue(failure.faultOrigin), "request": .string(correlation ?? ""),
       ])
-    return .credential(.failed(finding))
+    return finding
   }
 
   private func basic(_ session: Session, _ claim: Identifier, _ index: Int) -> Resolved {
-    guard passwords.indices.contains(index), let name = session.claims[claim]?.string, !name.isEmpty, !name.utf8.contains(UInt8(ascii: ":"))
-    else { return .credential(.failed(.claimMissing)) }
-    let pair = Array((name + ":" + passwords[index].reveal()).utf8)
-    var lines = FieldLines()
-    do throws(FieldLineError) { try lines.append("Authorization", Array("Basic ".utf8) + Base64.encodedBytes(pair)) } catch {
-      return .credential(.failed(.claimMissing))
-    }
+    made(basicLines(session.claims, claim, index), session)
+  }
+
+  /// Without lines a claim was missing.
+  private func made(_ lines: FieldLines?, _ session: Session) -> Resolved {
+    guard let lines else { return .credential(.failed(.claimMissing)) }
     return .credential(.ready(Credential(lines: lines, freshUntil: session.absoluteExpiry), session))
   }
 
-  private func claims(_ session: Session, _ headers: [ClaimHeader]) -> Resolved {
+  func basicLines(_ claims: JSONObject, _ claim: Identifier, _ index: Int) -> FieldLines? {
+    guard passwords.indices.contains(index), let name = claims[claim]?.string, !name.isEmpty, !name.utf8.contains(UInt8(ascii: ":"))
+    else { return nil }
+    let pair = Array((name + ":" + passwords[index].reveal()).utf8)
+    var lines = FieldLines()
+    do throws(FieldLineError) { try lines.append("Authorization", Array("Basic ".utf8) + Base64.encodedBytes(pair)) } catch { return nil }
+    return lines
+  }
+
+  private func claims(_ session: Session, _ headers: [ClaimHeader]) -> Resolved { made(claimLines(session.claims, headers), session) }
+
+  func claimLines(_ claims: JSONObject, _ headers: [ClaimHeader]) -> FieldLines? {
     var lines = FieldLines()
     for header in headers {
-      guard let value = Self.fieldValue(session.claims[header.claim]) else { return .credential(.failed(.claimMissing)) }
-      do throws(FieldLineError) { try lines.append(header.field, value) } catch { return .credential(.failed(.claimMissing)) }
+      guard let value = Self.fieldValue(claims[header.claim]) else { return nil }
+      do throws(FieldLineError) { try lines.append(header.field, value) } catch { return nil }
     }
-    return .credential(.ready(Credential(lines: lines, freshUntil: session.absoluteExpiry), session))
+    return lines
   }
 
   /// A claim as a field value: text and numbers as they are, a list joined by commas; nothing that could end the line.
@@ -146,7 +173,7 @@ extension GatewayServices {
   }
 
   /// Asked for anew when less than min(30 s, 20 % of its life) is left.
-  private static func freshUntil(_ from: WallInstant, _ end: WallInstant) -> WallInstant {
+  static func freshUntil(_ from: WallInstant, _ end: WallInstant) -> WallInstant {
     let life = max(0, end.seconds &- from.seconds)
     return end.advanced(by: .seconds(-min(30, life / 5)))
   }

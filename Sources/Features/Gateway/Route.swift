@@ -98,6 +98,8 @@ package struct Route: Sendable {
   package var methods: MethodSet
   /// An explicit rule that this route needs no session. Credentials are impossible then.
   package var isPublic = false
+  /// The audience of access tokens that are taken in place of a session; nil for none.
+  package var bearer: Identifier?
   package var credential: CredentialRule = .none
   /// Of an own endpoint.
   package var sessionUse = SessionUse.own

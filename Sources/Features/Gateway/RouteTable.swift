@@ -34,6 +34,8 @@ package final class RouteEntry: Sendable {
   /// The endpoint that answers; nil for a route that is forwarded.
   let own: EndpointID?
   let needsCredential: Bool
+  /// An access token may stand in for a session.
+  let takesBearer: Bool
   /// For requests that need no credential, or are public.
   let bare: CredentialView
 
@@ -44,6 +46,7 @@ package final class RouteEntry: Sendable {
     bare = CredentialView(Credential(lines: FieldLines(), freshUntil: WallInstant(seconds: .max)), route: mark, session: nil)
     policy = RoutePolicy(route: index, methods: route.methods, rule: route.needsSession ? .identified : .publicRoute)
     takenMethods = route.methods.subtracting(MethodSet([.trace, .connect]))
+    takesBearer = route.bearer != nil && !route.isPublic
     if case .own(let endpoint) = route.kind { own = endpoint } else { own = nil }
     if case .none = route.credential { needsCredential = false } else { needsCredential = true }
   }

@@ -15,6 +15,8 @@ package final class SessionTable {
   private var slots: [Slot]
   private var shift: UInt64
   private var byKey: [SessionKey: SessionView] = [:]
+  /// Tokens that clients bring in place of a session.
+  let bearers = BearerTable()
   private var ends: SessionEnds
   /// Where the next entry to go is looked for.
   private var hand = 0

@@ -26,6 +26,7 @@ package final class SessionTokenRevocation: SessionAftercare {
         }
         return .needless
       }
+      if isLeft(remains) { return .needless }
       if try await isShared(remains) { return .needless }
       let tokens = tokens(of: remains)
       for (token, hint) in tokens { try await provider.revoke(token, hint) }
@@ -33,6 +34,15 @@ package final class SessionTokenRevocation: SessionAftercare {
     } catch let error as OIDCError {
       return error.isTemporary ? .again(error.description, after: error.retryAfter) : .failed(error.description)
     } catch { return .again("the session store does not answer") }
+  }
+
+  /// A session whose time is over says nothing against the person's session at the provider, which Keycloak ends when the last client's token is
+  /// revoked: who comes back would have to type a password. With offline access the grant has a life of its own, and nobody would end it.
+  private func isLeft(_ remains: SessionRemains) -> Bool {
+    switch remains.reason {
+    case .idle, .absolute: !provider.asksForOfflineAccess
+    default: false
+    }
   }
 
   /// At Keycloak a refresh token stands for what the client has of the provider's whole session: revoking it would end a newer session here that

@@ -80,6 +80,7 @@ package final class SessionWatch: Sendable {
 
   /// What is tried when the store does not say whether a session lives.
   private static let pauses: [Duration] = [.milliseconds(500), .seconds(1), .seconds(2)]
+  private static let head = Duration.milliseconds(200)
   /// Questions to the store at the same time.
   private static let width = 16
 
@@ -217,6 +218,8 @@ package final class SessionWatch: Sendable {
     let watched = state.withLock { state in keys?.filter { state.ofSession[$0] != nil } ?? Array(state.ofSession.keys) }
     guard !watched.isEmpty else { return }
     Task {
+      // An end that happens in this process is told by it, and its reason known: that comes first.
+      try? await time.sleep(for: Self.head)
       await withTaskGroup(of: Void.self) { group in
         for (index, key) in Set(watched).enumerated() {
           if index >= Self.width { await group.next() }

@@ -28,6 +28,10 @@ package enum Need: Sendable, Hashable {
   case session(SessionID)
   /// The credential that the route of this index demands for this session.
   case credential(session: SessionID, route: Int)
+  /// Whose access token this is, if it is one.
+  case bearer(PresentedBearer)
+  /// The credential that the route demands for whom this token names.
+  case bearerCredential(PresentedBearer, route: Int)
 }
 
 /// All that the forwarder must know of a request that may pass: references to what was made ready before it came.

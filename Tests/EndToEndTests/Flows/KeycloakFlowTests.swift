@@ -115,6 +115,43 @@ struct KeycloakFlowTests {
     }
   }
 
+  @Test(
+    "After a sign-out that the browser does not carry to Keycloak its tokens are good for nothing there: revoked (RFC 7009)",
+    .needs(.keycloak, .files), .timeLimit(.minutes(3)))
+  func revoked() async throws {
+    let backend = try RecordingServer()
+    try await backend.start()
+    let routes = ["own": "accessToken", "copy": "{exchange: {audience: files}}"].map { name, credential in
+      "  \(name):\n    path: /\(name)\n    upstream: http://127.0.0.1:\(backend.port)\n    credential: \(credential)\n"
+    }
+    try await Workplace.run(routes: routes.joined()) { place in
+      func isGood(_ token: String) async throws -> Bool {
+        let answer = try await RawHTTPClient().get(
+          place.services.issuer + "/protocol/openid-connect/userinfo", ["Authorization": "Bearer \(token)"])
+        return answer.status == 200
+      }
+      func token(_ visitor: Visitor, _ path: String) async throws -> String {
+        #expect(try await visitor.fetch("GET", place.base + path, origin: place.mail).status == 200)
+        return String(try #require(backend.requests.last?.field("authorization")).dropFirst(7))
+      }
+      let (alice, bob) = (Visitor(timeout: .seconds(20)), Visitor(timeout: .seconds(20)))
+      try await signIn(alice, place)
+      try await signIn(bob, place, as: "bob")
+      let (own, exchanged, others) = (try await token(alice, "/own/x"), try await token(alice, "/copy/x"), try await token(bob, "/own/x"))
+      for token in [own, exchanged, others] { #expect(try await isGood(token)) }
+      let page = [("Accept", "text/html"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document")]
+      let answer = try await alice.send("GET", LoopbackURL(place.base + "/logout"), page)
+      #expect(answer.status == 302 && answer.field("location")?.contains("id_token_hint=") == true)
+      try await waitUntilTrue("Keycloak takes neither token") {
+        for token in [own, exchanged] { guard try await !isGood(token) else { return false } }
+        return true
+      }
+      #expect(try await isGood(others))
+      #expect(!place.intercom.child.output.contains("session_aftercare_given_up"))
+    }
+    await backend.stop()
+  }
+
   private func signIn(_ visitor: Visitor, _ place: Workplace, as name: String = "alice", hasForm: Bool = true) async throws {
     let form = try await visitor.open("\(place.base)/login?returnTo=\(FormText.escape(place.mail + "/"))", referer: place.mail + "/")
     #expect(form.status == 200)

@@ -138,6 +138,7 @@ extension Deployment {
     made.host = route.host.map { Identifier($0) }
     made.hostOrigin = hostOrigin
     made.isPublic = route.isPublic
+    made.bearer = route.bearer
     made.stripPrefix = route.stripPrefix
     made.cookies = cookieMode(route.cookies)
     made.csrf = route.csrf == .token ? .token : .anyProof

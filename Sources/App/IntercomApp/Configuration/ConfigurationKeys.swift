@@ -182,7 +182,7 @@ enum ConfigurationKeys {
       """)
     static let bearer = Setting<Identifier>(
       "bearer", .identifier("audience"), absence: "bearer tokens are not accepted",
-      "Accept bearer tokens for this audience from clients without a session cookie.")
+      "Accept access tokens (JWT) for this audience from clients that send no session cookie, in place of a session.")
     static let encodedSlashes = Setting<Configuration.EncodedSlashes>(
       "encodedSlashes", .choice, absence: "`pass` for the paths `/fs` and `/wiki`, else `refuse`",
       "Whether `%2F` may stand in a request's path.")

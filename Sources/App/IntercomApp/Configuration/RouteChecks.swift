@@ -4,9 +4,6 @@ import IntercomCore
 
 /// Checks of routes, alone and against each other.
 struct RouteChecks {
-  /// Whether the gateway takes bearer tokens: the one place to change when it does.
-  private static let acceptsBearerTokens = false
-
   /// First path segments that are Intercom's own on the base URL's host.
   static let ownSegments = [
     "silent", "callback", "login", "logout", "backchannel-logout", "session", "uuid", "healthz", "livez", "readyz", "metrics",
@@ -38,9 +35,6 @@ struct RouteChecks {
       checkExchange(route)
       checkMatrix(route)
       checkUpgrades(route)
-      if let bearer = route.bearer, !Self.acceptsBearerTokens {
-        reader.refuse(bearer, "bearer tokens are not part of this version", "remove the key: a session cookie alone counts")
-      }
       if route.bearer != nil, route.csrf.value == .token, let bearer = route.bearer {
         reader.warn(
           bearer, "a bearer token needs no CSRF token, which this route demands from sessions", "remove one of the two unless that is meant"

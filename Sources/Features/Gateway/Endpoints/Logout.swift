@@ -42,7 +42,8 @@ extension GatewayServices {
       // A provider that is not known yet, or has no such endpoint, does not keep anybody signed in here.
       destination =
         (try? provider.logoutURL(
-          idTokenHint: session.tokens.idToken, postLogoutRedirectURI: settings.baseURL + "/", state: state)) ?? target
+          idTokenHint: session.tokens.idToken, logoutHint: session.sid ?? session.subject, postLogoutRedirectURI: settings.baseURL + "/",
+          state: state)) ?? target
     }
     return .redirect(to: destination, cookies: [gateway.cookies.deleteSession])
   }
