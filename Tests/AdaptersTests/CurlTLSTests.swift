@@ -106,4 +106,31 @@ struct CurlTLSTests {
     }
     await server.terminate()
   }
+
+  @Test("TLS identity: authorities that are trusted besides the system's are, and nobody else; a caFile stands over them (S33)")
+  func extraAuthorities() async throws {
+    let (authority, stranger) = (try await TestAuthority(), try await TestAuthority())
+    let issued = try await authority.issue("server", names: "DNS:localhost")
+    let server = try ChildProcess(
+      "openssl", ["s_server", "-accept", "127.0.0.1:0", "-cert", issued.chain, "-key", issued.key, "-www"], log: "s_server")
+    let port = try #require(try await server.line("its port") { $0.hasPrefix("ACCEPT ") }.split(separator: ":").last.map(String.init))
+    let system = CurlTransport.systemAuthorityFile.flatMap { FileManager.default.contents(atPath: $0) }.map { [UInt8]($0) } ?? []
+    #expect(!system.isEmpty)
+    func file(_ authority: TestAuthority) throws -> [UInt8] { Array(try TestAuthority.text(authority.path).utf8) }
+    let cases: [(file: String?, extra: [UInt8]?, works: Bool)] = try [
+      (nil, system + file(authority), true), (nil, file(authority), true), (nil, system + file(stranger), false), (nil, nil, false),
+      (stranger.path, system + file(authority), false), (authority.path, system, true), (nil, Array("no certificate".utf8), false),
+    ]
+    for (index, one) in cases.enumerated() {
+      let transport = try CurlTransport(CurlTransport.Configuration(authorityFile: one.file, authorities: one.extra))
+      for _ in 0..<2 {
+        let failure = await failure(transport, "https://localhost:\(port)/")
+        var isRefused = false
+        if case .tls = failure { isRefused = true }
+        #expect(one.works ? failure == nil : isRefused, "case \(index): \(String(describing: failure))")
+      }
+      transport.stop()
+    }
+    await server.terminate()
+  }
 }

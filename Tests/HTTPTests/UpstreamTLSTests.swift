@@ -50,6 +50,27 @@ struct UpstreamTLSTests {
     }
   }
 
+  @Test("an authority that is trusted besides the system's is; beside a route's own it is not (S33)")
+  func extraAuthorities() async throws {
+    let (authority, stranger) = (try await TestAuthority(), try await TestAuthority())
+    let identity = try await authority.identity("right", names: "IP:127.0.0.1")
+    try await TestServer.run(endpoints(), tls: backend(identity)) { server in
+      let cases: [(TLSCertificates?, TLSCertificates?, Int)] = [
+        (nil, try authority.certificates(), 200), (nil, try stranger.certificates(), 502), (nil, nil, 502),
+        (try stranger.certificates(), try authority.certificates(), 502), (try authority.certificates(), try stranger.certificates(), 200),
+      ]
+      for (own, extra, status) in cases {
+        let tls = UpstreamTLS(try TLSContext(client: own, besidesSystem: extra))
+        try await Proxy.run(to: "https://127.0.0.1:\(server.port)/", tls: tls) { proxy in
+          try await proxy.client { client in
+            try client.send("GET /hello HTTP/1.1\r\nHost: a\r\n\r\n")
+            #expect(try client.readResponse().status == status)
+          }
+        }
+      }
+    }
+  }
+
   @Test("a name that is no host of the URL can be expected, and then no other will do")
   func serverName() async throws {
     let authority = try await TestAuthority()
