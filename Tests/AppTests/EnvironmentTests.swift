@@ -313,6 +313,17 @@ struct EnvironmentTests {
       ])
   }
 
+  @Test(
+    "what environment mode does not have cannot be laid over it either",
+    arguments: [
+      ("INTERCOM_CFG_SESSIONS__STORE", "memory", "sessions.store: without a file sessions are always in Redis"),
+      ("INTERCOM_CFG_ROUTES__FS__BEARER", "files", "routes.fs.bearer: without a file no bearer tokens are taken"),
+    ])
+  func fixed(name: String, value: String, expected: String) {
+    let errors = Fixture.with([name: value, "NC_URL": "https://files.example.org"]).errors.map(\.description)
+    #expect(errors.contains { $0.hasPrefix("\(name): \(expected)") }, "\(errors)")
+  }
+
   @Test("no message and no report shows a secret (S29)")
   func secrets() throws {
     let canary = "canary-canary-canary"

@@ -69,6 +69,9 @@ extension ConfigurationDraft {
   // MARK: Sessions
 
   private func checkSessions(_ reader: ConfigurationReader) {
+    if reader.isEnvironment, sessions.store.value != .redis {
+      reader.refuse(sessions.store, "without a file sessions are always in Redis", "unset it, or start with --config FILE")
+    }
     if sessions.store.value != .memory, !sessions.hasKeys {
       reader.add(
         ConfigurationFault(

@@ -35,6 +35,9 @@ struct RouteChecks {
       checkExchange(route)
       checkMatrix(route)
       checkUpgrades(route)
+      if let bearer = route.bearer, reader.isEnvironment {
+        reader.refuse(bearer, "without a file no bearer tokens are taken", "unset it, or start with --config FILE")
+      }
       if route.bearer != nil, route.csrf.value == .token, let bearer = route.bearer {
         reader.warn(
           bearer, "a bearer token needs no CSRF token, which this route demands from sessions", "remove one of the two unless that is meant"
