@@ -115,6 +115,8 @@ enum FrameSources {
         guard case .text(let head)? = merged.first else { return nil }
         let text = String(decoding: head, as: UTF8.self)
         if text.hasPrefix("http://"), !allowsHTTP { continue }
+        // Such as `.example.org` where `.*` takes nothing: no browser sends it.
+        if merged.count == 1, !OriginPattern.isOrigin(ByteRange(0, head.count), head.span, allowsHTTP: true) { continue }
         guard text.hasPrefix("https://") || text.hasPrefix("http://"), let source = source(merged) else { return nil }
         if !source.isEmpty { sources.insert(source) }
       }
@@ -147,7 +149,7 @@ enum FrameSources {
     }
     guard case .text(let head)? = way.first, case .text(let tail)? = way.last else { return nil }
     if way.count == 1 {
-      // Such as `https://.example.org` where `.*` takes nothing: no browser sends it.
+      // The same with a port.
       guard OriginPattern.isOrigin(ByteRange(0, head.count), head.span, allowsHTTP: true) else { return "" }
       return String(decoding: head, as: UTF8.self) + port
     }
