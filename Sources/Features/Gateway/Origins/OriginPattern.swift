@@ -111,7 +111,7 @@ enum FrameSources {
     guard let ways = ways(expression) else { return nil }
     var sources: Set<String> = []
     for way in ways {
-      for merged in schemed(merge(way), allowsHTTP) {
+      for merged in schemed(merge(way), allowsHTTP) where !merged.isEmpty {
         guard case .text(let head)? = merged.first else { return nil }
         let text = String(decoding: head, as: UTF8.self)
         if text.hasPrefix("http://"), !allowsHTTP { continue }
