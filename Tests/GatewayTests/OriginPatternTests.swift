@@ -142,7 +142,8 @@ struct OriginPatternTests {
         #"https://(mail|files)\.example\.org(:8443)?"#,
         ["https://files.example.org", "https://files.example.org:8443", "https://mail.example.org", "https://mail.example.org:8443"]
       ),
-      (#"https?://mail\.example\.org"#, ["https://mail.example.org"]),
+      (#"https?://mail\.example\.org"#, ["https://mail.example.org"]), (#".*\.example\.org"#, ["https://*.example.org"]),
+      (#"(https://.*\.example\.org)?"#, ["https://*.example.org"]),
       (#"https://app\d{1,3}\.example\.org"#, ["https://*.example.org"]),
       (#"https://.*\.localhost(:\d+)?"#, ["https://*.localhost", "https://*.localhost:*"]),
       (
