@@ -53,7 +53,7 @@ struct TokenRefresher: Sendable {
   func forget(_ key: SessionKey) { unsaved.forget(key) }
 
   /// What the store did not take so far.
-  func unsavedTokens(of key: SessionKey) -> SessionTokens? { unsaved.tokens(of: key) }
+  func unsavedTokens(of key: SessionKey) -> SessionTokens? { unsaved.tokens(of: key)?.tokens }
 
   private func refreshWithLease(_ seen: Session) async -> Outcome {
     do throws(SessionStoreError) {
@@ -130,7 +130,7 @@ struct TokenRefresher: Sendable {
     }
     unsaved.forget(current.key)
     guard let saved else {
-      manager.foundLate(current, tokens)
+      manager.foundLate(current, fresh.tokens)
       return .failed(.sessionEnded(nil))
     }
     return .fresh(saved)

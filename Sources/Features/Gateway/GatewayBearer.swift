@@ -80,6 +80,8 @@ extension GatewayServices {
     case .basic(let claim, let password):
       return .bearerCredential(basicLines(verified.claims, claim, password).outcome(verified.expires))
     case .headers(let headers): return .bearerCredential(claimLines(verified.claims, headers).outcome(verified.expires))
+    // A device is a session's; the configuration takes no such route.
+    case .matrix: return .bearerCredential(.failed(.refused))
     }
   }
 }

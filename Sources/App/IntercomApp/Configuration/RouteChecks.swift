@@ -182,6 +182,9 @@ struct RouteChecks {
       reader.warn(
         located(matrix.asToken, "asToken"), "the secret is short: who guesses it is every user", "write one of 32 characters or more")
     }
+    if let bearer = route.bearer {
+      reader.refuse(bearer, "a Matrix account's device belongs to a session, which bearer tokens have none of", "remove one of the two")
+    }
     if let file = matrix.caFile { ConfigurationDraft.checkAuthorities(located(file, "caFile"), reader, readFile) }
   }
 
