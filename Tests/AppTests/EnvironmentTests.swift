@@ -82,6 +82,19 @@ struct EnvironmentTests {
     var testDescription: String { "\(name)=\(value)" }
   }
 
+  private static let nordeck: [String: String?] = [
+    "NORDECK_URL": "https://bot.example.org/", "MATRIX_URL": "https://matrix.example.org", "MATRIX_SERVER_NAME": "example.org",
+    "MATRIX_AS_SECRET": "as-token", "NORDECK_MODE": "live",
+  ]
+  private static func nordeck(_ changes: [String: String?]) -> [String: String?] {
+    var all = nordeck
+    for (name, value) in changes { all.updateValue(value, forKey: name) }
+    return all
+  }
+  private static func matrix(_ configuration: Configuration) -> Configuration.Matrix? {
+    guard case .matrix(let matrix)? = first(configuration, "nob")?.credential else { return nil }
+    return matrix
+  }
   private static func first(_ configuration: Configuration, _ name: String) -> Configuration.Route? {
     configuration.routes.first { $0.name == name }
   }
@@ -149,6 +162,23 @@ struct EnvironmentTests {
     },
     Row(name: "XWIKI_AUDIENCE", value: "wiki", others: ["XWIKI_URL": "https://wiki.example.org"]) { audience($0, "wiki") == "wiki" },
     Row(name: "XWIKI_ENABLED", value: "false", others: ["XWIKI_URL": "https://wiki.example.org"]) { $0.routes.isEmpty },
+    Row(name: "NORDECK_URL", value: "http://matrix-meetings-bot/", others: nordeck) {
+      guard let route = first($0, "nob") else { return false }
+      return route.path == "/nob" && route.upstream.map(\.text) == ["http://matrix-meetings-bot"] && route.stripPrefix
+        && route.csrf == .token
+        && route.methods == .plain
+    },
+    Row(name: "NORDECK_MODE", value: "Live", others: nordeck) { matrix($0)?.mode == .openID },
+    Row(name: "NORDECK_MODE", value: "TEST", others: nordeck) { matrix($0)?.mode == .accessToken },
+    Row(name: "MATRIX_URL", value: "https://synapse.example.org/", others: nordeck) {
+      matrix($0)?.homeserver.text == "https://synapse.example.org"
+    },
+    Row(name: "MATRIX_SERVER_NAME", value: "chat.example.org", others: nordeck) { matrix($0)?.serverName == "chat.example.org" },
+    Row(name: "MATRIX_AS_SECRET", value: "another-token", others: nordeck) { matrix($0)?.asToken.reveal() == "another-token" },
+    Row(name: "MATRIX_LOGIN_TYPE", value: "uk.half-shot.msc2778.login.application_service", others: nordeck) {
+      matrix($0)?.loginType == "uk.half-shot.msc2778.login.application_service"
+    },
+    Row(name: "MATRIX_ENABLED", value: "false", others: nordeck) { $0.routes.isEmpty },
     Row(name: "PORTAL_URL", value: "https://portal.example.org/", others: ["PORTAL_API_KEY": "key"]) {
       guard let route = first($0, "navigation"), case .basic(let claim, let key) = route.credential else { return false }
       return route.path == "/navigation.json" && route.methods == .read && claim == "phoenixusername" && key.reveal() == "key"
@@ -205,7 +235,8 @@ struct EnvironmentTests {
     let environment = [
       "BASE_URL": "https://ics.example.org/path", "KEYCLOAK_URL": "https://kc.example.org", "CLIENT_SECRET": " ", "SECRET": "",
       "ORIGIN_REGEX": "", "TOKEN_EXCHANGE_V2": "yes", "SESSION_ROLLING_DURATION": "1d", "PORT": "http", "NC_ENABLED": "true",
-      "XWIKI_URL": "wiki.example.org", "PORTAL_URL": "https://portal.example.org", "REDIS_PORT": "0", "REDIS_SSL": "on",
+      "XWIKI_URL": "wiki.example.org", "NORDECK_URL": "http://bot", "NORDECK_MODE": "real", "MATRIX_URL": "matrix",
+      "PORTAL_URL": "https://portal.example.org", "REDIS_PORT": "0", "REDIS_SSL": "on",
       "SESSION_COOKIE_NAME": "a b", "LOG_LEVEL": "loud", "NODE_EXTRA_CA_CERTS": "/nowhere.pem", "NC_ORIGIN": "files.example.org",
     ]
     let reading = Fixture.read(environment)
@@ -216,9 +247,13 @@ struct EnvironmentTests {
         "CLIENT_ID: missing; set CLIENT_ID=intercom",
         "CLIENT_SECRET: is empty; set CLIENT_SECRET=<the secret of Keycloak's client>",
         "LOG_LEVEL: log.level: 'loud' is none of trace, debug, info, warning, error; write one of them",
+        "MATRIX_AS_SECRET: missing, while NORDECK_URL is set; set MATRIX_AS_SECRET=<the as_token of the application service>",
+        "MATRIX_SERVER_NAME: missing, while NORDECK_URL is set; set MATRIX_SERVER_NAME=example.org",
+        "MATRIX_URL: routes.nob.credential.matrix.homeserver: 'matrix' is no http or https URL; write https://host/path",
         "NC_ORIGIN: origins[0]: 'files.example.org' is no http or https URL; write https://host/path",
         "NC_URL: missing, while NC_ENABLED is true; set NC_URL, or NC_ENABLED=false",
         "NODE_EXTRA_CA_CERTS: extraAuthorities: cannot read '/nowhere.pem': No such file or directory; name a PEM file that this process may read",
+        "NORDECK_MODE: expected live or test, found 'real'; set NORDECK_MODE=live or NORDECK_MODE=test",
         #"ORIGIN_REGEX: is empty: it would take every origin; set ORIGIN_REGEX=https://([a-z0-9-]+\.)*example\.org, or unset it and list the apps in INTERCOM_CFG_ORIGINS"#,
         "PORT: listen: 'http' is no port; write a number from 1 to 65535 after the ':'",
         "PORTAL_API_KEY: missing, while PORTAL_URL is set; set PORTAL_API_KEY=<the secret shared with the portal>",
@@ -265,7 +300,10 @@ struct EnvironmentTests {
       (
         ["KEYCLOAK_URL": "https://kc.example.org", "REALM_NAME": "x"], "KEYCLOAK_URL: warning: no effect: ISSUER_BASE_URL names the issuer"
       ),
-      ([:], "NC_URL: warning: missing, and XWIKI_URL"), (["PROXY": "true"], "PROXY: warning: accepted without effect"),
+      ([:], "NC_URL: warning: missing, and XWIKI_URL"), (nordeck(["NORDECK_MODE": "test"]), "NORDECK_MODE: warning: the bot gets"),
+      (nordeck(["NORDECK_MODE": nil]), "NORDECK_MODE: warning: missing: the bot gets an OpenID token"),
+      (["MATRIX_ENABLED": "true"], "MATRIX_ENABLED: warning: no effect without NORDECK_URL"),
+      (["PROXY": "true"], "PROXY: warning: accepted without effect"),
       (["OX_AUDIENCE": "ox"], "OX_AUDIENCE: warning: accepted without effect"),
       (["REDIS_SERVERNAME": "x"], "REDIS_SERVERNAME: warning: no effect without TLS"),
       (["REDIS_MTLS_FOLDER": "/x"], "REDIS_MTLS_FOLDER: warning: no effect without REDIS_MTLS"),
@@ -346,6 +384,8 @@ struct EnvironmentTests {
     "NC_ORIGIN": "https://files.example.org",
     "OX_ORIGIN": "https://mail.example.org", "REDIS_PASSWORD": "redis-pw-canary", "REDIS_USER": "ics", "REDIS_SSL": "true",
     "LOG_FILE": "/var/log/a b.log", "LOG_LEVEL": "debug", "SESSION_COOKIE_NAME": "__Host-app", "SESSION_ROLLING_DURATION": "1209600",
+    "NORDECK_URL": "https://bot.example.org", "NORDECK_MODE": "test", "MATRIX_URL": "https://matrix.example.org",
+    "MATRIX_SERVER_NAME": "example.org:8448", "MATRIX_AS_SECRET": "as-token-canary",
     "ORIGIN_REGEX": #"^https://(a|b)\.[a-z]+\.example\.org$"#, "USER_UNIQUE_MAPPER": "true", "CLIENT_ID": "123",
   ]
 
@@ -371,8 +411,7 @@ struct EnvironmentTests {
     for name in names { #expect(text.contains("`\(name)`"), "\(name)") }
     let tested = Set(Self.rows.map(\.name))
     let elsewhere: Set<String> = [
-      "REDIS_MTLS", "REDIS_MTLS_FOLDER", "NODE_EXTRA_CA_CERTS", "MATRIX_ENABLED", "MATRIX_URL", "MATRIX_SERVER_NAME", "MATRIX_AS_SECRET",
-      "MATRIX_LOGIN_TYPE", "NORDECK_URL", "NORDECK_MODE",
+      "REDIS_MTLS", "REDIS_MTLS_FOLDER", "NODE_EXTRA_CA_CERTS",
     ]
     #expect(Set(names).subtracting(tested) == elsewhere)
   }

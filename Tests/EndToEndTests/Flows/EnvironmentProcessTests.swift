@@ -3,6 +3,7 @@ import FoundationEssentials
 import HTTPMessage
 import IntercomCore
 import IntercomTesting
+import StrictJSON
 import Testing
 
 @Suite(
@@ -87,11 +88,43 @@ struct EnvironmentProcessTests {
     }
   }
 
+  @Test(
+    "/nob/* reaches the meetings bot with the CSRF token alone, and with the user's OpenID token (live) or access token (test)",
+    arguments: ["live", "test"])
+  func nordeck(_ mode: String) async throws {
+    try await Place.run(changes: ["NORDECK_MODE": mode]) { place in
+      let visitor = try await place.signIn()
+      let page = try await visitor.open(place.base + "/silent", dest: "iframe", referer: Place.app + "/")
+      let token = try #require(try place.message(page)["csrftoken"]?.string)
+      for method in ["GET", "POST"] {
+        let missing = try await place.fetch(visitor, method, "/nob/v1/meeting")
+        #expect(missing.status == 403 && missing.field("access-control-allow-origin") == Place.app)
+        let query = try await place.fetch(visitor, method, "/nob/v1/meeting?_csrf_token=\(token)")
+        #expect(query.status == 403)
+        let answer = try await visitor.fetch(method, place.base + "/nob/v1/meeting?x=1", origin: Place.app, ["X-CSRF-Token": token])
+        #expect(answer.status == 200, "\(answer.text)")
+        let seen = try #require(place.bot.requests.last)
+        #expect(seen.path == "/v1/meeting" && seen.query == "x=1" && seen.method.name == method)
+        let field = seen.field("authorization") ?? ""
+        if mode == "test" {
+          #expect(field.hasPrefix("Bearer ") && place.homeserver.owner(of: String(field.dropFirst(7))) == "@uuid-of-alice:matrix.test")
+        } else {
+          let json = try #require(Base64.decode(Array(field.dropFirst("MX-Identity ".count).utf8)))
+          let given = try StrictJSON.object(json)["access_token"]?.string ?? ""
+          #expect(field.hasPrefix("MX-Identity ") && place.homeserver.openIDOwner(of: given) == "@uuid-of-alice:matrix.test")
+        }
+      }
+      #expect(place.bot.requests.count == 2 && place.homeserver.count(.login) == 1)
+      try await visitor.open(place.base + "/logout")
+      try await waitUntilTrue("the device's logout") { place.homeserver.count(.logout) == 1 }
+    }
+  }
+
   @Test("/uuid is the claim of USER_UNIQUE_MAPPER as text; without a session it is 401")
   func uuid() async throws {
     try await Place.run { place in
       let answer = try await place.fetch(place.signIn(), "GET", "/uuid")
-      #expect(answer.status == 200 && answer.text == "uuid-of-alice" && answer.field("content-type")?.hasPrefix("text/plain") == true)
+      #expect(answer.status == 200 && answer.text == "UUID-of-alice" && answer.field("content-type")?.hasPrefix("text/plain") == true)
       #expect(try await place.fetch(Visitor(), "GET", "/uuid").status == 401)
     }
   }

@@ -27,6 +27,8 @@ struct EnvironmentWorkplace: Sendable {
   let files: RecordingServer
   let wiki: RecordingServer
   let portal: RecordingServer
+  let bot: RecordingServer
+  let homeserver: HomeserverDouble
   let environment: [String: String]
 
   /// Starts everything, tells the story, and ends Intercom in order: exit code 0, no secret and no token in its log.
@@ -39,8 +41,9 @@ struct EnvironmentWorkplace: Sendable {
     _ story: @escaping @Sendable (EnvironmentWorkplace) async throws -> Void
   ) async throws {
     let redis = try await RedisServer(redisSettings ?? ["requirepass \(redisPassword)"])
-    let servers = try (0..<4).map { _ in try RecordingServer() }
-    let (provider, files, wiki, portal) = (servers[0], servers[1], servers[2], servers[3])
+    let homeserver = HomeserverDouble(accounts: ["uuid-of-alice", "uuid-of-bob"], time: SystemTime())
+    let servers = try (0..<5).map { _ in try RecordingServer() } + [try RecordingServer(homeserver.endpoint)]
+    let (provider, files, wiki, portal, bot) = (servers[0], servers[1], servers[2], servers[3], servers[4])
     let issuer = "http://id.localhost:\(provider.port)"
     let port = try FreePort.next()
     let base = "http://intercom.localhost:\(port)"
@@ -51,13 +54,17 @@ struct EnvironmentWorkplace: Sendable {
     for server in servers { try await server.start() }
     var environment = variables(
       base: base, issuer: issuer, redis: redis.port, files: files.port, wiki: wiki.port, portal: portal.port)
+    environment["NORDECK_URL"] = "http://127.0.0.1:\(bot.port)"
+    environment["MATRIX_URL"] = "http://127.0.0.1:\(servers[5].port)/"
+    environment["MATRIX_SERVER_NAME"] = homeserver.serverName
+    environment["MATRIX_AS_SECRET"] = homeserver.asToken
     for (name, value) in changes { environment[name] = value }
     let result: Result<Void, any Error>
     do {
       let intercom = try await IntercomProcess.serve(environment: environment, port: port)
       let place = EnvironmentWorkplace(
-        intercom: intercom, base: base, issuer: issuer, liar: liar, redis: redis, files: files, wiki: wiki, portal: portal,
-        environment: environment)
+        intercom: intercom, base: base, issuer: issuer, liar: liar, redis: redis, files: files, wiki: wiki, portal: portal, bot: bot,
+        homeserver: homeserver, environment: environment)
       do {
         try await story(place)
         result = await end(place)
@@ -74,7 +81,7 @@ struct EnvironmentWorkplace: Sendable {
   private static func end(_ place: EnvironmentWorkplace) async -> Result<Void, any Error> {
     let exit = await place.intercom.child.terminate(grace: .seconds(15))
     let output = place.intercom.child.output
-    let leaked = [password, clientSecret, secret, portalKey, redisPassword].filter(output.contains)
+    let leaked = [password, clientSecret, secret, portalKey, redisPassword, place.homeserver.asToken].filter(output.contains)
     guard exit == .code(0), leaked.isEmpty, place.intercom.tokensInLog.isEmpty else {
       return .failure(WaitFailure("intercom ended with \(exit); secrets in its log: \(leaked.count)", within: .zero, seen: output))
     }
@@ -86,7 +93,7 @@ struct EnvironmentWorkplace: Sendable {
     registration.clients[0].allowedAudiences = ["ncoidc", "xwikioidc"]
     registration.users = registration.users.map { user in
       var user = user
-      user.claims["entryuuid"] = .string("uuid-of-\(user.username)")
+      user.claims["entryuuid"] = .string("UUID-of-\(user.username)")
       user.claims["phoenixusername"] = .string("Phoenix \(user.username)")
       return user
     }
@@ -101,7 +108,8 @@ struct EnvironmentWorkplace: Sendable {
       "SECRET": secret, "ORIGIN_REGEX": #"^https?:\/\/[a-z]+\.apps\.localhost(:\d+)?$"#, "TOKEN_EXCHANGE_V2": "True",
       "ENABLE_SESSION_COOKIE": "false", "PROXY": "false", "NC_ENABLED": "true", "NC_URL": "http://127.0.0.1:\(files)/remote.php/",
       "NC_AUDIENCE": "ncoidc", "XWIKI_ENABLED": "TRUE", "XWIKI_URL": "http://127.0.0.1:\(wiki)", "XWIKI_AUDIENCE": "xwikioidc",
-      "MATRIX_ENABLED": "false", "PORTAL_URL": "http://127.0.0.1:\(portal)", "PORTAL_API_KEY": portalKey, "REDIS_HOST": "127.0.0.1",
+      "MATRIX_ENABLED": "true", "NORDECK_MODE": "live", "PORTAL_URL": "http://127.0.0.1:\(portal)", "PORTAL_API_KEY": portalKey,
+      "REDIS_HOST": "127.0.0.1",
       "REDIS_PORT": "\(redis)", "REDIS_PASSWORD": redisPassword, "LOG_LEVEL": "silly", "SESSION_COOKIE_NAME": "appSession",
       // Keycloak's mappers give claims without asking; this provider gives those of the profile.
       "INTERCOM_CFG_PROVIDER__SCOPES": "openid,profile",

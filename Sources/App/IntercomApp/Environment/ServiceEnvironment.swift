@@ -284,9 +284,49 @@ struct ServiceEnvironment {
     tree.set("routes", "navigation", "stripPrefix", to: "true", from: "PORTAL_URL")
   }
 
+  /// The meetings bot, for whom Intercom signs the user in at the homeserver.
   private mutating func nordeck() {
-    guard backend("MATRIX_ENABLED", "NORDECK_URL") != nil else { return }
-    warn("NORDECK_URL", "no effect: this version has no Matrix login", "unset it, or wait for a version that has")
+    let isOn = flag("MATRIX_ENABLED", true)
+    guard isOn, let url = url("NORDECK_URL") else {
+      if isOn, value("MATRIX_ENABLED") != nil {
+        warn("MATRIX_ENABLED", "no effect without NORDECK_URL: there is no route /nob", "set NORDECK_URL, or MATRIX_ENABLED=false")
+      }
+      return
+    }
+    tree.set("routes", "nob", "path", to: "/nob", from: "NORDECK_URL")
+    tree.set("routes", "nob", "upstream", to: url, from: "NORDECK_URL")
+    if required("MATRIX_URL", "https://matrix.example.org", since: "NORDECK_URL") != nil, let homeserver = self.url("MATRIX_URL") {
+      tree.set("routes", "nob", "credential", "matrix", "homeserver", to: homeserver, from: "MATRIX_URL")
+    }
+    if let name = required("MATRIX_SERVER_NAME", "example.org", since: "NORDECK_URL") {
+      tree.set("routes", "nob", "credential", "matrix", "serverName", to: name, from: "MATRIX_SERVER_NAME")
+    }
+    if let token = required("MATRIX_AS_SECRET", "<the as_token of the application service>", since: "NORDECK_URL") {
+      tree.set(
+        "routes", "nob", "credential", "matrix", "asToken", toSecret: Secret(token), file: "matrix-as-token", from: "MATRIX_AS_SECRET",
+        note: "MATRIX_AS_SECRET")
+    }
+    if let type = value("MATRIX_LOGIN_TYPE") {
+      tree.set("routes", "nob", "credential", "matrix", "loginType", to: type, from: "MATRIX_LOGIN_TYPE")
+    }
+    tree.set("routes", "nob", "credential", "matrix", "mode", to: nordeckMode(), from: "NORDECK_MODE")
+    tree.set("routes", "nob", "methods", to: "plain", from: "NORDECK_URL")
+    tree.set("routes", "nob", "stripPrefix", to: "true", from: "NORDECK_URL")
+    tree.set("routes", "nob", "csrf", to: "token", from: "NORDECK_URL")
+  }
+
+  private mutating func nordeckMode() -> String {
+    switch value("NORDECK_MODE")?.lowercased() {
+    case "live": break
+    case "test":
+      warn(
+        "NORDECK_MODE", "the bot gets the user's access token, with which it can do all that the user can at the homeserver",
+        "set NORDECK_MODE=live when the bot takes OpenID tokens")
+      return "accessToken"
+    case nil: warn("NORDECK_MODE", "missing: the bot gets an OpenID token, as with live", "set NORDECK_MODE=live or NORDECK_MODE=test")
+    case let text?: refuse("NORDECK_MODE", "expected live or test, found \(quoted(text))", "set NORDECK_MODE=live or NORDECK_MODE=test")
+    }
+    return "openID"
   }
 
   // MARK: Log
