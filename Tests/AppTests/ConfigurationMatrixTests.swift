@@ -67,6 +67,9 @@ struct ConfigurationMatrixTests {
     let both = Fixture.route(
       "a: {path: /a, upstream: \"http://x\", credential: {matrix: {\(Self.least)}, basic: {usernameClaim: a, secret: b}}}")
     #expect(Fixture.errors(both).contains { $0.contains("basic and matrix at once") })
+    let bearer = Fixture.errors(route(Self.least).replacing("csrf: token", with: "bearer: api"))
+    #expect(
+      bearer.count == 1 && bearer.first?.contains("routes.nob.bearer: a Matrix account's device belongs to a session") == true, "\(bearer)")
   }
 
   @Test("a homeserver on the network without TLS and a short secret are reported")
