@@ -124,7 +124,7 @@ struct ConfigurationTests {
         "c.yaml:9:46: sessions.sameSite: 'relaxed' is none of lax, none, strict; write one of them",
         "c.yaml:11:3: routes.Files: the name of a route is used in cookies and metrics; write 1 to 32 small letters, digits and '-'",
         "c.yaml:11:17: routes.Files.path: '/fs/' ends with '/'; write /fs: it stands for itself and everything below",
-        "c.yaml:11:56: routes.Files.credential: not a kind of credential; write none, accessToken, {exchange: …}, {basic: …} or {headers: …}",
+        "c.yaml:11:56: routes.Files.credential: not a kind of credential; write none, accessToken, {exchange: …}, {basic: …}, {headers: …} or {matrix: …}",
         "c.yaml:12:17: routes.login.path: /login is Intercom's own; choose another prefix, or give the route a 'host' of its own",
         "c.yaml:12:80: routes.login.methods[1]: 'propfind' is no method that a route can allow; did you mean PROPFIND?",
         "c.yaml:13:9: routes.wiki: expected a map, found a single value; write its keys below it, indented",
@@ -227,7 +227,7 @@ struct ConfigurationTests {
       ),
       (
         "a: {path: /a, upstream: \"http://x\", credential: {}}",
-        ["c.yaml:7:51: routes.a.credential: an empty map; write none, accessToken, {exchange: …}, {basic: …} or {headers: …}"]
+        ["c.yaml:7:51: routes.a.credential: an empty map; write none, accessToken, {exchange: …}, {basic: …}, {headers: …} or {matrix: …}"]
       ),
       (
         "a: {path: /a, upstream: \"http://x\", credential: {exchange: {}}}",
