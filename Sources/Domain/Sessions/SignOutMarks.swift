@@ -35,11 +35,13 @@ extension SessionManager {
   /// For the logins that are under way.
   func noteEnd(of index: IndexKey) async throws(SessionStoreError) {
     let until = now().advanced(by: Self.markLife)
-    var expected: UInt64?
+    var seen: UInt64?
     for _ in 0..<Self.maximumAttempts {
-      if case .written = try await records.write(Self.mark(index), [], expiry: until, expecting: expected) { return }
-      // Another end of the same noted its own: a login may have begun between the two.
-      expected = try await records.store.read(Self.mark(index))?.version
+      if case .written = try await records.write(Self.mark(index), [], expiry: until, expecting: seen) { return }
+      let current = try await records.store.read(Self.mark(index))?.version
+      // Another end of the same noted its own behind what this one saw: later than any login that this one must find.
+      if let seen, let current, current != seen { return }
+      seen = current
     }
     throw .contended
   }

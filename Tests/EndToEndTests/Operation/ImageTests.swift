@@ -31,7 +31,8 @@ struct ImageTests {
       #expect(status.contains("NoNewPrivs:\t1"))
       // What can be written is there, for a runtime's mounts; nothing else is.
       let mounts = try String(contentsOfFile: "/proc/\(image.identifier)/mountinfo", encoding: .utf8).split(separator: "\n")
-      let root = try #require(mounts.first { $0.split(separator: " ").dropFirst(4).first.map { $0.hasSuffix("/image/root") } == true })
+      // Its root, as it sees it (proc(5)): identifier, parent, device, where in the file system, where in its tree, options.
+      let root = try #require(mounts.last { $0.split(separator: " ").dropFirst(4).first == "/" })
       #expect(root.split(separator: " ")[5].split(separator: ",").contains("ro"), "\(root)")
       image.send(Signal.terminate)
       #expect(try await image.waitForExit(within: .seconds(30)) == .code(0), "\(image.outputTail)")

@@ -61,10 +61,14 @@ struct Reload {
     }
     do {
       let deployment = try Deployment(next, log: log, random: SystemRandom())
-      try await running.reload(deployment)
+      // First: the loops ask who hears of their requests.
       log.setMinimum(next.log.level)
+      try await running.reload(deployment)
       running.certificateTimes.replace(next.tls)
-    } catch { return refuse(current, "The configuration cannot be used: \(error). The one that was read before stays in force.", []) }
+    } catch {
+      log.setMinimum(current.log.level)
+      return refuse(current, "The configuration cannot be used: \(error). The one that was read before stays in force.", [])
+    }
     running.reloads.note(isApplied: true)
     log.info(
       "reloaded", changes.isEmpty ? "The configuration was read again; nothing has changed." : "The new configuration is in force.",
