@@ -54,6 +54,19 @@ final class ChangeRecorder: SessionCopyHolder {
 
 @Suite("Session store in Redis", .enabled(if: RedisServer.isAvailable), .timeLimit(.minutes(2)))
 struct RedisStoreTests {
+  @Test("Closing it is no loss: the log is silent; later calls are unavailable, and no copy is good")
+  func closed() async throws {
+    let fixture = try await RedisFixture()
+    let store = await fixture.store()
+    _ = try await store.create(RedisFixture.key(1), [7], expiry: fixture.expiry())
+    try await waitUntilTrue("copies that are good") { store.watch.lease.isValid(fixture.time.monotonicNow()) }
+    await store.close()
+    #expect(store.watch.failure != nil && !store.watch.lease.isValid(fixture.time.monotonicNow()))
+    await #expect(throws: SessionStoreError.self) { _ = try await store.read(RedisFixture.key(1)) }
+    #expect(fixture.sink.lines == [])
+    await fixture.stop()
+  }
+
   @Test("A database by its number is another place, and others' keys are left alone")
   func databases() async throws {
     let fixture = try await RedisFixture()

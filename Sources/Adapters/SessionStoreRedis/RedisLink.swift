@@ -33,6 +33,8 @@ final class RedisLink {
     case connected(isTracking: Bool)
     /// It is gone, or could not be made.
     case lost(String)
+    /// It is gone because ``RedisLink/stop()`` was called.
+    case stopped
   }
   var onChange: (Change) -> Void = { _ in }
 
@@ -130,7 +132,7 @@ final class RedisLink {
     reason = why
     missingSince = missingSince ?? loop.now
     nextAttempt = loop.now.advanced(by: pause)
-    onChange(.lost(why))
+    onChange(isStopped ? .stopped : .lost(why))
   }
 
   /// Half of it is random, so that the replicas of a service that lost the server together do not come back together.

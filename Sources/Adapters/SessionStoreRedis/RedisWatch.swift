@@ -55,12 +55,16 @@ package final class RedisWatch: Sendable {
 
   func connectionChanged(_ change: RedisLink.Change) {
     switch change {
-    case .lost(let reason): lost(reason)
+    case .lost(let reason):
+      guard lost(reason) else { return }
+      log.error("session_store_lost", "Redis cannot be used; requests that need it are answered 503.", ["reason": .string(reason)])
+    case .stopped: _ = lost("the store is closed")
     case .connected(let isTracking): connected(isTracking)
     }
   }
 
-  private func lost(_ reason: String) {
+  /// Whether it was there before.
+  private func lost(_ reason: String) -> Bool {
     let isNews = state.withLock { state in
       // The lease ends at once: until a connection is back, every request asks the store.
       lease.end()
@@ -72,8 +76,7 @@ package final class RedisWatch: Sendable {
     }
     metrics.changed(isConnected: false)
     work()
-    guard isNews else { return }
-    log.error("session_store_lost", "Redis cannot be used; requests that need it are answered 503.", ["reason": .string(reason)])
+    return isNews
   }
 
   private func connected(_ isTracking: Bool) {
