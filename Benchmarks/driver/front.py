@@ -107,11 +107,30 @@ def handshakes(running, count):
     return count / (time.monotonic() - start)
 
 
-# Each: its words, the load, how many of it in one round and when instructions are counted.
+# ---- CPU time
+
+def by_wrk(run, stage, running):
+    """As the plain request is measured: wrk keeps the peer busier than h2load does."""
+    return measures.cpu(running, stage, run.size.seconds, base=f"https://localhost:{running.port + peers.TLS}")
+
+
+def by_count(load, count):
+    """Of so many in a round; of a few when it is only to be seen that it runs."""
+    def measure(run, stage, running):
+        least = CONNECTIONS * STREAMS
+        wanted = max(least, count * run.size.seconds // 4) if run.size.rounds > 1 else least
+        user, system = running.process.cpu()
+        rate = load(running, wanted)
+        user_end, system_end = running.process.cpu()
+        return {"user": (user_end - user) * 1e6 / wanted, "system": (system_end - system) * 1e6 / wanted, "rate": rate}
+    return measure
+
+
+# Each: its words, the load, how its CPU time is measured, how many when instructions are counted.
 KINDS = {
-    "tls": ("request over kept TLS 1.3", kept, 40_000, 2_000),
-    "handshake": ("new TLS 1.3 connection with one request", handshakes, 1_500, 200),
-    "http2": (f"request over HTTP/2, {STREAMS} streams", streams, 60_000, 2_000),
+    "tls": ("request over kept TLS 1.3", kept, by_wrk, 2_000),
+    "handshake": ("new TLS 1.3 connection with one request", handshakes, by_count(handshakes, 1_500), 200),
+    "http2": (f"request over HTTP/2, {STREAMS} streams", streams, by_count(streams, 60_000), 2_000),
 }
 
 
@@ -171,19 +190,9 @@ def times(run):
             measures.warm(one)
         for number in range(run.size.rounds):
             run.say(f"  round {number + 1} of {run.size.rounds}")
-            for kind, (_, load, count, _) in KINDS.items():
-                count = max(CONNECTIONS * STREAMS, count * run.size.seconds // 4) if run.size.rounds > 1 else CONNECTIONS * STREAMS
+            for kind, (_, _, measure, _) in KINDS.items():
                 for key, one in running.items():
-                    if load is kept:
-                        # As the plain request is measured: by wrk, which keeps the peer busier than h2load does.
-                        taken[kind].setdefault(key, []).append(
-                            measures.cpu(one, stage, run.size.seconds, base=f"https://localhost:{one.port + peers.TLS}"))
-                        continue
-                    user, system = one.process.cpu()
-                    rate = load(one, count)
-                    user_end, system_end = one.process.cpu()
-                    taken[kind].setdefault(key, []).append(
-                        {"user": (user_end - user) * 1e6 / count, "system": (system_end - system) * 1e6 / count, "rate": rate})
+                    taken[kind].setdefault(key, []).append(measure(run, stage, one))
     return taken
 
 

@@ -268,3 +268,16 @@ extension HTTPAnswer {
   /// The Vary line that answers on behalf of CORS must have.
   var variesByOrigin: Bool { all("vary").contains { $0 == "Origin" } }
 }
+
+extension Deployment {
+  /// Adds a route `live`, like `plain`, whose requests may become WebSockets, to this port of 127.0.0.1; and gives it.
+  mutating func addTunnels(to port: UInt16) throws -> Route {
+    guard let path = RoutePath("/live"), let url = HTTPURL("http://127.0.0.1:\(port)"), let endpoint = UpstreamEndpoint(url),
+      let plain = routes.first(where: { $0.name == "plain" })
+    else { throw FixtureFault.badURL }
+    var route = Route(name: "live", path: path, kind: .proxy(endpoint), methods: .plain, cors: plain.cors)
+    route.upgrades = [Array("websocket".utf8)]
+    routes.append(route)
+    return route
+  }
+}

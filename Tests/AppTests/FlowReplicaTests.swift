@@ -75,14 +75,7 @@ struct FlowReplicaTests {
   func streams() async throws {
     let echo = try await WebSocketEcho.start()
     var options = FlowFixture.Options()
-    options.deployment = { deployment in
-      guard let path = RoutePath("/live"), let url = HTTPURL("http://127.0.0.1:\(echo.port)"), let endpoint = UpstreamEndpoint(url),
-        let plain = deployment.routes.first(where: { $0.name == "plain" })
-      else { throw FixtureFault.badURL }
-      var route = Route(name: "live", path: path, kind: .proxy(endpoint), methods: .plain, cors: plain.cors)
-      route.upgrades = [Array("websocket".utf8)]
-      deployment.routes.append(route)
-    }
+    options.deployment = { deployment in _ = try deployment.addTunnels(to: echo.port) }
     try await Replicas.run(options) { replicas in
       let flow = replicas.first
       flow.upstream.answer { seen in

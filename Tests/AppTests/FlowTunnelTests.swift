@@ -25,14 +25,9 @@ struct FlowTunnelTests {
     let echo = try await WebSocketEcho.start()
     var options = FlowFixture.Options()
     options.deployment = { deployment in
-      guard let path = RoutePath("/live"), let url = HTTPURL("http://127.0.0.1:\(echo.port)"), let endpoint = UpstreamEndpoint(url),
-        let plain = deployment.routes.first(where: { $0.name == "plain" })
-      else { throw FixtureFault.badURL }
-      var route = Route(name: "live", path: path, kind: .proxy(endpoint), methods: .plain, cors: plain.cors)
-      route.upgrades = [Array("websocket".utf8)]
-      deployment.routes.append(route)
+      var route = try deployment.addTunnels(to: echo.port)
       route.name = "open"
-      route.path = RoutePath("/open") ?? path
+      route.path = RoutePath("/open") ?? route.path
       route.isPublic = true
       deployment.routes.append(route)
       change(&deployment)

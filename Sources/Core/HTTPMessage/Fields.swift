@@ -39,4 +39,12 @@ package struct Fields: Sendable, ExpressibleByDictionaryLiteral, PrintsNothing {
     guard found.count == 1 else { return nil }
     return String(validating: found[0], as: UTF8.self)
   }
+
+  /// The media type of Content-Type in lower case, without parameters; nil when the field is absent, repeated or no text
+  /// ([RFC 9110 §8.3.1](https://www.rfc-editor.org/rfc/rfc9110#section-8.3.1)).
+  package var mediaType: Identifier? {
+    guard let value = single("content-type") else { return nil }
+    let type = value.utf8.prefix { $0 != UInt8(ascii: ";") && $0 != 32 && $0 != 9 }
+    return type.isEmpty ? nil : FieldName(bytes: type).lowercased
+  }
 }

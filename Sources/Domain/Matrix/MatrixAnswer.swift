@@ -44,11 +44,7 @@ enum MatrixAnswer {
     }
   }
 
-  private static func isJSON(_ fields: Fields) -> Bool {
-    guard let value = fields.single("content-type") else { return false }
-    let type = value.utf8.prefix { $0 != UInt8(ascii: ";") && $0 != 32 && $0 != 9 }
-    return FieldName(bytes: type) == "application/json"
-  }
+  private static func isJSON(_ fields: Fields) -> Bool { fields.mediaType == "application/json" }
 
   private static func errorObject(_ response: OutboundResponse) -> JSONObject? {
     isJSON(response.fields) ? try? StrictJSON.object(response.body, limit: StrictJSON.Limit(bytes: maximumBytes)) : nil

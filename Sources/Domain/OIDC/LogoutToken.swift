@@ -102,7 +102,7 @@ package enum LogoutForm {
 
   /// Is this body a form at all? To be asked before the body is read.
   package static func checkType(_ fields: Fields) throws(Failure) {
-    guard ProviderAnswer.mediaType(fields) == Identifier(FormURLEncoded.contentType) else { throw .notAForm }
+    guard fields.mediaType == Identifier(FormURLEncoded.contentType) else { throw .notAForm }
   }
 
   /// The value of `logout_token`.

@@ -76,7 +76,7 @@ enum ProviderAnswer {
       throw OIDCError(.providerUnavailable, "\(what): the provider answered \(response.status.code)")
     }
     guard response.status.code == 200 else { throw OIDCError(code, "\(what): the provider answered \(response.status.code)") }
-    guard let type = mediaType(response.fields), types.contains(where: { Identifier($0) == type }) else {
+    guard let type = response.fields.mediaType, types.contains(where: { Identifier($0) == type }) else {
       throw OIDCError(code, "\(what) is not \(types.joined(separator: " or "))")
     }
     do {
@@ -84,13 +84,6 @@ enum ProviderAnswer {
     } catch {
       throw OIDCError(code, "\(what) is not sound JSON: \(error)")
     }
-  }
-
-  /// The media type in lower case without parameters; nil when the field is absent, repeated or no text.
-  static func mediaType(_ fields: Fields) -> Identifier? {
-    guard let value = fields.single("content-type") else { return nil }
-    let type = value.utf8.prefix { $0 != UInt8(ascii: ";") && $0 != 32 && $0 != 9 }
-    return type.isEmpty ? nil : FieldName(bytes: type).lowercased
   }
 
   /// At most 160 printable characters of a provider's sentence. Long words are left out: they could be tokens. So are words with any part of

@@ -46,7 +46,7 @@ package struct TokenResponse: Sendable {
 
   /// A 4xx without an OAuth error in it comes from something else (a proxy, a wrong address): it refuses nothing.
   private static func refusal(_ response: OutboundResponse) throws(OIDCError) -> TokenEndpointError {
-    guard ProviderAnswer.mediaType(response.fields) == "application/json",
+    guard response.fields.mediaType == "application/json",
       let object = try? StrictJSON.object(response.body, limit: StrictJSON.Limit(bytes: TokenRequest.maximumResponseBytes)),
       let code = object["error"]?.string, !code.isEmpty, code.utf8.count <= 64, code.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f })
     else {

@@ -13,6 +13,22 @@ package func result<Value: Sendable>(of task: Task<Value, Never>, within limit: 
   return await first.value()
 }
 
+/// What `call` gives within `limit`. After that it is cancelled and waited for; nil then.
+func outcome<Value: Sendable>(
+  within limit: Duration, _ time: any TimeSource, _ call: @escaping @Sendable () async -> Value
+) async -> Value? {
+  await withTaskGroup(of: Value?.self) { group in
+    group.addTask { await call() }
+    group.addTask {
+      try? await time.sleep(for: limit)
+      return nil
+    }
+    let first = await group.next() ?? nil
+    group.cancelAll()
+    return first
+  }
+}
+
 /// Takes the first of several results. A task group would wait for the others too.
 private final class FirstResult<Value: Sendable>: Sendable {
   private enum State {

@@ -300,18 +300,10 @@ package struct ExchangeOutcome: Sendable {
 func bounded<Value: Sendable>(
   by limit: Duration, _ time: any TimeSource, _ call: @escaping @Sendable () async throws(TokenSourceError) -> Value
 ) async -> Result<Value, TokenSourceError> {
-  await withTaskGroup(of: Result<Value, TokenSourceError>?.self) { group in
-    group.addTask {
-      do throws(TokenSourceError) { return .success(try await call()) } catch { return .failure(error) }
-    }
-    group.addTask {
-      try? await time.sleep(for: limit)
-      return nil
-    }
-    let first = await group.next() ?? nil
-    group.cancelAll()
-    return first ?? .failure(.unavailable("the provider did not answer in time"))
+  let first = await outcome(within: limit, time) { () -> Result<Value, TokenSourceError> in
+    do throws(TokenSourceError) { return .success(try await call()) } catch { return .failure(error) }
   }
+  return first ?? .failure(.unavailable("the provider did not answer in time"))
 }
 
 extension TokenFailure {

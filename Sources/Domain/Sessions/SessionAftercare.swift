@@ -188,17 +188,7 @@ package final class AftercareQueue: Sendable {
   }
 
   private func attempt(_ job: Job) async -> AftercareOutcome {
-    let time = time
-    return await withTaskGroup(of: AftercareOutcome?.self) { group in
-      group.addTask { await job.care.sessionEnded(job.remains) }
-      group.addTask {
-        try? await time.sleep(for: Self.tryLimit)
-        return nil
-      }
-      let first = await group.next() ?? nil
-      group.cancelAll()
-      return first ?? .again("it took too long")
-    }
+    await outcome(within: Self.tryLimit, time) { await job.care.sessionEnded(job.remains) } ?? .again("it took too long")
   }
 
   private func land(_ job: Job, _ outcome: AftercareOutcome) {

@@ -198,12 +198,13 @@ extension Gateway {
         call.lastUse = view.lastUse
         if view.isLive(at: known.now), known.isCopyGood { call.session = view.session }
       }
-    case .needed:
+    case .needed, .watched:
       let identified = try identify(screened, request, head, known)
       guard proves(identified, request, head) else { throw .answer(Self.proofMissing(screened.cors)) }
       (call.session, call.lastUse, call.presentedSession) = (
         identified.session.session, identified.session.lastUse, identified.session.id
       )
+      call.isUse = screened.entry.route.sessionUse == .needed
     }
     return call
   }
@@ -282,11 +283,11 @@ extension Gateway {
   static let sessionProblem = Problem(
     401, "session_required", "No live session: open /silent in a frame, or send the user to /login, then repeat the request.")
 
-  /// RFC 9110 §15.5.2 demands a challenge of every 401. No registered scheme means a cookie, and browsers ask for a password when they know
-  /// the scheme; this one nobody knows.
   /// Where a token would do as well.
   private static let bearerChallenge = FieldLines(trusted: ["WWW-Authenticate": "Bearer realm=\"intercom\""])
 
+  /// RFC 9110 §15.5.2 demands a challenge of every 401. No registered scheme means a cookie, and browsers ask for a password when they know
+  /// the scheme; this one nobody knows.
   private static var challenge: KeyValuePairs<String, String> { ["WWW-Authenticate": "Session realm=\"intercom\""] }
 
   static func unavailable(_ code: String, _ cors: FieldLines, retryAfter seconds: Int64 = 2) -> GatewayAnswer {

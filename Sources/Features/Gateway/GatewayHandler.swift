@@ -167,8 +167,7 @@ package final class GatewayHandler: RequestHandler {
     _ call: OwnCall, _ head: borrowing RequestHead, _ bytes: borrowing Span<UInt8>, _ exchange: ServerConnection<GatewayHandler>
   ) {
     exchange.answerLines = call.cors.bytes
-    // A session route: it is a use, but for watching.
-    if call.endpoint == .uuid, let view = call.presentedSession.flatMap({ sessions[$0] }), view.use(at: clock.wall) {
+    if call.isUse, let view = call.presentedSession.flatMap({ sessions[$0] }), view.use(at: clock.wall) {
       touch(view, clock.wall)
     }
     guard let endpoint = generation.endpoints[call.endpoint] ?? services.endpoint(call) else {

@@ -11,7 +11,7 @@ package enum OwnRoutes {
       make(.login, "/login", MethodSet([.get, .head]), cors),
       make(.logout, "/logout", MethodSet([.get, .post]), cors),
       make(.session, "/session", MethodSet([.get, .head]), cors, .looked),
-      make(.sessionEvents, "/session/events", MethodSet([.get]), cors, .needed),
+      make(.sessionEvents, "/session/events", MethodSet([.get]), cors, .watched),
       make(.uuid, "/uuid", MethodSet([.get, .head]), cors, .needed),
       make(.callback, "/callback", MethodSet([.get, .head]), cors, ignoresOrigin: true),
       make(.backchannelLogout, "/backchannel-logout", MethodSet([.post]), cors, ignoresOrigin: true),

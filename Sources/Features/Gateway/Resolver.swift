@@ -172,9 +172,8 @@ extension GatewayServices {
     return lines
   }
 
-  /// Asked for anew when less than min(30 s, 20 % of its life) is left.
+  /// From here on it is asked for anew.
   static func freshUntil(_ from: WallInstant, _ end: WallInstant) -> WallInstant {
-    let life = max(0, end.seconds &- from.seconds)
-    return end.advanced(by: .seconds(-min(30, life / 5)))
+    end.advanced(by: .seconds(-SessionTokens.margin(from: from, to: end)))
   }
 }

@@ -65,8 +65,10 @@ package enum SessionUse: Sendable, Hashable {
   case own
   /// It is told of it, and a look is no use.
   case looked
-  /// It is a session route: without a session, or without proof, it is not reached.
+  /// It is a session route: without a session, or without proof, it is not reached; a request is a use.
   case needed
+  /// The same, but to watch a session is no use of it.
+  case watched
 }
 
 /// What counts as proof that the request is not forged (behaviour: "CSRF proof").

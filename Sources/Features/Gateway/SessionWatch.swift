@@ -70,6 +70,10 @@ package final class SessionWatch: Sendable {
     var ofSession: [SessionKey: Set<UInt64>] = [:]
     var last: UInt64 = 0
     var isClosed = false
+
+    func hasRoom(_ key: SessionKey, _ limits: Limits) -> Bool {
+      !isClosed && listeners.count < limits.inAll && (ofSession[key]?.count ?? 0) < limits.ofSession
+    }
   }
 
   private let limits: Limits
@@ -96,9 +100,7 @@ package final class SessionWatch: Sendable {
 
   /// Whether another one may listen to this session.
   func hasRoom(_ key: SessionKey) -> Bool {
-    state.withLock { state in
-      !state.isClosed && state.listeners.count < limits.inAll && (state.ofSession[key]?.count ?? 0) < limits.ofSession
-    }
+    state.withLock { $0.hasRoom(key, limits) }
   }
 
   /// Ends all streams, so that a server that stops does not wait for them; browsers come back to another one.
@@ -182,7 +184,7 @@ package final class SessionWatch: Sendable {
 
   private func subscribe(_ key: SessionKey) -> (id: UInt64, events: AsyncStream<Event>)? {
     state.withLock { state in
-      guard !state.isClosed, state.listeners.count < limits.inAll, (state.ofSession[key]?.count ?? 0) < limits.ofSession else { return nil }
+      guard state.hasRoom(key, limits) else { return nil }
       // The newest are kept: the last one is the end.
       let (stream, continuation) = AsyncStream.makeStream(of: Event.self, bufferingPolicy: .bufferingNewest(2))
       state.last &+= 1

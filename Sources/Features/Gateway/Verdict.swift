@@ -62,6 +62,8 @@ package struct OwnCall: Sendable {
   package var session: Session?
   /// The latest use that the loop knows.
   package var lastUse: WallInstant?
+  /// The session is used by this.
+  package var isUse = false
 }
 
 /// An answer of the gateway itself: status, ready field lines, body.

@@ -33,12 +33,9 @@ struct FaultWorkplace: Sendable {
       """
     let intercom = try await IntercomProcess.serve(configuration, descriptors: descriptors, untilReady: false)
     let workplace = FaultWorkplace(intercom: intercom, upstream: upstream)
-    do {
+    try await intercom.tell {
       try await waitUntilTrue("an answer of the upstream", within: .seconds(30)) { (try? await workplace.ask()) == 200 }
       try await story(workplace)
-    } catch {
-      await intercom.child.terminate()
-      throw WaitFailure("\(error)", within: .zero, seen: intercom.child.outputTail)
     }
     let exit = await intercom.child.terminate(grace: .seconds(20))
     guard exit == .code(0) else { throw WaitFailure("intercom ended with \(exit)", within: .zero, seen: intercom.child.outputTail) }

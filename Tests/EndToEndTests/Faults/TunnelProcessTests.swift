@@ -26,15 +26,12 @@ struct TunnelProcessTests {
 
       """
     let intercom = try await IntercomProcess.serve(configuration, port: port, isSecure: isSecure, untilReady: false)
-    do {
+    try await intercom.tell {
       let health = "http://127.0.0.1:\(intercom.adminPort)/livez"
       try await waitUntilTrue("an answer of intercom", within: .seconds(30)) {
         (try? await RawHTTPClient().get(health).status) == 200
       }
       try await story(intercom, echo)
-    } catch {
-      await intercom.child.terminate()
-      throw WaitFailure("\(error)", within: .zero, seen: intercom.child.outputTail)
     }
     let exit = await intercom.child.terminate(grace: .seconds(20))
     guard exit == .code(0) else { throw WaitFailure("intercom ended with \(exit)", within: .zero, seen: intercom.child.outputTail) }

@@ -7,12 +7,7 @@ struct DemoFlowTests {
   /// `intercom demo` on a free port; ended in order afterwards, without a token in its output.
   private func withDemo(_ story: @Sendable (_ port: Int) async throws -> Void) async throws {
     let intercom = try await IntercomProcess.demo()
-    do {
-      try await story(intercom.port)
-    } catch {
-      await intercom.child.terminate()
-      throw WaitFailure("\(error)", within: .zero, seen: intercom.child.outputTail)
-    }
+    try await intercom.tell { try await story(intercom.port) }
     #expect(await intercom.child.terminate(grace: .seconds(15)) == .code(0), "\(intercom.child.outputTail)")
     #expect(intercom.tokensInLog == [])
   }

@@ -65,13 +65,8 @@ struct EnvironmentWorkplace: Sendable {
       let place = EnvironmentWorkplace(
         intercom: intercom, base: base, issuer: issuer, liar: liar, redis: redis, files: files, wiki: wiki, portal: portal, bot: bot,
         homeserver: homeserver, environment: environment)
-      do {
-        try await story(place)
-        result = await end(place)
-      } catch {
-        await intercom.child.terminate()
-        result = .failure(WaitFailure("\(error)", within: .zero, seen: intercom.child.outputTail))
-      }
+      try await intercom.tell { try await story(place) }
+      result = await end(place)
     } catch { result = .failure(error) }
     for server in servers { await server.stop() }
     transport.stop()

@@ -49,13 +49,8 @@ struct ExchangeWorkplace: Sendable {
       let place = ExchangeWorkplace(
         form: form, services: services, intercom: intercom, ncoidc: witnesses[0], xwikioidc: witnesses[1], calendar: witnesses[2],
         nobody: nobody)
-      do {
-        try await story(place)
-        result = await end(place)
-      } catch {
-        await intercom.child.terminate()
-        result = .failure(WaitFailure("\(error)", within: .zero, seen: intercom.child.outputTail))
-      }
+      try await intercom.tell { try await story(place) }
+      result = await end(place)
     } catch { result = .failure(error) }
     for server in witnesses.map(\.server) + [nobody] { await server.stop() }
     try result.get()

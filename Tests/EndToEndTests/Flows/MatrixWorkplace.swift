@@ -27,13 +27,8 @@ struct MatrixWorkplace: Sendable {
     do {
       let intercom = try await IntercomProcess.serve(try configuration(services, bot: bot.port), port: services.intercomPort)
       let place = MatrixWorkplace(services: services, intercom: intercom, bot: bot, secret: secret)
-      do {
-        try await story(place)
-        result = await end(place)
-      } catch {
-        await intercom.child.terminate()
-        result = .failure(WaitFailure("\(error)", within: .zero, seen: intercom.child.outputTail))
-      }
+      try await intercom.tell { try await story(place) }
+      result = await end(place)
     } catch { result = .failure(error) }
     await bot.stop()
     try result.get()

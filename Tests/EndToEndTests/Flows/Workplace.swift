@@ -45,12 +45,7 @@ struct Workplace: Sendable {
       let workplace = Workplace(
         services: services, intercom: intercom, mail: mail, stranger: "http://stranger.intercom.localhost:\(server.port)",
         toProvider: toProvider, toFiles: toFiles)
-      do {
-        try await story(workplace)
-      } catch {
-        await intercom.child.terminate()
-        throw WaitFailure("\(error)", within: .zero, seen: intercom.child.outputTail)
-      }
+      try await intercom.tell { try await story(workplace) }
       let exit = await intercom.child.terminate(grace: .seconds(15))
       let leaked = intercom.tokensInLog
       guard exit == .code(0), leaked.isEmpty else {

@@ -46,10 +46,7 @@ struct ReloadWorkplace {
         let place = ReloadWorkplace(
           lasting: lasting, intercom: intercom, other: other, secure: server.port, authorities: authorities, tlsPort: tlsPort,
           folder: folder)
-        do { try await story(place) } catch {
-          await intercom.child.terminate()
-          throw WaitFailure("\(error)", within: .zero, seen: intercom.child.outputTail)
-        }
+        try await intercom.tell { try await story(place) }
         await intercom.child.terminate()
       }
       await other.stop()

@@ -50,7 +50,11 @@ extension GatewayServices {
 
   /// A top-level POST from our own or an allowed page, or with the session's token.
   private func provesLogout(_ request: Request, _ call: OwnCall) -> Bool {
-    if call.hasAllowedOrigin { return true }
+    call.hasAllowedOrigin || hasSessionToken(request, call)
+  }
+
+  /// Whether the request brings the token of the session that it names.
+  func hasSessionToken(_ request: Request, _ call: OwnCall) -> Bool {
     guard let id = call.presentedSession, let token = request.fields.single("x-csrf-token"), !token.isEmpty else { return false }
     return gateway.csrf.verify(Array(token.utf8), for: id)
   }

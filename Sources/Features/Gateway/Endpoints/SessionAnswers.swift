@@ -29,9 +29,7 @@ extension GatewayServices {
 
   /// The rules of session routes for a read, also where there is no session.
   private func mayAsk(_ request: Request, _ call: OwnCall) -> Bool {
-    if call.hasAllowedOrigin || call.intent.isSameOriginOrUser || call.intent.isTopLevel { return true }
-    guard let id = call.presentedSession, let token = request.fields.single("x-csrf-token"), !token.isEmpty else { return false }
-    return gateway.csrf.verify(Array(token.utf8), for: id)
+    call.hasAllowedOrigin || call.intent.isSameOriginOrUser || call.intent.isTopLevel || hasSessionToken(request, call)
   }
 
   private static func state(_ state: SessionState) -> Response {

@@ -100,6 +100,14 @@ package struct IntercomProcess: Sendable {
     }
   }
 
+  /// Tells a story about it. When the story fails, it is ended, and the failure shows its last lines.
+  package func tell(_ story: () async throws -> Void) async throws {
+    do { try await story() } catch {
+      await child.terminate()
+      throw WaitFailure("\(error)", within: .zero, seen: child.outputTail)
+    }
+  }
+
   /// The text of `/metrics`.
   package func metrics() async throws -> String { try await RawHTTPClient().get("http://127.0.0.1:\(adminPort)/metrics").text }
 
