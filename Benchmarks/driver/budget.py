@@ -25,6 +25,8 @@ BUDGETS = [
     ("idle-tls", "memory of an idle TLS connection, bytes", "≤ 16,384", lambda data: (data["peers"]["intercom"]["private"], 16384), "{:,.0f}"),
     ("start", "exec to first answer, new SQLite file, ms", "≤ 25", lambda data: (data["rows"]["sqlite"]["median"], 25), "{:.1f}"),
     ("storm", "refreshes ÷ sessions that expire together on two replicas", "1.00", lambda data: (data["refreshes"] / data["sessions"], 1.0), "{:.2f}"),
+    ("logout", "seconds of a logout of 10,000 sessions in Redis", "≤ 2", lambda data: (data["seconds"], 2), "{:.2f}"),
+    ("logout", "p99 of others meanwhile ÷ before", "< 2", lambda data: (data["during"]["p99"] / data["before"]["p99"], 2), "{:.2f}"),
     ("mixed", "longest lag of an event loop in the mixed load, ms", "< 5", lambda data: (longest_lag(data), 5), "{:.1f}"),
 ]
 

@@ -335,9 +335,9 @@ def served_on_file(stage, tools, port, to, issuer, sessions):
     return Running(process, port, known)
 
 
-def seed(stage, tools, conf, sessions):
-    """Puts sessions into the database that the configuration names."""
-    process = stage.start("seed", [tools.host(), "seed", conf, str(sessions)])
+def seed(stage, tools, conf, sessions, subject=None):
+    """Puts sessions into the database that the configuration names: all of one subject, or each of a person of its own."""
+    process = stage.start("seed", [tools.host(), "seed", conf, str(sessions), *([subject] if subject else [])])
     known = printed(process.await_line("ready", 600))
     process.child.wait(timeout=60)
     stage.stop(process)

@@ -9,6 +9,7 @@ import client
 import field
 import front
 import load
+import logout
 import measures
 import peers
 import storm
@@ -33,11 +34,12 @@ class Size:
     starts: int = 20
     mixed: float = 20  # seconds of mixed load
     storm: int = 1_000  # sessions whose tokens expire together
+    logout: int = 10_000  # sessions of one user, which end together
 
 
 SMOKE = Size(
     rounds=1, seconds=1, sessions=100, counted=40, traced=100, memory=(100,), cold=20, logins=3, large=1 << 20, streaming=0.5, idle=50,
-    starts=2, mixed=1, storm=10)
+    starts=2, mixed=1, storm=10, logout=50)
 
 
 @dataclasses.dataclass
@@ -276,5 +278,6 @@ SCENARIOS = {
     "memory": memory,
     "cold": cold,
     "storm": storm.storm,
+    "logout": logout.logout,
     "login": login,
 }

@@ -29,8 +29,10 @@ enum BenchHost {
       guard let port = UInt16(words[1]) else { throw BenchFault(description: "\(words[1]) is no port") }
       try await BenchProvider.run(port: port, base: words[2], secret: words[3], life: Int64(try count(words[4])))
     case ("serve", 3): try await PrefilledServe.run(configuration: words[1], sessions: try count(words[2]))
-    case ("seed", 3): try await SeededStore.write(configuration: words[1], sessions: try count(words[2]))
-    default: throw BenchFault(description: "usage: bench-host provider PORT BASE SECRET LIFE | serve CONFIG COUNT | seed CONFIG COUNT")
+    case ("seed", 3), ("seed", 4):
+      try await SeededStore.write(configuration: words[1], sessions: try count(words[2]), subject: words.dropFirst(3).first)
+    default:
+      throw BenchFault(description: "usage: bench-host provider PORT BASE SECRET LIFE | serve CONFIG COUNT | seed CONFIG COUNT [SUBJECT]")
     }
   }
 

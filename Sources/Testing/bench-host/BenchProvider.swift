@@ -1,3 +1,4 @@
+import Cryptography
 import CurlTransport
 import DemoWorkplace
 import EventLoop
@@ -19,12 +20,13 @@ enum BenchProvider {
     configuration.lifetimes.accessToken = life
     configuration.lifetimes.idToken = life
     configuration.lifetimes.refreshToken = 12 * 3600
+    let key = try SigningKey.generate(.es256, keyID: "bench")
     let provider = try DemoProvider(
-      configuration, keys: [try SigningKey.generate(.es256, keyID: "bench")], time: SystemTime(), random: SystemRandom(),
+      configuration, keys: [key], time: SystemTime(), random: SystemRandom(),
       transport: try CurlTransport())
     let signals = try serverSignals()
     let loops = try EventLoopGroup(count: 1)
-    let endpoint = SlowTokens().around(provider.endpoint)
+    let endpoint = logoutTokens(of: issuer, key, around: SlowTokens().around(provider.endpoint))
     let server = try await HTTPServer<SingleEndpointHandler>.start(on: [SocketAddress(.loopbackV4, port: port)], loops: loops.loops) { _ in
       SingleEndpointHandler(endpoint)
     }
@@ -32,6 +34,22 @@ enum BenchProvider {
     for await signal in signals where signal != .hangup { break }
     await server.stop()
     await loops.stop()
+  }
+
+  /// `/bench/logout-token?sub=x` gives a logout token that ends all sessions of x.
+  private static func logoutTokens(of issuer: String, _ key: SigningKey, around endpoint: @escaping Endpoint) -> Endpoint {
+    { request, body in
+      guard request.rawPath == Array("/bench/logout-token".utf8) else { return try await endpoint(request, body) }
+      let subject = String(decoding: request.query ?? [], as: UTF8.self).split(separator: "=").last.map(String.init) ?? ""
+      let now = SystemTime().wallNow().seconds
+      let token = try key.sign(
+        [
+          "iss": .string(issuer), "aud": "intercom", "iat": .int64(now), "exp": .int64(now + 120), "sub": .string(subject),
+          "jti": .string(Base64URL.encode(SystemRandom().bytes(12))),
+          "events": ["http://schemas.openid.net/event/backchannel-logout": .object([:])],
+        ], type: "logout+jwt")
+      return Response(200, [:], Array(token.utf8))
+    }
   }
 }
 

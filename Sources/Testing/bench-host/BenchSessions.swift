@@ -18,6 +18,8 @@ struct BenchSessions: Sendable {
   private static let width = 256
 
   let configuration: Configuration
+  /// Whose they are all; nil: each a person's of its own.
+  var subject: String?
   private let random = SystemRandom()
 
   init(configuration file: String) throws {
@@ -50,7 +52,7 @@ struct BenchSessions: Sendable {
   /// The issuer is the provider's; the tokens are random text of the right length and shape, which no warm request ever looks at.
   private func login(_ number: Int, now: WallInstant) -> VerifiedLogin {
     let issuer = Identifier(configuration.provider.issuer.text)
-    let subject = Identifier("user-\(number)")
+    let subject = Identifier(subject ?? "user-\(number)")
     let claims: JSONObject = [
       "iss": .string(issuer.description), "sub": .string(subject.description), "aud": "intercom", "azp": "intercom",
       "preferred_username": .string("user\(number)"), "name": .string("User Number \(number)"), "given_name": "User",
@@ -72,8 +74,9 @@ struct BenchSessions: Sendable {
 
 /// The store that a configuration names, with sessions in it.
 enum SeededStore {
-  static func write(configuration: String, sessions count: Int) async throws {
-    let sessions = try BenchSessions(configuration: configuration)
+  static func write(configuration: String, sessions count: Int, subject: String?) async throws {
+    var sessions = try BenchSessions(configuration: configuration)
+    sessions.subject = subject
     let deployment = try Deployment(sessions.configuration, log: .none, random: SystemRandom())
     let storage = try await OpenStorage.open(deployment, MetricRegistry())
     try await sessions.fill(storage.store, keys: deployment.keys, settings: deployment.sessions, count: count)
