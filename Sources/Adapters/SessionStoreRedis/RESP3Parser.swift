@@ -136,7 +136,8 @@ package struct RESP3Parser: Sendable {
   }
 
   private mutating func aggregate(_ kind: UInt8, _ line: ArraySlice<UInt8>, _ next: Int) throws(RESP3Error) -> Piece {
-    let isNull = line.elementsEqual("-1".utf8)
+    // What version 2 of the protocol writes for null, of arrays alone.
+    let isNull = kind == UInt8(ascii: "*") && line.elementsEqual("-1".utf8)
     let count = isNull ? 0 : decimal(line)
     guard let count else { throw .malformed }
     guard count <= UInt64(limits.elements), open.count < limits.depth else { throw .tooLarge }

@@ -32,6 +32,13 @@ package indirect enum RESP3Value: Sendable, Equatable {
     }
   }
 
+  /// What a map, or an array of pairs as version 2 writes it, has under this name.
+  func field(_ name: StaticString) -> RESP3Value? {
+    guard let elements else { return nil }
+    let wanted = Array(name.description.utf8)
+    return stride(from: 0, to: elements.count - elements.count % 2, by: 2).first { elements[$0].bytes == wanted }.map { elements[$0 + 1] }
+  }
+
   /// A blob that is a decimal number, or a number.
   package var number: UInt64? {
     switch self {

@@ -37,7 +37,7 @@ final class RedisCall {
     case write
   }
 
-  let commands: RedisCommands
+  private(set) var commands: RedisCommands
   let kind: Kind
   let until: MonotonicInstant
   private(set) var missing: Int
@@ -52,6 +52,13 @@ final class RedisCall {
     self.until = until
     missing = commands.count
     self.done = done
+  }
+
+  /// The commands, to be sent. They are kept only where they may be sent again.
+  func send() -> [UInt8] {
+    let bytes = commands.bytes
+    if kind != .read { commands = RedisCommands() }
+    return bytes
   }
 
   /// Nobody waits any more; answers that are still to come are thrown away.
@@ -74,4 +81,6 @@ final class RedisCall {
     answers = []
     missing = commands.count
   }
+
+  var size: Int { commands.bytes.count }
 }

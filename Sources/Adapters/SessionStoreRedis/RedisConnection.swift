@@ -14,12 +14,15 @@ package final class RedisConnection: TCPConnection {
   private var firstCall = 0
   private var outbox: [UInt8] = []
   private var endReason = "the server closed the connection"
+  private let until: MonotonicInstant
 
   /// A server that answers nothing for this long behind a call's time is given up.
   private static let patience = Duration.seconds(1)
 
-  init(descriptor: Int32, link: RedisLink, loop: EventLoop, carrier: (any ByteCarrier)?) {
+  /// - Parameter until: when it must have greeted.
+  init(descriptor: Int32, link: RedisLink, loop: EventLoop, carrier: (any ByteCarrier)?, until: MonotonicInstant) {
     self.link = link
+    self.until = until
     super.init(descriptor: descriptor, loop: loop, isConnecting: true, carrier: carrier)
   }
 
@@ -30,7 +33,7 @@ package final class RedisConnection: TCPConnection {
   /// Sends a call at the end of the turn, together with the others of the turn: one system call for all.
   func send(_ call: RedisCall) {
     if outbox.isEmpty { continueSoon() }
-    outbox += call.commands.bytes
+    outbox += call.send()
     calls.append(call)
   }
 
@@ -55,9 +58,8 @@ package final class RedisConnection: TCPConnection {
 
   package override func onConnected() {
     guard connectError == nil, carrierFailure == nil else { return }
-    let until = loop.now.advanced(by: link.settings.connectTime)
     send(RedisCall(link.greeting, .greeting, until: until) { [weak self] in self?.greeted($0) })
-    setDeadline(after: link.settings.connectTime)
+    setDeadline(after: max(.milliseconds(1), loop.now.duration(to: until)))
   }
 
   private func greeted(_ result: Result<[RESP3Value], RedisFailure>) {
@@ -68,6 +70,12 @@ package final class RedisConnection: TCPConnection {
     if let code = answers.lazy.compactMap(\.errorCode).first ?? (["NOPERM", "ERR"].contains(tracking) ? nil : tracking) {
       return giveUp("the server refuses: \(code)")
     }
+    // A replica may not know yet of sessions that ended, and a Sentinel keeps none.
+    switch answers.first?.field("role")?.bytes {
+    case nil, Array("master".utf8)?: break
+    case let role?: return giveUp("the server is a \(String(decoding: role.prefix(16), as: UTF8.self)), not the master")
+    }
+    if answers.first?.field("mode")?.bytes == Array("sentinel".utf8) { return giveUp("the server is a Sentinel, which is not spoken to") }
     isReady = true
     clearDeadline()
     link.connected(self, isTracking: isTracking)
@@ -93,7 +101,9 @@ package final class RedisConnection: TCPConnection {
       }
     }
     call.answered(value)
-    // The server is on its way up, down or to being a replica: another connection may meet another one.
+    // The server is on its way up, down or to being a replica: another connection may meet another one. What it says to the greeting is
+    // looked at when all of it is there.
+    guard isReady else { return }
     switch value.errorCode {
     case "READONLY", "MASTERDOWN", "LOADING", "NOAUTH": giveUp("the server says \(value.errorCode ?? "")")
     default: break

@@ -30,6 +30,9 @@ enum RedisKeys {
     return RecordKey(kind: kind, bytes: member[1..<entry])
   }
 
+  /// What entered it.
+  static func stamp(ofMember member: [UInt8]) -> [UInt8] { Array(member.dropFirst(entry)) }
+
   /// The second in which an entry was made; nil for a foreign one.
   static func second(ofMember member: [UInt8]) -> Int64? {
     decimal(member.dropFirst(entry)).flatMap { Int64(exactly: $0 / 4_096_000) }

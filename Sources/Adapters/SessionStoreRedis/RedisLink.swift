@@ -17,7 +17,10 @@ final class RedisLink {
   private var connection: RedisConnection?
   /// Calls that wait for a connection.
   private var queue: [RedisCall] = []
+  private var queuedBytes = 0
   private var failures = 0
+  /// Since when the connection is ready; nil while it is not, or has been long enough.
+  private var readySince: MonotonicInstant?
   /// Why the last attempt failed, for whoever waits.
   private var reason = "there was no connection yet"
   private var isStopped = false
@@ -55,33 +58,45 @@ final class RedisLink {
 
   func call(_ call: RedisCall) {
     guard !isStopped else { return call.fail(.notConnected("the store is closed")) }
-    guard queue.count + (connection?.waiting ?? 0) < settings.queueLimit, (connection?.waitingBytes ?? 0) < settings.queueBytes else {
-      return call.fail(.overloaded)
-    }
+    guard queue.count + (connection?.waiting ?? 0) < settings.queueLimit,
+      queuedBytes + (connection?.waitingBytes ?? 0) < settings.queueBytes
+    else { return call.fail(.overloaded) }
     if let connection, connection.isReady { return connection.send(call) }
     if let missingSince, missingSince.advanced(by: settings.deadline) <= loop.now { return call.fail(.notConnected(reason)) }
-    queue.append(call)
+    enqueue(call)
     connect()
+  }
+
+  private func enqueue(_ call: RedisCall) {
+    queue.append(call)
+    queuedBytes += call.size
+  }
+
+  private func takeQueue() -> [RedisCall] {
+    defer { (queue, queuedBytes) = ([], 0) }
+    return queue
   }
 
   /// To be called a few times a second: ends calls that have waited too long, and tries again to connect.
   func tick() {
     let now = loop.now
     connection?.checkTimes(now)
+    if let since = readySince, since.advanced(by: settings.soundAfter) <= now { (failures, readySince) = (0, nil) }
     for call in queue where call.until <= now { call.fail(.notConnected(reason)) }
-    queue.removeAll { $0.isOver }
+    for call in takeQueue() where !call.isOver { enqueue(call) }
     connect()
   }
 
   func stop() {
     isStopped = true
-    let waiting = queue
-    queue = []
-    for call in waiting { call.fail(.notConnected("the store is closed")) }
+    for call in takeQueue() { call.fail(.notConnected("the store is closed")) }
     connection?.giveUp("the store is closed")
   }
 
   // MARK: connecting
+
+  /// Gives the connection up, whose answers make no sense.
+  func distrust() { connection?.giveUp("the server's answer has another form") }
 
   private func connect() {
     guard connection == nil, !isLookingUp, !isStopped, nextAttempt <= loop.now else { return }
@@ -108,7 +123,9 @@ final class RedisLink {
     do throws(SystemCallError) { descriptor = try Socket.connecting(to: address) } catch { return failed("\(error)") }
     let made: RedisConnection
     do throws(OpenSSLError) {
-      made = RedisConnection(descriptor: descriptor, link: self, loop: loop, carrier: try carrier(descriptor))
+      made = RedisConnection(
+        descriptor: descriptor, link: self, loop: loop, carrier: try carrier(descriptor),
+        until: loop.now.advanced(by: settings.connectTime))
     } catch {
       Socket.close(descriptor)
       return failed("TLS could not be set up")
@@ -129,6 +146,7 @@ final class RedisLink {
 
   private func failed(_ why: String) {
     failures += 1
+    readySince = nil
     reason = why
     missingSince = missingSince ?? loop.now
     nextAttempt = loop.now.advanced(by: pause)
@@ -138,7 +156,7 @@ final class RedisLink {
   /// Half of it is random, so that the replicas of a service that lost the server together do not come back together.
   private var pause: Duration {
     var pause = settings.pause
-    for _ in 1..<max(2, min(failures, 8)) { pause = min(pause * 2, settings.longestPause) }
+    for _ in 0..<max(0, min(failures, 8) - 1) { pause = min(pause * 2, settings.longestPause) }
     let draw = random.bytes(2).reduce(0) { $0 << 8 | Int($1) }
     return pause / 2 + pause * draw / 131_072
   }
@@ -146,12 +164,10 @@ final class RedisLink {
   // MARK: for the connection
 
   func connected(_ connection: RedisConnection, isTracking: Bool) {
-    failures = 0
+    readySince = loop.now
     missingSince = nil
     onChange(.connected(isTracking: isTracking))
-    let waiting = queue
-    queue = []
-    for call in waiting where !call.isOver { connection.send(call) }
+    for call in takeQueue() where !call.isOver { connection.send(call) }
   }
 
   func told(_ elements: [RESP3Value]) { onPush(elements) }
@@ -164,7 +180,7 @@ final class RedisLink {
     for call in left where !call.isOver {
       if call.kind == .read, !isStopped {
         call.restart()
-        queue.append(call)
+        enqueue(call)
       } else {
         call.fail(.unanswered)
       }

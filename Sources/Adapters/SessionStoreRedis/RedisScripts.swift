@@ -4,12 +4,18 @@
 /// one with `v` and `t`, the second until which it lasts. Versions are the server's microseconds, or one more than the last: so they grow across
 /// deletion and expiry too, and serve as fencing tokens. Time of records is the caller's: replicas share a clock well enough for seconds.
 enum RedisScripts {
-  /// What all begin with: `live` or not, by the caller's second in ARGV[1].
+  /// What all begin with: `live` or not, by the caller's second in ARGV[1]. What is no record of ours is dropped, or taken for none.
   private static let beginning = """
     local now = tonumber(ARGV[1])
-    local r = redis.call('HMGET', KEYS[1], 'v', 'x', 't', 'i', 's')
-    local live = r[2] and tonumber(r[2]) > now
-    local buried = r[3] and tonumber(r[3]) > now
+    local r = redis.pcall('HMGET', KEYS[1], 'v', 'x', 't', 'i', 's')
+    if r.err then
+      if not string.find(r.err, 'WRONGTYPE') then return r end
+      redis.call('PEXPIRE', KEYS[1], 0)
+      r = {false, false, false, false, false}
+    end
+    local live = (tonumber(r[2] or '') or 0) > now
+    local buried = (tonumber(r[3] or '') or 0) > now
+    local before = tonumber(r[1] or '')
 
     """
 
@@ -31,7 +37,7 @@ enum RedisScripts {
       elseif newstamp == '' and ARGV[6] ~= '' then return {'index'} end
       local t = redis.call('TIME')
       local v = tonumber(t[1]) * 1000000 + tonumber(t[2])
-      if r[1] and tonumber(r[1]) >= v then v = tonumber(r[1]) + 1 end
+      if before and before >= v then v = before + 1 end
       local version = string.format('%.0f', v)
       redis.call('HSET', KEYS[1], 'v', version, 'x', ARGV[4], 'd', ARGV[3], 'i', ARGV[6], 's', newstamp)
       redis.call('HDEL', KEYS[1], 't')
@@ -39,16 +45,17 @@ enum RedisScripts {
       return {'written', version, indexes, stamp}
       """)
 
-  /// ARGV: now, expected version or '', end of the tombstone or '0', life in milliseconds.
-  /// Answers {0}, or {1, indexes, stamp}.
+  /// ARGV: now, expected version or '', end of the tombstone or '0', life in milliseconds, '1' when the record is wanted.
+  /// Answers {0}, or {1, indexes, stamp} and then, if wanted, version, expiry and value.
   static let delete = script(
     beginning + """
       if ARGV[2] ~= '' and (not live or r[1] ~= ARGV[2]) then return {0} end
+      local record = live and ARGV[5] == '1' and redis.call('HMGET', KEYS[1], 'd')[1]
       local ending = tonumber(ARGV[3])
-      if buried and tonumber(r[3]) > ending then ending = tonumber(r[3]) end
+      if buried then ending = math.max(ending, tonumber(r[3])) end
       if live then redis.call('HDEL', KEYS[1], 'd', 'x', 'i', 's') end
       if ending > now then
-        if not r[1] then
+        if not before then
           local t = redis.call('TIME')
           redis.call('HSET', KEYS[1], 'v', string.format('%.0f', tonumber(t[1]) * 1000000 + tonumber(t[2])))
         end
@@ -57,8 +64,8 @@ enum RedisScripts {
       elseif live then
         redis.call('PEXPIRE', KEYS[1], ARGV[4])
       end
-      if live then return {1, r[4] or '', r[5] or ''} end
-      return {0}
+      if not live then return {0} end
+      return {1, r[4] or '', r[5] or '', r[1] or '', r[2], record or ''}
       """)
 
   /// KEYS: an index. ARGV: member, stamp, life in milliseconds. The index lives as long as the longest of its members.

@@ -85,6 +85,8 @@ package final class RedisSessionStore: SessionStore {
     if let password = settings.password { hello += words("AUTH", settings.user) + [Array(password.reveal().utf8)] }
     greeting.add(hello + words("SETNAME", "intercom"))
     if settings.database != 0 { greeting.add(words("SELECT", "\(settings.database)")) }
+    // Refused while the server is on its way up, or has lost its master.
+    greeting.add(words("PING"))
     greeting.add(words("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", RedisKeys.sessionPrefix, "NOLOOP"))
     return greeting
   }
@@ -92,13 +94,20 @@ package final class RedisSessionStore: SessionStore {
   // MARK: records
 
   package func read(_ key: RecordKey) async throws(SessionStoreError) -> StoredRecord? {
-    let answers = try await call(.read) { $0.add(words("HMGET") + [RedisKeys.record(key)] + words("v", "x", "d")) }
-    guard let fields = answers.first?.elements, fields.count == 3 else { throw Self.unexpected }
-    return Self.record(fields, now: clock())
+    let answers = try await call(.read, passing: Self.foreign) {
+      $0.add(words("HMGET") + [RedisKeys.record(key)] + words("v", "x", "d"))
+    }
+    // What somebody else put there is a record that nobody can open: it is counted and removed as any damaged one.
+    if answers.first?.errorCode == Self.foreign { return StoredRecord(value: [], version: 0, expiry: clock().advanced(by: Self.grace)) }
+    guard let fields = answers.first?.elements, fields.count == 3 else { throw await distrusted() }
+    return Self.record(version: fields[0], expiry: fields[1], value: fields[2], now: clock())
   }
 
-  private static func record(_ fields: [RESP3Value], now: WallInstant) -> StoredRecord? {
-    guard let version = fields[0].number, let expiry = fields[1].number.flatMap({ Int64(exactly: $0) }), let value = fields[2].bytes,
+  /// The error of a command for a key that holds something of another type.
+  private static let foreign = "WRONGTYPE"
+
+  private static func record(version: RESP3Value, expiry: RESP3Value, value: RESP3Value, now: WallInstant) -> StoredRecord? {
+    guard let version = version.number, let expiry = expiry.number.flatMap({ Int64(exactly: $0) }), let value = value.bytes,
       expiry > now.seconds
     else { return nil }
     return StoredRecord(value: value, version: version, expiry: WallInstant(seconds: expiry))
@@ -155,12 +164,12 @@ package final class RedisSessionStore: SessionStore {
           words("\(write.now.seconds)", write.expected.map { "\($0)" } ?? "") + [write.value]
             + words("\(write.expiry.seconds)", "\(write.life)") + [RedisKeys.list(write.indexes)] + words(stamp ?? "")))
     }
-    guard let fields = answers.last?.elements, let word = fields.first?.bytes else { throw Self.unexpected }
+    guard let fields = answers.last?.elements, let word = fields.first?.bytes else { throw await distrusted() }
     if word.elementsEqual("conflict".utf8) { return .conflict }
     if word.elementsEqual("deleted".utf8) { return .deleted }
     if word.elementsEqual("index".utf8) { return .needsIndex }
     guard fields.count == 4, let version = fields[1].number, let indexes = fields[2].bytes, let stamp = fields[3].bytes else {
-      throw Self.unexpected
+      throw await distrusted()
     }
     return .written(version: version, indexes: indexes, stamp: stamp)
   }
@@ -169,7 +178,11 @@ package final class RedisSessionStore: SessionStore {
   private func finish(_ attempt: Attempt, _ write: Write, stamp: String?) async throws(SessionStoreError) -> WriteOutcome {
     switch attempt {
     case .written(let version, let indexes, let old):
-      if let stamp, !old.isEmpty, !old.elementsEqual(stamp.utf8) { await unindex(write.key, RedisKeys.indexes(in: indexes), stamp: old) }
+      if let stamp {
+        if !old.isEmpty, !old.elementsEqual(stamp.utf8) { await unindex(write.key, RedisKeys.indexes(in: indexes), stamp: old) }
+      } else {
+        await reindex(write, stamp: old)
+      }
       return .written(version: version)
     case .conflict, .needsIndex:
       if let stamp { await unindex(write.key, write.indexes.map { RedisKeys.index($0) }, stamp: Array(stamp.utf8)) }
@@ -182,20 +195,69 @@ package final class RedisSessionStore: SessionStore {
 
   package func delete(_ key: RecordKey, expecting expected: UInt64?, tombstone: Duration) async throws(SessionStoreError) -> Bool {
     let now = clock()
+    let answers = try await call(.write) { commands in
+      commands.add(deletion(key, expecting: expected, tombstone: tombstone, now: now, isWanted: false))
+    }
+    guard let deleted = answers.first.flatMap({ Deleted($0) }) else { throw await distrusted() }
+    if deleted.isDone { await unindex(key, RedisKeys.indexes(in: deleted.indexes), stamp: deleted.stamp) }
+    return deleted.isDone
+  }
+
+  /// What the script for deletions answers.
+  private struct Deleted {
+    var isDone = false
+    var indexes: [UInt8] = []
+    var stamp: [UInt8] = []
+    /// Version, expiry and value.
+    var record: ArraySlice<RESP3Value> = []
+
+    init?(_ answer: RESP3Value) {
+      guard let fields = answer.elements, let done = fields.first?.integer else { return nil }
+      guard done == 1 else { return }
+      guard fields.count == 6, let indexes = fields[1].bytes, let stamp = fields[2].bytes else { return nil }
+      (isDone, self.indexes, self.stamp, record) = (true, indexes, stamp, fields[3...])
+    }
+  }
+
+  package func take(_ keys: [RecordKey], tombstone: Duration) async -> TakenRecords {
+    var taken = TakenRecords()
+    // Pages, so that no call holds up those of others for long.
+    for start in stride(from: 0, to: keys.count, by: Self.takenAtOnce) where taken.failure == nil {
+      let page = keys[start..<min(start + Self.takenAtOnce, keys.count)]
+      do throws(SessionStoreError) { try await take(page, tombstone, &taken) } catch { taken.failure = error }
+    }
+    return taken
+  }
+
+  private static let takenAtOnce = 64
+
+  private func take(_ keys: ArraySlice<RecordKey>, _ tombstone: Duration, _ taken: inout TakenRecords) async throws(SessionStoreError) {
+    let now = clock()
+    let answers = try await call(.write) { commands in
+      for key in keys { commands.add(deletion(key, expecting: nil, tombstone: tombstone, now: now, isWanted: true)) }
+    }
+    var entries: [[UInt8]: [[UInt8]]] = [:]
+    for (key, answer) in zip(keys, answers) {
+      guard let deleted = Deleted(answer) else { throw await distrusted() }
+      guard deleted.isDone, let version = deleted.record.first, let value = deleted.record.last else { continue }
+      taken.count += 1
+      if let record = Self.record(version: version, expiry: deleted.record[deleted.record.startIndex + 1], value: value, now: now) {
+        taken.records.append((key, record))
+      }
+      for index in RedisKeys.indexes(in: deleted.indexes) { entries[index, default: []].append(RedisKeys.member(key, deleted.stamp)) }
+    }
+    guard !entries.isEmpty else { return }
+    _ = try? await call(.write) { commands in for (index, members) in entries { commands.add(words("ZREM") + [index] + members) } }
+  }
+
+  private func deletion(
+    _ key: RecordKey, expecting expected: UInt64?, tombstone: Duration, now: WallInstant, isWanted: Bool
+  ) -> [[UInt8]] {
     let life = tombstone.components.seconds * 1000 + Self.graceMilliseconds
     let end = tombstone > .zero ? now.advanced(by: tombstone).seconds : 0
-    let answers = try await call(.write) { commands in
-      commands.add(
-        eval(
-          RedisScripts.delete, RedisKeys.record(key),
-          words("\(now.seconds)", expected.map { "\($0)" } ?? "", "\(end)", "\(life)")))
-    }
-    guard let fields = answers.first?.elements, let done = fields.first?.integer else { throw Self.unexpected }
-    guard done == 1 else { return false }
-    if fields.count == 3, let indexes = fields[1].bytes, let stamp = fields[2].bytes {
-      await unindex(key, RedisKeys.indexes(in: indexes), stamp: stamp)
-    }
-    return true
+    return eval(
+      RedisScripts.delete, RedisKeys.record(key),
+      words("\(now.seconds)", expected.map { "\($0)" } ?? "", "\(end)", "\(life)", isWanted ? "1" : ""))
   }
 
   /// Best effort: an entry that stays leads to no record, and is removed when somebody meets it.
@@ -203,6 +265,18 @@ package final class RedisSessionStore: SessionStore {
     guard !indexes.isEmpty, !stamp.isEmpty else { return }
     _ = try? await call(.write) { commands in
       for index in indexes { commands.add(words("ZREM") + [index, RedisKeys.member(key, stamp)]) }
+    }
+  }
+
+  /// Best effort: enters a record anew where its entry may be gone. A server that evicts takes indexes too, and who signs out would not find
+  /// the session by them.
+  private func reindex(_ write: Write, stamp: [UInt8]) async {
+    guard !write.indexes.isEmpty, !stamp.isEmpty else { return }
+    _ = try? await call(.write) { commands in
+      for index in write.indexes {
+        let arguments = [RedisKeys.member(write.key, stamp), stamp] + words("\(write.life)")
+        commands.add(eval(RedisScripts.index, RedisKeys.index(index), arguments))
+      }
     }
   }
 
@@ -215,23 +289,29 @@ package final class RedisSessionStore: SessionStore {
     let (name, own) = (RedisKeys.index(index), RedisKeys.list([index]))
     var found: [RecordKey] = []
     var stale: [[UInt8]] = []
-    var offset = 0
+    // By stamps, not by places: others may remove entries meanwhile, and what stands behind those moves up.
+    var start: [UInt8] = Array("-inf".utf8)
     while found.count < limit {
-      let range = words("ZRANGE") + [name] + words("\(offset)", "\(offset + page - 1)")
+      let range = words("ZRANGE") + [name, start] + words("+inf", "BYSCORE", "LIMIT", "0", "\(page)")
       let answers = try await call(.read) { $0.add(range) }
-      guard let entries = answers.first?.elements else { throw Self.unexpected }
-      guard !entries.isEmpty else { break }
-      offset += page
+      guard let entries = answers.first?.elements else { throw await distrusted() }
+      guard let last = entries.last?.bytes else { break }
+      let stamp = RedisKeys.stamp(ofMember: last)
+      // A whole page of one stamp: on behind it.
+      start = stamp == start ? [UInt8(ascii: "(")] + stamp : stamp
       // A record whose write was repeated may stand there twice.
       var seen = Set(found)
       let members = entries.compactMap(\.bytes).compactMap { member in RedisKeys.key(ofMember: member).map { (member: member, key: $0) } }
         .filter { seen.insert($0.key).inserted }
-      let records = try await call(.read) { commands in
+      let records = try await call(.read, passing: Self.foreign) { commands in
         for (_, key) in members { commands.add(words("HMGET") + [RedisKeys.record(key)] + words("x", "i")) }
       }
       let now = clock()
       for ((member, key), record) in zip(members, records) where found.count < limit {
-        guard let fields = record.elements, fields.count == 2 else { throw Self.unexpected }
+        guard let fields = record.elements, fields.count == 2 else {
+          if record.errorCode == Self.foreign { continue }
+          throw await distrusted()
+        }
         let isLive = fields[0].number.map { $0 > UInt64(clamping: now.seconds) } ?? false
         // Entries of records that are over, or have other indexes now, lead nowhere.
         if isLive, let indexes = fields[1].bytes, RedisKeys.contains(indexes, own) {
@@ -249,7 +329,11 @@ package final class RedisSessionStore: SessionStore {
 
   // MARK: calls
 
-  private static let unexpected = SessionStoreError.unavailable("Redis gave an answer of another form")
+  /// An answer of a form that no command of ours has: those behind it may be others' too, so the connection is given up.
+  private func distrusted() async -> SessionStoreError {
+    await actor.withLoop { [number] loop in (loop.attachments[number] as? RedisLink)?.distrust() }
+    return .unavailable("Redis gave an answer of another form")
+  }
 
   /// Milliseconds and twelve random bits: tells one write's index entries from another's, and how old they are. Fits into a double.
   private func stamp() -> String {
@@ -257,8 +341,9 @@ package final class RedisSessionStore: SessionStore {
     return "\(clock().seconds &* 1000 &* 4096 &+ Int64(time.monotonicNow().nanoseconds / 1_000_000 % 1000) &* 4096 &+ draw)"
   }
 
+  /// - Parameter passed: an error that is an answer to the caller.
   private func call(
-    _ kind: RedisCall.Kind, kind record: RecordKind? = nil, _ build: (inout RedisCommands) -> Void
+    _ kind: RedisCall.Kind, kind record: RecordKind? = nil, passing passed: String? = nil, _ build: (inout RedisCommands) -> Void
   ) async throws(SessionStoreError) -> [RESP3Value] {
     var commands = RedisCommands()
     build(&commands)
@@ -267,7 +352,7 @@ package final class RedisSessionStore: SessionStore {
     metrics.ended(result)
     switch result {
     case .success(let answers):
-      guard let code = answers.lazy.compactMap(\.errorCode).first else { return answers }
+      guard let code = answers.lazy.compactMap(\.errorCode).first(where: { $0 != passed }) else { return answers }
       if code == "OOM", let record { throw .full(record) }
       throw .unavailable("Redis refused a command: \(code)")
     case .failure(.notConnected(let reason)): throw .unavailable("Redis: \(reason)")

@@ -20,12 +20,15 @@ package struct RedisSettings: Sendable {
   package var deadline = Duration.seconds(2)
   /// From a connection's attempt to its being ready.
   package var connectTime = Duration.seconds(2)
-  /// Between two attempts; it doubles with each failure, up to the second, and half of it is random.
-  package var pause = Duration.milliseconds(50)
+  /// Between two attempts; it doubles with each failure, up to the second, and half of it is random. A server that is on its way up, or a
+  /// name that leads to one that is not the master, is not asked ten times a second.
+  package var pause = Duration.milliseconds(200)
   package var longestPause = Duration.milliseconds(1500)
+  /// A connection that ends sooner counts as an attempt that failed.
+  package var soundAfter = Duration.seconds(1)
   /// Calls that wait for an answer; more are refused at once.
   package var queueLimit = 16_384
-  /// Bytes that wait for the server.
+  /// Bytes that wait for the server, or for a connection to it.
   package var queueBytes = 32 << 20
 
   package init(

@@ -5,7 +5,8 @@ import Synchronization
 import Telemetry
 
 /// Hears from the server which sessions others changed (client tracking in broadcast mode), and that nothing was missed: a PING that is answered
-/// says that every change before it has been told on the same connection. Only then may copies be used for a while.
+/// says that every change of an earlier round of the server's loop has been told on the same connection. A change of the same round is told at
+/// its end, and whoever made the change has its answer no sooner. Only then may copies be used for a while.
 package final class RedisWatch: Sendable {
   private enum Item {
     case changed([SessionKey])
@@ -33,9 +34,12 @@ package final class RedisWatch: Sendable {
   private let time: any TimeSource
   private let log: StructuredLog
   private let metrics: RedisMetrics
+  private let repeats = RepeatLimiter()
 
   /// Four in the time of a lease: one that is late does no harm.
   private static let pingInterval = Duration.milliseconds(250)
+  /// Where nothing is told the connection is only kept from being forgotten on its way.
+  private static let idlePingInterval = Duration.seconds(5)
   private static let longestQueue = 4_096
 
   init(number: Int, time: any TimeSource, log: StructuredLog, metrics: RedisMetrics) {
@@ -57,7 +61,9 @@ package final class RedisWatch: Sendable {
     switch change {
     case .lost(let reason):
       guard lost(reason) else { return }
-      log.error("session_store_lost", "Redis cannot be used; requests that need it are answered 503.", ["reason": .string(reason)])
+      log.limited(
+        by: repeats, now: time.monotonicNow(), .error, "session_store_lost",
+        "Redis cannot be used; requests that need it are answered 503.", ["reason": .string(reason)])
     case .stopped: _ = lost("the store is closed")
     case .connected(let isTracking): connected(isTracking)
     }
@@ -69,9 +75,10 @@ package final class RedisWatch: Sendable {
       // The lease ends at once: until a connection is back, every request asks the store.
       lease.end()
       defer { state.failure = reason }
+      // Once for an outage, however often it is tried to connect.
+      if state.isConnected { state.queue = [.everything] }
       state.isConnected = false
       state.connection = nil
-      state.queue = [.everything]
       return state.failure == nil
     }
     metrics.changed(isConnected: false)
@@ -91,7 +98,7 @@ package final class RedisWatch: Sendable {
     }
     metrics.changed(isConnected: true)
     work()
-    if isBack { log.info("session_store_back", "Redis can be used again.") }
+    if isBack { log.limited(by: repeats, now: time.monotonicNow(), .info, "session_store_back", "Redis can be used again.") }
     guard isNewlyWithout else { return }
     log.warning(
       "session_copies_off", "Redis refuses CLIENT TRACKING: every request reads its session from it. Allow the command for Intercom's user."
@@ -118,17 +125,18 @@ package final class RedisWatch: Sendable {
 
   /// Asks for a sign of life when it is time.
   func tick(_ link: RedisLink, _ now: MonotonicInstant) {
-    let connection: Int? = state.withLock { state in
-      guard let connection = state.connection, state.nextPing <= now else { return nil }
-      state.nextPing = now.advanced(by: Self.pingInterval)
-      return connection
+    let (isDue, connection) = state.withLock { state in
+      guard state.isConnected, state.nextPing <= now else { return (false, nil as Int?) }
+      state.nextPing = now.advanced(by: state.connection == nil ? Self.idlePingInterval : Self.pingInterval)
+      return (true, state.connection)
     }
-    guard let connection else { return }
+    guard isDue else { return }
     // From before it is sent: what the server told later than that is not counted on.
     let sent = time.monotonicNow()
     link.call(
       RedisCall(RedisCommands(words("PING")), .greeting, until: sent.advanced(by: CopyLease.length)) { [weak self] result in
-        guard case .success = result else { return }
+        // An error is no sign of life: while a script keeps the server busy it says so, and tells no changes.
+        guard case .success(let answers) = result, answers.first?.bytes == Array("PONG".utf8), let connection else { return }
         self?.answered(connection, sent.advanced(by: CopyLease.length))
       })
   }

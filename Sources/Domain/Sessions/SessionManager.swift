@@ -81,9 +81,8 @@ package final class SessionManager: Sendable {
   static let tombstone = Duration.seconds(600)
   /// How often an update is tried when others keep writing the same record.
   static let maximumAttempts = 8
-  /// How many sessions are looked for together, and how many are deleted at once: a store far away then takes few round trips.
+  /// How many sessions are looked for and deleted together: a store far away then takes few round trips.
   private static let page = 512
-  private static let deletionsAtOnce = 128
   /// How long an end waits for all who hold copies. A loop takes microseconds; one that is stuck must not hold up who signs out.
   static let acknowledgementLimit = Duration.seconds(5)
 
@@ -298,31 +297,14 @@ package final class SessionManager: Sendable {
     var count = 0
     var sessions: [Session] = []
     var failure: SessionStoreError?
-
-    /// The first failure is the one that is told.
-    mutating func add(_ done: Result<(isDone: Bool, session: Session?), SessionStoreError>) {
-      switch done {
-      case .success(let removed):
-        count += removed.isDone ? 1 : 0
-        if let session = removed.session { sessions.append(session) }
-      case .failure(let error): failure = failure ?? error
-      }
-    }
   }
 
   private func remove(_ keys: [SessionKey]) async -> Removed {
-    await withTaskGroup(of: Result<(isDone: Bool, session: Session?), SessionStoreError>.self) { group in
-      var removed = Removed()
-      for (number, key) in keys.enumerated() {
-        if number >= Self.deletionsAtOnce, let done = await group.next() { removed.add(done) }
-        if removed.failure != nil { break }
-        group.addTask {
-          do throws(SessionStoreError) { return .success(try await self.remove(key)) } catch { return .failure(error) }
-        }
-      }
-      for await done in group { removed.add(done) }
-      return removed
-    }
+    let (opened, count, failure) = await records.take(keys.map(\.record), tombstone: Self.tombstone)
+    guard aftercare.isWanted else { return Removed(count: count, failure: failure) }
+    // One that cannot be read is removed all the same.
+    let sessions = opened.compactMap { try? Session(key: SessionKey(word: $0.key.word), encoded: $0.plain, version: $0.version) }
+    return Removed(count: count, sessions: sessions, failure: failure)
   }
 
   /// The copies go too, also when the store failed; then the error says that the end is not sure.
@@ -333,21 +315,6 @@ package final class SessionManager: Sendable {
     if let failure = removed.failure { throw failure }
     guard isSure else { throw .unavailable("an event loop did not confirm the end of a session in time") }
     return removed.count
-  }
-
-  /// Removes a record and gives what was in it when somebody wants to know. One that cannot be read is removed all the same.
-  private func remove(_ key: SessionKey) async throws(SessionStoreError) -> (isDone: Bool, session: Session?) {
-    var last: Session?
-    if aftercare.isWanted {
-      // What is given is what was removed: a refresh may have written newer tokens between the reading and the removal.
-      for _ in 0..<3 {
-        guard let session = try? await read(key) else { break }
-        last = session
-        if try await records.store.delete(key.record, expecting: session.version, tombstone: Self.tombstone) { return (true, session) }
-      }
-    }
-    let isDone = try await records.store.delete(key.record, expecting: nil, tombstone: Self.tombstone)
-    return (isDone, isDone ? last : nil)
   }
 
   /// What these leave behind, with what this process holds of them beside the store.

@@ -119,6 +119,9 @@ package protocol SessionStore: Sendable {
   /// be written again, whether or not there was a record.
   func delete(_ key: RecordKey, expecting expected: UInt64?, tombstone: Duration) async throws(SessionStoreError) -> Bool
 
+  /// Deletes all of these, whatever their versions, and gives what was in them. For `tombstone` none can be written again.
+  func take(_ keys: [RecordKey], tombstone: Duration) async -> TakenRecords
+
   /// At most `limit` keys of records with this index. Deleting what was found and asking again finds them all.
   func find(_ index: IndexKey, limit: Int) async throws(SessionStoreError) -> [RecordKey]
 
@@ -126,6 +129,58 @@ package protocol SessionStore: Sendable {
   var copiesLast: Duration { get }
 }
 
+/// What became of the deletion of many records.
+package struct TakenRecords: Sendable {
+  /// What was there and could be read as a record.
+  package var records: [(key: RecordKey, record: StoredRecord)] = []
+  /// How many were there.
+  package var count = 0
+  /// Why not all are sure to be deleted; the rest was not tried then.
+  package var failure: SessionStoreError?
+
+  package init() {}
+}
+
 extension SessionStore {
   package var copiesLast: Duration { .zero }
+
+  /// One by one, many at the same time.
+  package func take(_ keys: [RecordKey], tombstone: Duration) async -> TakenRecords {
+    let atOnce = 128
+    return await withTaskGroup(of: Result<(RecordKey, Bool, StoredRecord?), SessionStoreError>.self) { group in
+      var taken = TakenRecords()
+      func add(_ done: Result<(RecordKey, Bool, StoredRecord?), SessionStoreError>) {
+        switch done {
+        case .success(let (key, isDone, record)):
+          taken.count += isDone ? 1 : 0
+          if let record { taken.records.append((key, record)) }
+        case .failure(let error): taken.failure = taken.failure ?? error
+        }
+      }
+      for (number, key) in keys.enumerated() {
+        if number >= atOnce, let done = await group.next() { add(done) }
+        if taken.failure != nil { break }
+        group.addTask {
+          do throws(SessionStoreError) {
+            let (isDone, record) = try await self.take(key, tombstone: tombstone)
+            return .success((key, isDone, record))
+          } catch { return .failure(error) }
+        }
+      }
+      for await done in group { add(done) }
+      return taken
+    }
+  }
+
+  private func take(_ key: RecordKey, tombstone: Duration) async throws(SessionStoreError) -> (isDone: Bool, record: StoredRecord?) {
+    // What is given is what was removed: a refresh may write newer tokens between the reading and the removal.
+    var last: StoredRecord?
+    for _ in 0..<3 {
+      guard let record = try? await read(key) else { break }
+      last = record
+      if try await delete(key, expecting: record.version, tombstone: tombstone) { return (true, record) }
+    }
+    let isDone = try await delete(key, expecting: nil, tombstone: tombstone)
+    return (isDone, isDone ? last : nil)
+  }
 }

@@ -70,6 +70,9 @@ package final class SessionWatch: Sendable {
     var ofSession: [SessionKey: Set<UInt64>] = [:]
     var last: UInt64 = 0
     var isClosed = false
+    /// Watched sessions that others changed and that the store is yet to be asked about, by one task at a time.
+    var changed: Set<SessionKey> = []
+    var isAsking = false
 
     func hasRoom(_ key: SessionKey, _ limits: Limits) -> Bool {
       !isClosed && listeners.count < limits.inAll && (ofSession[key]?.count ?? 0) < limits.ofSession
@@ -217,17 +220,33 @@ package final class SessionWatch: Sendable {
 
   /// Other replicas changed these sessions, or ended them; nil: nobody knows which. The store tells, for those that are watched.
   func changed(_ keys: [SessionKey]?) {
-    let watched = state.withLock { state in keys?.filter { state.ofSession[$0] != nil } ?? Array(state.ofSession.keys) }
-    guard !watched.isEmpty else { return }
+    let begins = state.withLock { state in
+      state.changed.formUnion(keys?.filter { state.ofSession[$0] != nil } ?? Array(state.ofSession.keys))
+      guard !state.changed.isEmpty, !state.isAsking else { return false }
+      state.isAsking = true
+      return true
+    }
+    guard begins else { return }
     Task {
-      // An end that happens in this process is told by it, and its reason known: that comes first.
-      try? await time.sleep(for: Self.head)
-      await withTaskGroup(of: Void.self) { group in
-        for (index, key) in Set(watched).enumerated() {
-          if index >= Self.width { await group.next() }
-          group.addTask { await self.ask(key) }
+      while true {
+        // An end that happens in this process is told by it, and its reason known: that comes first.
+        try? await time.sleep(for: Self.head)
+        guard let keys = nextChanged() else { return }
+        await withTaskGroup(of: Void.self) { group in
+          for (index, key) in keys.enumerated() {
+            if index >= Self.width { await group.next() }
+            group.addTask { await self.ask(key) }
+          }
         }
       }
+    }
+  }
+
+  private func nextChanged() -> Set<SessionKey>? {
+    state.withLock { state in
+      state.isAsking = !state.changed.isEmpty
+      defer { state.changed = [] }
+      return state.isAsking ? state.changed : nil
     }
   }
 

@@ -72,8 +72,8 @@ package final class RedisServer: Sendable {
 
   /// What `redis-cli` answers to this command.
   @discardableResult
-  package func command(_ words: String...) async throws -> [String] {
-    let child = try ChildProcess("redis-cli", ["-h", "127.0.0.1", "-p", "\(port)"] + words, log: "redis-cli")
+  package func command(_ words: String..., and more: [String] = []) async throws -> [String] {
+    let child = try ChildProcess("redis-cli", ["-h", "127.0.0.1", "-p", "\(port)"] + words + more, log: "redis-cli")
     guard try await child.waitForExit() == .code(0) else { throw WaitFailure("redis-cli", within: .zero, seen: child.outputTail) }
     return child.lines
   }

@@ -178,6 +178,23 @@ package enum SessionStoreConformance {
       _ = try await subject.store.delete(key, expecting: version &+ 7, tombstone: .seconds(60))
       _ = try await subject.put(key, [2], expecting: version)
     },
+    Check("many records are taken at once, with what was in them, and nobody can write them again") { subject in
+      let keys = (0..<200).map { RecordKey(kind: .session, naming: [Identifier("\($0)")]) }
+      let index = IndexKey(subject: "u", issuer: "i")
+      for (number, key) in keys.enumerated() where number % 4 > 0 { _ = try await subject.put(key, [UInt8(number)], [index]) }
+      let taken = await subject.store.take(keys, tombstone: .seconds(60))
+      try require(taken.failure == nil && taken.count == 150 && taken.records.count == 150, "\(taken.count) of 150")
+      for (key, record) in taken.records {
+        try require(keys.firstIndex(of: key).map { [UInt8($0)] } == record.value, "a record under the key of another")
+      }
+      for key in [keys[0], keys[1], keys[199]] {
+        let late = try await subject.outcome(key, expecting: nil)
+        try require(late == .deleted, "written behind its end: \(late)")
+      }
+      let found = try await subject.store.find(index, limit: 10)
+      let again = await subject.store.take(keys, tombstone: .seconds(60))
+      try require(found.isEmpty && again.count == 0 && again.records.isEmpty && again.failure == nil, "something was left")
+    },
     Check("versions grow across deletion, expiry and keys") { subject in
       let key = RecordKey(kind: .lease, naming: ["a"])
       let first = try await subject.put(key, seconds: 30)
