@@ -8,14 +8,16 @@ enum RedisKeys {
   /// What tells sessions from all else: copies of them alone are watched.
   static let sessionPrefix = "\(prefix)session:"
 
+  private static let sessionStart = Array("\(sessionPrefix){".utf8)
+
   static func record(_ key: RecordKey) -> [UInt8] { name(word(key.kind), key.bytes) }
   static func index(_ index: IndexKey) -> [UInt8] { name(word(index.kind), index.bytes) }
 
   /// The session whose record has this name; nil for other names.
   static func session(named name: [UInt8]) -> SessionKey? {
-    let start = Array("\(sessionPrefix){".utf8)
-    guard name.starts(with: start), name.last == UInt8(ascii: "}") else { return nil }
-    guard let bytes = Base64URL.decode(name[start.count...].dropLast()), let key = RecordKey(kind: .session, bytes: bytes) else {
+    guard name.starts(with: sessionStart), name.last == UInt8(ascii: "}") else { return nil }
+    let word = Array(name[sessionStart.count...].dropLast())
+    guard let bytes = Base64URL.decode(word), let key = RecordKey(kind: .session, bytes: bytes) else {
       return nil
     }
     return SessionKey(record: key)

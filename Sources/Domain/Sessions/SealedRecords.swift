@@ -2,13 +2,6 @@ import Cryptography
 import IntercomCore
 import Telemetry
 
-/// A record whose seal was right.
-struct OpenedRecord: Sendable {
-  let key: RecordKey
-  let plain: [UInt8]
-  let version: UInt64
-}
-
 /// Seals what goes into a store and opens what comes out: the same path for every store, memory included.
 ///
 /// The key ring binds each value to kind and key of its record, so that the value of one session put in the place of another does not open.
@@ -35,17 +28,11 @@ struct SealedRecords: Sendable {
     return try await store.write(key, sealed, indexes: indexes, expiry: expiry, expecting: expected)
   }
 
-  /// Deletes all of these and gives the plaintext of what was in them; what does not open is counted.
-  func take(_ keys: [RecordKey], tombstone: Duration) async -> (opened: [OpenedRecord], count: Int, failure: SessionStoreError?) {
-    let taken = await store.take(keys, tombstone: tombstone)
-    let opened = taken.records.compactMap { key, record -> OpenedRecord? in
-      if let plain = self.keys.open(record.value, context: Self.context(key)) {
-        return OpenedRecord(key: key, plain: plain, version: record.version)
-      }
-      events.damaged(key.kind)
-      return nil
-    }
-    return (opened, taken.count, taken.failure)
+  /// The plaintext of a record that was taken out of the store; nil for one that does not open, which is counted.
+  func open(_ key: RecordKey, _ record: StoredRecord) -> [UInt8]? {
+    if let plain = keys.open(record.value, context: Self.context(key)) { return plain }
+    events.damaged(key.kind)
+    return nil
   }
 
   /// Drops a record that cannot be read.

@@ -136,10 +136,12 @@ package final class AftercareQueue: Sendable {
   package var count: Int { state.withLock { $0.count } }
 
   /// Tidies up after these, soon.
-  func put(_ remains: [SessionRemains]) {
+  ///
+  /// - Parameter forgotten: how many more have ended, of which nobody remembers what they were.
+  func put(_ remains: [SessionRemains], beyond forgotten: Int = 0) {
     guard !remains.isEmpty else { return }
     let dropped = state.withLock { state in
-      var dropped: [AftercareKind] = []
+      var dropped = state.cares.flatMap { Array(repeating: $0.kind, count: forgotten) }
       for remains in remains {
         for care in state.cares where care.isNeeded(after: remains) {
           guard state.count < Self.capacity else {

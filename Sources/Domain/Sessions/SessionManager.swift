@@ -124,7 +124,7 @@ package final class SessionManager: Sendable {
     defer { aftercare.put(replaced) }
     if let key = old.map({ SessionKey($0) }) {
       let removed = await remove([key])
-      replaced = await remains(of: removed.sessions, .replaced)
+      replaced = remains(of: removed, .replaced)
       _ = try await acknowledge([key], .replaced, removed)
     }
     let id = SessionID(random: random)
@@ -158,7 +158,8 @@ package final class SessionManager: Sendable {
       }
       // Only the record that was judged is ended: one touched meanwhile by another replica is read again.
       if try await records.store.delete(key.record, expecting: session.version, tombstone: Self.tombstone) {
-        let remains = await remains(of: [session], reason)
+        let held = await giveUpTokens(of: [key])
+        let remains = [remains(of: session, held[key], reason)]
         _ = await announce([key], reason)
         aftercare.put(remains)
         return .ended(reason)
@@ -278,33 +279,58 @@ package final class SessionManager: Sendable {
         guard !keys.isEmpty else { break }
         guard ended.count < 1_000 * Self.page else { throw .contended }
         ended += keys
-        let page = await remove(keys)
-        aftercare.put(await remains(of: page.sessions, reason))
-        removed = Removed(count: removed.count + page.count, failure: page.failure)
+        removed.add(await remove(keys))
       }
     } catch { removed.failure = error }
-    return try await acknowledge(ended, reason, removed)
+    return try await tidyAndAcknowledge(ended, reason, removed)
   }
 
   private func delete(_ keys: [SessionKey], _ reason: EndReason) async throws(SessionStoreError) -> Int {
-    let removed = await remove(keys)
-    aftercare.put(await remains(of: removed.sessions, reason))
-    return try await acknowledge(keys, reason, removed)
+    try await tidyAndAcknowledge(keys, reason, await remove(keys))
+  }
+
+  private func tidyAndAcknowledge(
+    _ keys: [SessionKey], _ reason: EndReason, _ removed: Removed
+  ) async throws(SessionStoreError) -> Int {
+    // What was in many sessions is looked at while others drop their copies, which takes them longer.
+    async let isTidied: Void = aftercare.put(remains(of: removed, reason), beyond: removed.forgotten)
+    let result: Result<Int, SessionStoreError>
+    do throws(SessionStoreError) { result = .success(try await acknowledge(keys, reason, removed)) } catch { result = .failure(error) }
+    await isTidied
+    return try result.get()
   }
 
   /// What became of deletions: how many were there, what they were when somebody wants to know, and why not all are sure.
   private struct Removed {
     var count = 0
-    var sessions: [Session] = []
+    /// As the store had them, sealed; no more than can be tidied up after.
+    var records: [(key: RecordKey, record: StoredRecord)] = []
+    /// Those beyond.
+    var forgotten = 0
+    /// What this process held of them beside the store.
+    var held: [SessionKey: HeldTokens] = [:]
     var failure: SessionStoreError?
+
+    mutating func add(_ more: Removed) {
+      count += more.count
+      let room = max(0, AftercareQueue.capacity - records.count)
+      records += more.records.prefix(room)
+      forgotten += more.forgotten + max(0, more.records.count - room)
+      held.merge(more.held) { old, _ in old }
+      failure = failure ?? more.failure
+    }
   }
 
   private func remove(_ keys: [SessionKey]) async -> Removed {
-    let (opened, count, failure) = await records.take(keys.map(\.record), tombstone: Self.tombstone)
-    guard aftercare.isWanted else { return Removed(count: count, failure: failure) }
-    // One that cannot be read is removed all the same.
-    let sessions = opened.compactMap { try? Session(key: SessionKey(word: $0.key.word), encoded: $0.plain, version: $0.version) }
-    return Removed(count: count, sessions: sessions, failure: failure)
+    let taken = await records.store.take(keys.map(\.record), tombstone: Self.tombstone)
+    guard aftercare.isWanted else { return Removed(count: taken.count, failure: taken.failure) }
+    let held = await giveUpTokens(of: taken.records.map { SessionKey(word: $0.key.word) })
+    return Removed(count: taken.count, records: taken.records, held: held, failure: taken.failure)
+  }
+
+  private func giveUpTokens(of keys: [SessionKey]) async -> [SessionKey: HeldTokens] {
+    guard !keys.isEmpty, aftercare.isWanted, let holder = holder.withLock({ $0 }) else { return [:] }
+    return await holder.giveUpTokens(of: keys)
   }
 
   /// The copies go too, also when the store failed; then the error says that the end is not sure.
@@ -317,15 +343,19 @@ package final class SessionManager: Sendable {
     return removed.count
   }
 
-  /// What these leave behind, with what this process holds of them beside the store.
-  private func remains(of sessions: [Session], _ reason: EndReason) async -> [SessionRemains] {
-    guard !sessions.isEmpty, aftercare.isWanted else { return [] }
-    let held = await holder.withLock { $0 }?.giveUpTokens(of: sessions.map(\.key)) ?? [:]
-    return sessions.map { session in
-      let tokens = held[session.key]
-      let own = tokens?.own.map { $0.generation > session.tokens.generation ? $0 : session.tokens } ?? session.tokens
-      return SessionRemains(session: session, reason: reason, tokens: own, backendTokens: tokens?.backend ?? [])
+  /// What these leave behind. One that cannot be read is removed all the same.
+  private func remains(of removed: Removed, _ reason: EndReason) -> [SessionRemains] {
+    removed.records.compactMap { key, record in
+      let key = SessionKey(word: key.word)
+      guard let plain = records.open(key.record, record), let session = try? Session(key: key, encoded: plain, version: record.version)
+      else { return nil }
+      return remains(of: session, removed.held[key], reason)
     }
+  }
+
+  private func remains(of session: Session, _ held: HeldTokens?, _ reason: EndReason) -> SessionRemains {
+    let own = held?.own.map { $0.generation > session.tokens.generation ? $0 : session.tokens } ?? session.tokens
+    return SessionRemains(session: session, reason: reason, tokens: own, backendTokens: held?.backend ?? [])
   }
 
   /// Something came for a session that had ended meanwhile, and that would be kept with it: nobody gets it, and it is ended too.
