@@ -9,7 +9,7 @@ import client
 import measures
 import peers
 from load import Thrower
-from processes import Failure
+from processes import OTHER_CORE, Failure
 from storm import get
 
 SUBJECT = "leaver"
@@ -31,7 +31,8 @@ def logout(run):
         issuer = peers.provider(stage, run.tools, run.tools.port + 10, f"http://intercom.localhost:{port}")
         one = peers.served(stage, run.tools, port, run.tools.port, issuer, peers.shelf(stage, run.tools, "redis"))
         conf = stage.path(f"intercom-{port}.yaml")
-        two = peers.replica(stage, run.tools, port + 10, conf, "intercom-two")
+        # A core for each, as where it runs.
+        two = peers.replica(stage, run.tools, port + 10, conf, "intercom-two", OTHER_CORE)
         leaving = peers.seed(stage, run.tools, conf, run.size.logout, SUBJECT)
         staying = peers.seed(stage, run.tools, conf, OTHERS)
         for running in (one, two):

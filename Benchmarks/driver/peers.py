@@ -313,14 +313,14 @@ def served(stage, tools, port, to, issuer, store=("memory", "")):
     return Running(process, port, [])
 
 
-def replica(stage, tools, port, first, name):
+def replica(stage, tools, port, first, name, core=SERVER_CORE):
     """Another `intercom serve` with the configuration of one that runs, base URL and key included, on a port of its own."""
     with open(first) as file:
         text = file.read()
     old = re.search(r"listen: 127.0.0.1:(\d+)", text).group(1)
     text = text.replace(f"listen: 127.0.0.1:{old}", f"listen: 127.0.0.1:{port}")
     text = text.replace(f"listen: 127.0.0.1:{int(old) + 1}", f"listen: 127.0.0.1:{port + 1}")
-    process = stage.start(name, [tools.intercom(), "serve", "--config", stage.write(f"{name}.yaml", text)], SERVER_CORE)
+    process = stage.start(name, [tools.intercom(), "serve", "--config", stage.write(f"{name}.yaml", text)], core)
     process.await_answer(f"http://127.0.0.1:{port + 1}/readyz", 60)
     return Running(process, port, [])
 
