@@ -1,4 +1,3 @@
-import FoundationEssentials
 import IntercomTesting
 import StrictJSON
 import Testing
@@ -14,7 +13,7 @@ struct KeycloakFlowTests {
     try await Workplace.run { place in
       let browser = try await Chromium.start(pictures: "keycloak-flow")
       try await browser.keepingPictures { browser in
-        let mail = MailPage(browser: browser, place: place)
+        let mail = MailPage(browser, place.base, mail: place.mail, stranger: place.stranger, issuer: place.services.issuer)
         try await mail.signIn()
         try await mail.signInSilently()
         try await mail.workWithFiles()
@@ -165,94 +164,5 @@ struct KeycloakFlowTests {
     try await visitor.open(place.services.issuer + "/protocol/openid-connect/logout?client_id=intercom")
     let done = try await visitor.submit(["confirmLogout": "Logout"])
     #expect(done.status == 200)
-  }
-}
-
-/// The steps of a person in front of the mail page.
-private struct MailPage: Sendable {
-  let browser: Chromium
-  let place: Workplace
-
-  private func call(_ method: String, _ path: String, _ headers: JSONValue = [:], body: JSONValue = .null) async throws -> JSONObject {
-    let answer = try await browser.runAsync(
-      "return call(given[0], given[1], given[2], given[3] ?? undefined)", [.string(method), .string(path), headers, body])
-    return try #require(answer.object)
-  }
-
-  private func silent(_ limit: String = "") async throws -> JSONObject {
-    try #require(try await browser.runAsync("return silent(\(limit))").object)
-  }
-
-  func signIn() async throws {
-    try await browser.open(place.mail + "/")
-    let before = try await silent()
-    #expect(before["loggedIn"]?.bool == false)
-    #expect(before["reason"]?.string == "login_required")
-    #expect(before["origin"]?.string == place.base)
-    #expect(before["csrftoken"]?.string?.isEmpty == false)
-    #expect(try await call("PROPFIND", "/fs/", ["Depth": "1"])["status"]?.int64 == 401)
-    try await browser.find("#sign-in").click()
-    try await browser.find("#username").type("alice")
-    try await browser.find("#password").type("alice")
-    try await browser.picture("keycloak")
-    try await browser.find("#kc-login").click()
-    try await browser.waitForURL("the mail page") { $0.hasPrefix(place.mail) }
-    #expect(try await silent()["loggedIn"]?.bool == true)
-  }
-
-  /// Without Intercom's cookie, but with Keycloak's: the hidden frame alone signs in.
-  func signInSilently() async throws {
-    try await browser.open(place.base + "/")
-    let names = try await browser.cookies.compactMap { $0["name"]?.string }
-    #expect(names.contains("intercom"))
-    try await browser.deleteCookies()
-    try await browser.open(place.mail + "/")
-    #expect(try await call("PROPFIND", "/fs/", ["Depth": "1"])["status"]?.int64 == 401)
-    let fresh = try await silent()
-    #expect(fresh["loggedIn"]?.bool == true)
-    let known = try await silent()
-    let times = "silent login \(fresh["milliseconds"]?.int64 ?? -1) ms, with a session \(known["milliseconds"]?.int64 ?? -1) ms\n"
-    _ = FileManager.default.createFile(atPath: PackageRoot.build + "/pictures/keycloak-flow/times.txt", contents: Data(times.utf8))
-  }
-
-  func workWithFiles() async throws {
-    let listing = try await call("PROPFIND", "/fs/", ["Depth": "1"])
-    #expect(listing["status"]?.int64 == 207)
-    #expect(listing["text"]?.string?.contains("agenda.txt") == true)
-    let agenda = try await call("GET", "/fs/agenda.txt")
-    #expect(agenda["status"]?.int64 == 200)
-    #expect(agenda["text"]?.string?.hasPrefix("Agenda\n") == true)
-    let large = String(repeating: "Zeile für Zeile\n", count: 20_000)
-    #expect(try await call("PUT", "/fs/upload.txt", ["Content-Type": "text/plain"], body: .string(large))["status"]?.int64 == 201)
-    #expect(try await call("GET", "/fs/upload.txt")["text"]?.identifier == .init(large))
-    let target = place.base + "/fs/moved.txt"
-    #expect(try await call("MOVE", "/fs/upload.txt", ["Destination": .string(target)])["status"]?.int64 == 201)
-    #expect(try await call("GET", "/fs/upload.txt")["status"]?.int64 == 404)
-    #expect(try await call("DELETE", "/fs/moved.txt")["status"]?.int64 == 204)
-    try await browser.picture("files")
-  }
-
-  /// The same page on an origin that is not listed reads nothing.
-  func strangerIsRefused() async throws {
-    try await browser.open(place.stranger + "/")
-    await #expect(throws: BrowserError.self) { try await call("GET", "/fs/agenda.txt") }
-    await #expect(throws: BrowserError.self) { try await silent("2000") }
-    try await browser.open(place.mail + "/")
-  }
-
-  func signOutAtKeycloak() async throws {
-    #expect(try await call("PROPFIND", "/fs/", ["Depth": "0"])["status"]?.int64 == 207)
-    try await browser.open(place.services.issuer + "/protocol/openid-connect/logout?client_id=intercom")
-    try await browser.find("#kc-logout").click()
-    try await browser.waitForText("body") { $0.lowercased().contains("logged out") }
-    try await browser.picture("signed-out")
-    try await browser.open(place.mail + "/")
-    try await waitUntilTrue("401 after the logout at Keycloak") {
-      try await call("PROPFIND", "/fs/", ["Depth": "0"])["status"]?.int64 == 401
-    }
-    let after = try await silent()
-    #expect(after["loggedIn"]?.bool == false)
-    #expect(after["reason"]?.string == "login_required")
-    try await browser.picture("after")
   }
 }

@@ -88,14 +88,7 @@ struct MatrixWorkplace: Sendable {
   }
 
   /// Whose token `/nob` brought to the homeserver, and of which device.
-  func whoami(_ visitor: Visitor) async throws -> (user: String, device: String) {
-    let answer = try await get(visitor, "/nob/whoami")
-    let object = try StrictJSON.object(answer.body)
-    guard answer.status == 200, let user = object["user_id"]?.string, let device = object["device_id"]?.string else {
-      throw WaitFailure("no whoami: \(answer.status) \(answer.text)", within: .zero)
-    }
-    return (user, device)
-  }
+  func whoami(_ visitor: Visitor) async throws -> MatrixDevice { try MatrixDevice(try await get(visitor, "/nob/whoami")) }
 
   /// The token that a bot gets.
   func accessToken(_ visitor: Visitor) async throws -> String {
@@ -105,16 +98,7 @@ struct MatrixWorkplace: Sendable {
     return String(field.dropFirst("Bearer ".count))
   }
 
-  /// The devices of an account, as the homeserver tells the application service.
-  func devices(of name: String) async throws -> Set<String> {
-    let user = PercentCoding.encode("@\(name):\(services.matrixServerName)")
-    let answer = try await RawHTTPClient(timeout: .seconds(20)).get(
-      "\(api)/devices?user_id=\(user)", ["Authorization": "Bearer \(secret)"])
-    guard case .array(let devices)? = try StrictJSON.object(answer.body)["devices"] else {
-      throw WaitFailure("no devices: \(answer.status) \(answer.text)", within: .zero)
-    }
-    return Set(devices.compactMap { $0.object?["device_id"]?.string })
-  }
+  func devices(of name: String) async throws -> Set<String> { try await MatrixDevice.all(of: name, services, secret) }
 
   /// For whom an OpenID token was made, as any backend may ask the homeserver.
   func owner(ofOpenID token: String) async throws -> String? {
@@ -126,5 +110,31 @@ struct MatrixWorkplace: Sendable {
   /// What the homeserver says to a token of the application service's user or of a person.
   func status(of token: String) async throws -> Int {
     try await RawHTTPClient(timeout: .seconds(20)).get("\(api)/account/whoami", ["Authorization": "Bearer \(token)"]).status
+  }
+}
+
+/// A device of an account at the homeserver.
+struct MatrixDevice: Sendable, Equatable {
+  let user: String
+  let device: String
+
+  /// What the homeserver answers to `whoami`.
+  init(_ answer: HTTPAnswer) throws {
+    let object = try StrictJSON.object(answer.body)
+    guard answer.status == 200, let user = object["user_id"]?.string, let device = object["device_id"]?.string else {
+      throw WaitFailure("no whoami: \(answer.status) \(answer.text)", within: .zero)
+    }
+    (self.user, self.device) = (user, device)
+  }
+
+  /// The devices of an account, as the homeserver tells the application service.
+  static func all(of name: String, _ services: Services, _ secret: String) async throws -> Set<String> {
+    let user = PercentCoding.encode("@\(name):\(services.matrixServerName)")
+    let answer = try await RawHTTPClient(timeout: .seconds(20)).get(
+      "\(services.matrixURL)/_matrix/client/v3/devices?user_id=\(user)", ["Authorization": "Bearer \(secret)"])
+    guard case .array(let devices)? = try StrictJSON.object(answer.body)["devices"] else {
+      throw WaitFailure("no devices: \(answer.status) \(answer.text)", within: .zero)
+    }
+    return Set(devices.compactMap { $0.object?["device_id"]?.string })
   }
 }

@@ -34,8 +34,7 @@ struct Workplace: Sendable {
     let toFiles = try TCPRelay(to: try LoopbackURL(services.filesURL).port)
     let folder = try TestFolder()
     var table = EndpointTable()
-    let page = Array(mailPage(services.intercomURL).utf8)
-    table.add(.get, "/*") { _, _ in Response(200, ["Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store"], page) }
+    MailPage.add(to: &table, services.intercomURL)
     try await TestServer.run(table) { server in
       let mail = "http://mail.intercom.localhost:\(server.port)"
       let intercom = try await IntercomProcess.serve(
@@ -81,43 +80,5 @@ struct Workplace: Sendable {
           stripPrefix: true
 
       """
-  }
-
-  /// A page that speaks to Intercom as mail apps do: a hidden frame for the sign-in, then requests with credentials.
-  private static func mailPage(_ base: String) -> String {
-    """
-    <!doctype html><html lang="en"><meta charset="utf-8"><title>Mail</title>
-    <style>body{font:16px sans-serif;margin:2em} pre{background:#eee;padding:1em;min-height:10em}</style>
-    <h1>Mail</h1><p><a id="sign-in">Sign in</a></p><pre id="out"></pre>
-    <script>
-    const base = "\(base)", out = document.querySelector("#out");
-    document.querySelector("#sign-in").href = base + "/login?returnTo=" + encodeURIComponent(location.href);
-    const say = (text) => { out.textContent += text + "\\n"; };
-    async function silent(limit = 10000) {
-      const begin = performance.now();
-      const answer = await new Promise((resolve, reject) => {
-        const frame = document.createElement("iframe");
-        frame.hidden = true;
-        frame.src = base + "/silent";
-        addEventListener("message", (event) => {
-          if (event.source !== frame.contentWindow) return;
-          frame.remove();
-          resolve({...event.data, origin: event.origin});
-        });
-        setTimeout(() => { frame.remove(); reject(new Error("no message from /silent")); }, limit);
-        document.body.append(frame);
-      });
-      answer.milliseconds = Math.round(performance.now() - begin);
-      say("silent: loggedIn " + answer.loggedIn + (answer.reason ? ", " + answer.reason : "") + ", " + answer.milliseconds + " ms");
-      return answer;
-    }
-    async function call(method, path, headers, body) {
-      const answer = await fetch(base + path, {method, headers, body, credentials: "include"});
-      const text = await answer.text();
-      say(method + " " + path + ": " + answer.status + ", " + text.length + " characters");
-      return {status: answer.status, text, type: answer.headers.get("content-type")};
-    }
-    </script></html>
-    """
   }
 }
