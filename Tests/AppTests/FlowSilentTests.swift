@@ -196,4 +196,138 @@ struct FlowSilentTests {
       #expect(try flow.message(try await flow.send(visitor, "GET", "/silent", fields(flow)))["loggedIn"] == .bool(true))
     }
   }
+
+  // MARK: many at once
+
+  /// What the page asks for by itself; nil when it posts its message.
+  private func again(_ page: HTTPAnswer) -> String? {
+    let mark = #"<script type="application/json" id="intercom-again">"#
+    let json = page.text.split(separator: mark, maxSplits: 1).last?.split(separator: "</script>", maxSplits: 1).first
+    return json.flatMap { try? StrictJSON.object(Array("{\"again\":\($0)}".utf8))["again"]?.string }
+  }
+
+  /// A frame's last page: it asks again as often as it is told to.
+  private func finish(_ flow: FlowFixture, _ visitor: Visitor, _ callback: LoopbackURL) async throws -> HTTPAnswer {
+    var page = try await visitor.send("GET", callback, FlowFixture.frame + [("Referer", flow.app + "/")])
+    for _ in 0..<4 {
+      guard let target = again(page) else { return page }
+      // The page is its own referrer.
+      let own = FlowFixture.frame + [("Referer", flow.base + "/callback")]
+      page = try await flow.send(visitor, "GET", target, own)
+      guard let location = page.field("location") else { continue }
+      page = try await visitor.send("GET", flow.authorize(visitor, location), own)
+    }
+    throw FixtureFault.unexpected("it asks for ever")
+  }
+
+  @Test("Frames of many tabs that begin together without a cookie all end signed in, with the one session's token")
+  func manyFrames() async throws {
+    try await FlowFixture.run { flow in
+      let visitor = try await flow.signedIn()
+      for name in ["intercom", "intercom-login"] { await visitor.forget(name) }
+      // More than a browser may have pending; each brings a cookie of its own, and the browser keeps the last.
+      var locations: [String] = []
+      for _ in 0..<8 {
+        locations.append(try await flow.begin(visitor, "/silent", fields(flow)))
+        if locations.count < 4 { await visitor.forget("intercom-login") }
+      }
+      var callbacks: [LoopbackURL] = []
+      for location in locations { callbacks.append(try await flow.authorize(visitor, location)) }
+      var tokens: Set<String> = []
+      for callback in callbacks {
+        let message = try check(try await finish(flow, visitor, callback), flow)
+        #expect(message["loggedIn"] == .bool(true))
+        tokens.insert(message["csrftoken"]?.string ?? "")
+      }
+      #expect(tokens.count == 1)
+      #expect(try await flow.send(visitor, "GET", "/nob/x", [("X-CSRF-Token", tokens.first ?? "")]).status == 200)
+    }
+  }
+
+  @Test("A page whose sign-in stays foreign asks twice by itself, then says so", arguments: [true, false])
+  func alwaysForeign(knowsEmbedder: Bool) async throws {
+    try await FlowFixture.run { flow in
+      let visitor = Visitor()
+      var target = "/silent"
+      for round in 0..<3 {
+        let location = try await flow.begin(
+          visitor, target, FlowFixture.frame + (knowsEmbedder && round == 0 ? [("Referer", flow.app + "/")] : []))
+        let state = FormText.value("state", in: String(location.drop { $0 != "?" }.dropFirst())) ?? ""
+        await visitor.forget("intercom-login")
+        _ = try await flow.begin(visitor)
+        let referer = knowsEmbedder && round == 0 ? [("Referer", flow.app + "/")] : []
+        let page = try await flow.send(visitor, "GET", "/callback?code=c&state=\(state)", FlowFixture.frame + referer)
+        let isLast = round == 2
+        try refused(page, flow, "login_foreign", ancestors: knowsEmbedder && round == 0 ? flow.app : "\(flow.base) \(flow.app)")
+        #expect((again(page) == nil) == isLast)
+        target = again(page) ?? ""
+        #expect(target.contains("for=") == (knowsEmbedder && round == 0), "\(target)")
+      }
+      #expect(flow.codeCalls == 0)
+    }
+  }
+
+  @Test("Silent sign-ins of one browser that end at the same moment are one session", arguments: 0..<3)
+  func together(round: Int) async throws {
+    try await FlowFixture.run { flow in
+      let visitor = try await flow.signedIn()
+      for name in ["intercom", "intercom-login"] { await visitor.forget(name) }
+      var callbacks: [LoopbackURL] = []
+      for _ in 0..<5 { callbacks.append(try await flow.authorize(visitor, flow.begin(visitor, "/silent", fields(flow)))) }
+      let binding = try #require(await visitor.jar["intercom-login"]?.value)
+      let (client, all) = (flow.client, callbacks)
+      let pages = try await Replicas.together(callbacks.count) { number in
+        try await client.send("GET", all[number], fields: FlowFixture.frame + [("Cookie", "intercom-login=\(binding)")])
+      }
+      let tokens = Set(try pages.map { try flow.message($0)["csrftoken"]?.string ?? "" })
+      let cookies = Set(
+        pages.flatMap { $0.all("set-cookie") }.filter { $0.hasPrefix("intercom=") }.compactMap { $0.split(separator: ";").first })
+      #expect(tokens.count == 1 && cookies.count == 1)
+      // The one from the sign-in at the beginning was another browser's as far as Intercom knows.
+      #expect(try await flow.store.find(IndexKey(subject: "alice-id", issuer: Identifier(flow.issuer)), limit: 10).count == 2)
+    }
+  }
+
+  @Test("A tab that signs in silently beside a live session keeps it: what other tabs were given stays good, and nobody hears of an end")
+  func beside() async throws {
+    try await FlowFixture.run { flow in
+      let visitor = try await flow.signedIn()
+      let cookie = try #require(await visitor.jar["intercom"]?.value)
+      await visitor.forget("intercom")
+      let callback = try await flow.authorize(visitor, flow.begin(visitor, "/silent", fields(flow)))
+      // Meanwhile another tab has brought the session back.
+      let token = "intercom=\(cookie); intercom-login=\(await visitor.jar["intercom-login"]?.value ?? "")"
+      let page = try await flow.client.send("GET", callback, fields: FlowFixture.frame + [("Cookie", token)])
+      #expect(try check(page, flow)["loggedIn"] == .bool(true))
+      #expect(page.all("set-cookie").contains { $0.hasPrefix("intercom=\(cookie);") })
+      #expect(try await flow.store.find(IndexKey(subject: "alice-id", issuer: Identifier(flow.issuer)), limit: 10).count == 1)
+    }
+  }
+
+  @Test("Another person's silent sign-in beside a live session is a session of its own, and the old one ends (S9)")
+  func anotherPerson() async throws {
+    try await FlowFixture.run { flow in
+      let (alice, bob) = (try await flow.signedIn("alice"), try await flow.signedIn("bob"))
+      let old = try #require(await alice.jar["intercom"]?.value)
+      await bob.forget("intercom")
+      let callback = try await flow.authorize(bob, flow.begin(bob, "/silent", fields(flow)))
+      let cookies = "intercom=\(old); intercom-login=\(await bob.jar["intercom-login"]?.value ?? "")"
+      let page = try await flow.client.send("GET", callback, fields: FlowFixture.frame + [("Cookie", cookies)])
+      #expect(try check(page, flow)["loggedIn"] == .bool(true))
+      let new = try #require(page.all("set-cookie").first { $0.hasPrefix("intercom=") })
+      #expect(!new.hasPrefix("intercom=\(old)"))
+      #expect(try await flow.isAlive(alice) == false)
+    }
+  }
+
+  @Test("Hidden frames do not push out the sign-in form that a person fills in")
+  func formStays() async throws {
+    try await FlowFixture.run { flow in
+      let visitor = Visitor()
+      let form = try await flow.begin(visitor, "/plain/tab")
+      for _ in 0..<12 { _ = try await flow.begin(visitor, "/silent", fields(flow)) }
+      let answer = try await visitor.send("GET", flow.authorize(visitor, form), FlowFixture.navigation)
+      #expect(answer.status == 302 && answer.field("location") == "/plain/tab")
+    }
+  }
 }

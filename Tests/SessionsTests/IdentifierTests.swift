@@ -103,7 +103,7 @@ struct PendingLoginTests {
   func foreign() async throws {
     let state = try await logins.begin(.example(isSilent: true), browser: browser)
     for other in [BrowserBinding(random: SystemRandom()), nil] {
-      guard case .foreign(isSilent: true) = try await take(state, other) else {
+      guard case .foreign(isSilent: true, _) = try await take(state, other) else {
         throw SessionStoreConformance.Violation("a foreign browser got something else")
       }
     }

@@ -18,6 +18,8 @@ package struct PendingLogin: Sendable {
   package var embedderOrigin: Identifier?
   /// Set by `PendingLogins.begin`.
   package internal(set) var created = WallInstant(seconds: 0)
+  /// The binding that it was begun under, as `PendingLogins.take` found it among those that were presented.
+  package internal(set) var browser: BrowserBinding?
 
   package init(
     issuer: Identifier, nonce: Secret<String>, codeVerifier: Secret<String>, redirectURI: String, returnTo: String, isSilent: Bool,
@@ -77,7 +79,7 @@ package enum PendingTake: Sendable {
   /// Never begun, used up, or pushed out by newer ones.
   case unknown
   /// Another browser began it. It stays for that one.
-  case foreign(isSilent: Bool)
+  case foreign(isSilent: Bool, returnTo: String)
   /// It took longer than ten minutes; used up. The person may begin anew with the same `returnTo`.
   case expired(PendingLogin)
 }
@@ -86,6 +88,8 @@ package enum PendingTake: Sendable {
 package struct PendingLogins: Sendable {
   /// Behaviour: "Sign-in and sign-out".
   package static let lifetime = Duration.seconds(600)
+  ///
+  /// Silent ones are counted apart: the hidden frames of many tabs must not push out the form that a person fills in.
   package static let perBrowser = 5
   /// Bindings that are looked at in one callback: a browser has one, the rest was planted.
   package static let maximumBindings = 16
@@ -107,15 +111,15 @@ package struct PendingLogins: Sendable {
   /// A `state` for the provider: 43 digits of base64url, 256 random bits.
   package func newState() -> Secret<String> { Secret(String(decoding: Word256(random: random).text, as: UTF8.self)) }
 
-  /// Keeps the login under a state of `newState`. The browser's oldest logins beyond five are dropped, so a thousand open tabs leave five
-  /// (fault 24).
+  /// Keeps the login under a state of `newState`. The browser's oldest logins of the kind beyond five are dropped, so a thousand open tabs
+  /// leave five (fault 24).
   package func begin(_ login: PendingLogin, browser: BrowserBinding, state: Secret<String>) async throws(SessionStoreError) {
     let digits = Array(state.reveal().utf8)
     guard let state = Word256(text: digits.span) else { throw .contended }
     var login = login
     login.created = clock.now()
     let binding = browser.hash
-    let index = IndexKey(kind: .browser, word: binding)
+    let index = IndexKey(kind: .browser, word: login.isSilent ? Word256(hashOf: Array("silent".utf8) + binding.bytes) : binding)
     let outcome = try await records.write(
       Self.key(state), login.encoded(browser: binding), indexes: [index],
       expiry: login.created.advanced(by: Self.lifetime + Self.grace), expecting: nil)
@@ -144,14 +148,13 @@ package struct PendingLogins: Sendable {
       try await records.discard(key, version: version)
       return .unknown
     }
-    var isPresented = false
-    for browser in browsers.prefix(Self.maximumBindings) {
-      let equal = constantTimeEqual(browser.hash.bytes, binding)
-      isPresented = isPresented || equal
-    }
-    guard isPresented else { return .foreign(isSilent: login.isSilent) }
+    var presented: BrowserBinding?
+    for browser in browsers.prefix(Self.maximumBindings) where constantTimeEqual(browser.hash.bytes, binding) { presented = browser }
+    guard let presented else { return .foreign(isSilent: login.isSilent, returnTo: login.returnTo) }
     guard try await records.store.delete(key, expecting: version, tombstone: .zero) else { return .unknown }
-    return clock.now() < login.created.advanced(by: Self.lifetime) ? .taken(login) : .expired(login)
+    var taken = login
+    taken.browser = presented
+    return clock.now() < login.created.advanced(by: Self.lifetime) ? .taken(taken) : .expired(taken)
   }
 
   /// Only the hash of a state is stored.

@@ -13,6 +13,8 @@ struct LoginKind: Sendable {
   var embedder: Identifier?
   /// A script asks: it gets problem details where a person gets a page.
   var isScript = false
+  /// How often the page of a silent sign-in has asked again by itself.
+  var round = 0
 }
 
 extension GatewayServices {
@@ -25,7 +27,8 @@ extension GatewayServices {
 
   /// `GET /silent`: a live session answers at once; without one the provider is asked anew every time.
   func silent(_ request: Request, _ call: OwnCall) async -> Response {
-    let embedder = embedderOrigin(request)
+    let round = Self.round(of: request)
+    let embedder = embedderOrigin(request, round)
     if let id = call.presentedSession {
       do {
         if case .live(let session) = try await sessions.load(id) {
@@ -36,14 +39,23 @@ extension GatewayServices {
         }
       } catch { return silentPage(signedOut("store_unavailable"), embedder) }
     }
-    return await beginLogin(LoginKind(isSilent: true, returnTo: "/", embedder: embedder), request)
+    return await beginLogin(LoginKind(isSilent: true, returnTo: "/", embedder: embedder, round: round), request)
+  }
+
+  /// How often the page of a silent sign-in asks again by itself. Frames that begin together without a cookie get one each, and the browser
+  /// keeps the last: those that began under another find theirs foreign, and the next time all have the same.
+  private static let mostRounds = 2
+
+  private static func round(of request: Request) -> Int {
+    guard let digit = request.queryValue("again").first, request.queryValue("again").count == 1 else { return 0 }
+    return min(max(0, Int(digit) - 48), mostRounds)
   }
 
   private func beginLogin(_ kind: LoginKind, _ request: Request) async -> Response {
     let browser = presentedBrowsers(request).first ?? BrowserBinding(random: random)
     do {
       let state = pending.newState()
-      let sent = Secret(state.reveal() + (kind.isSilent ? Self.silentMark : ""))
+      let sent = Secret(state.reveal() + (kind.isSilent ? Self.silentMark(kind.round) : ""))
       let begun = try provider.beginLogin(LoginOptions(prompt: kind.isSilent ? LoginOptions.Prompt.none : nil), state: sent)
       let login = Sessions.PendingLogin(
         issuer: begun.pending.issuer, nonce: begun.pending.nonce, codeVerifier: begun.pending.codeVerifier,
@@ -68,14 +80,18 @@ extension GatewayServices {
   }
 
   /// What the `state` of a silent flow ends with: a replayed or foreign callback is told apart without any memory of it. It decides only
-  /// which page shows the refusal.
-  static let silentMark = ".s"
+  /// which page shows the refusal, and whether that page asks again.
+  static func silentMark(_ round: Int = 0) -> String { (round == 0 ? "" : ".\(round)") + ".s" }
 
-  /// Does every `state` of this query, however broken the rest is, carry the mark of a silent flow?
-  private func isMarkedSilent(_ query: [UInt8]?) -> Bool {
+  /// The round of a silent flow, and what its mark is; nil unless every `state` of this query, however broken the rest is, carries the same.
+  private func silentRound(_ query: [UInt8]?) -> (round: Int, mark: String)? {
     let fields = query.flatMap { try? FormFields(parsing: $0) }
     let states = (fields?.all ?? []).filter { $0.name == Array("state".utf8) }.map(\.value)
-    return !states.isEmpty && states.allSatisfy { $0.suffix(Self.silentMark.utf8.count).elementsEqual(Self.silentMark.utf8) }
+    guard !states.isEmpty else { return nil }
+    // The longest mark first: each ends as the one without a round.
+    return (0...Self.mostRounds).reversed().lazy.map { ($0, Self.silentMark($0)) }.first { _, mark in
+      states.allSatisfy { $0.suffix(mark.utf8.count).elementsEqual(mark.utf8) }
+    }
   }
 
   // MARK: callback
@@ -83,22 +99,26 @@ extension GatewayServices {
   /// `GET /callback`: the provider's answer. A replayed or foreign one changes nothing.
   func callback(_ request: Request, _ call: OwnCall) async -> Response {
     let response: AuthorizationResponse
-    var kind = LoginKind(isSilent: isMarkedSilent(request.query), returnTo: "/", isScript: !call.intent.isNavigation)
+    let silent = silentRound(request.query)
+    var kind = LoginKind(
+      isSilent: silent != nil, returnTo: "/", isScript: !call.intent.isNavigation, round: silent?.round ?? 0)
     do { response = try AuthorizationResponse.parse(request.query) } catch {
       return refused(error.code.rawValue, error.detail, kind)
     }
     var state = Array(response.state.reveal().utf8)
-    if kind.isSilent { state.removeLast(min(state.count, Self.silentMark.utf8.count)) }
+    if let silent { state.removeLast(min(state.count, silent.mark.utf8.count)) }
     let taken: PendingTake
     do { taken = try await pending.take(state: state, browsers: presentedBrowsers(request)) } catch {
       return loginFailed("store_unavailable", "the session store fails: \(error)", kind, temporary: true)
     }
     switch taken {
-    case .unknown: return refused("login_unknown", "This sign-in was used already or is not known here.", kind)
-    case .foreign:
+    case .unknown: return refusedHere("login_unknown", "This sign-in was used already or is not known here.", kind, request)
+    case .foreign(_, let returnTo):
+      kind.returnTo = returnTo
       // A changed cookie is answered like another browser's, whatever is wrong with it (S20).
       let hasCookie = !request.cookies(gateway.cookies.loginName).isEmpty
-      return refused(hasCookie ? "login_foreign" : "cookies_blocked", "This sign-in was begun in another browser.", kind)
+      guard hasCookie else { return refused("cookies_blocked", "This sign-in was begun in another browser.", kind) }
+      return refusedHere("login_foreign", "This sign-in was begun in another browser.", kind, request)
     case .expired(let login):
       kind.returnTo = login.returnTo
       return refused("timeout", "This sign-in took longer than ten minutes.", kind)
@@ -120,24 +140,38 @@ extension GatewayServices {
       let result = try await withTaskExecutorPreference(workers) { () async throws(OIDCError) in
         try await provider.finishLogin(begun, response)
       }
-      let (id, session) = try await sessions.create(from: VerifiedLogin(result), replacing: old)
-      if try await sessions.endIfSignedOut(session, watch) {
+      let verified = VerifiedLogin(result)
+      // A frame that finds what another tab began has become nobody new. What the provider gave for it is dropped: to revoke it would end what
+      // the session has.
+      if kind.isSilent, let standing = try await sessions.standing(verified, presented: old, by: login.browser) {
+        return silentlySignedIn(standing, kind)
+      }
+      let made = try await sessions.create(from: verified, replacing: old)
+      if try await sessions.endIfSignedOut(made.session, watch) {
         return refused("signed_out", "The provider signed the user out while this sign-in was under way.", kind)
       }
+      let (id, session) = await sessions.settle(made, of: verified, by: login.browser, joins: kind.isSilent)
       log.info("signed_in", "A user signed in.", ["silent": .boolean(kind.isSilent)])
       step(.sessionCreated, "Signed in; the session stays on the server", [.init(.issuer, session.issuer)], subject: session.displayName)
-      let cookie = gateway.cookies.setSession(
-        id, life: Int(clamping: session.absoluteExpiry.seconds &- sessions.now().seconds))
-      guard kind.isSilent else { return .redirect(to: kind.returnTo, cookies: [cookie]) }
-      var page = signedInPage(id, session, kind.embedder)
-      page.fields.append("Set-Cookie", cookie)
-      return page
+      return kind.isSilent
+        ? silentlySignedIn((id, session), kind) : .redirect(to: kind.returnTo, cookies: [sessionCookie((id, session))])
     } catch let error as OIDCError {
       guard error.origin == .client else { return loginFailed(error.code.rawValue, error.detail, kind, temporary: error.isTemporary) }
       return refused(error.code.rawValue, error.detail, kind)
     } catch {
       return loginFailed("store_unavailable", "the session store fails: \(error)", kind, temporary: true)
     }
+  }
+
+  private func sessionCookie(_ standing: SessionManager.Standing) -> String {
+    gateway.cookies.setSession(
+      standing.id, life: Int(clamping: standing.session.absoluteExpiry.seconds &- sessions.now().seconds))
+  }
+
+  private func silentlySignedIn(_ standing: SessionManager.Standing, _ kind: LoginKind) -> Response {
+    var page = signedInPage(standing.id, standing.session, kind.embedder)
+    page.fields.append("Set-Cookie", sessionCookie(standing))
+    return page
   }
 
   // MARK: ends
@@ -175,6 +209,15 @@ extension GatewayServices {
       ).response(400))
   }
 
+  /// A callback that belongs to no login of this browser. Another tab or frame of the same browser may be why: a silent page asks again.
+  private func refusedHere(_ reason: String, _ detail: String, _ kind: LoginKind, _ request: Request) -> Response {
+    guard kind.isSilent, kind.round < Self.mostRounds else { return refused(reason, detail, kind) }
+    _ = note(reason, detail, kind)
+    let embedder = embedderOrigin(request, kind.round)
+    let again = "/silent?again=\(kind.round + 1)" + (embedder.map { "&for=" + PercentCoding.encode($0.description) } ?? "")
+    return silentPage(signedOut(reason), embedder, again: again)
+  }
+
   /// One line for a sign-in that did not work, found by the reference that its page shows.
   private func note(_ reason: String, _ detail: String, _ kind: LoginKind) -> String {
     let reference = newReference()
@@ -194,8 +237,8 @@ extension GatewayServices {
     settings.baseURL + "/login?returnTo=" + PercentCoding.encode(kind.returnTo)
   }
 
-  func silentPage(_ outcome: SilentOutcome, _ embedder: Identifier?) -> Response {
-    Response(SilentPage.response(outcome, embedder: embedder, allowed: settings.allowedOrigins))
+  func silentPage(_ outcome: SilentOutcome, _ embedder: Identifier?, again: String? = nil) -> Response {
+    Response(SilentPage.response(outcome, embedder: embedder, allowed: settings.allowedOrigins, again: again))
   }
 
   private func signedInPage(_ id: SessionID, _ session: Session, _ embedder: Identifier?) -> Response {
@@ -217,9 +260,13 @@ extension GatewayServices {
     SilentOutcome(isLoggedIn: false, csrfToken: String(decoding: gateway.csrf.randomToken(), as: UTF8.self), reason: reason)
   }
 
-  /// The origin of the page that embeds `/silent`, when Referer names an allowed one.
-  private func embedderOrigin(_ request: Request) -> Identifier? {
-    guard let referer = request.fields.single("referer"), let origin = HTTPURL(referer)?.origin else { return nil }
+  /// The origin of the page that embeds `/silent`, when Referer names an allowed one. A page that asks again is its own referrer: it says in
+  /// `for` what it knew. Who lies there frames a page that no browser shows to it.
+  private func embedderOrigin(_ request: Request, _ round: Int) -> Identifier? {
+    let known = round > 0 ? String(validating: request.queryValue("for"), as: UTF8.self) : nil
+    guard let text = known.flatMap({ $0.isEmpty ? nil : $0 }) ?? (round > 0 ? nil : request.fields.single("referer")),
+      let origin = HTTPURL(text)?.origin
+    else { return nil }
     return settings.allowedOrigins.contains(origin) ? Identifier(bytes: origin.bytes) : nil
   }
 }

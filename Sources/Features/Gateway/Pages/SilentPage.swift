@@ -36,7 +36,8 @@ package struct SilentOutcome: Sendable {
 
 /// The page of the hidden frame: it posts the outcome to the page around it and to nobody else (behaviour: "`/silent`").
 package enum SilentPage {
-  /// Posts to the known origin; else to the frame's ancestor or referrer when they are allowed; else once to each listed origin.
+  /// Asks again where that may help. Else posts to the known origin; else to the frame's ancestor or referrer when they are allowed; else
+  /// once to each listed origin.
   private static let script = """
     "use strict";
     const read = (id) => JSON.parse(document.getElementById(id).textContent);
@@ -48,15 +49,24 @@ package enum SilentPage {
     const ancestor = location.ancestorOrigins && location.ancestorOrigins.length > 0 ? location.ancestorOrigins[0] : null;
     const guess = [ancestor, originOf(document.referrer)].find((origin) => typeof origin === "string" && allows(origin));
     const receivers = pattern === null && targets.length === 1 ? targets : guess ? [guess] : targets;
-    if (window.parent !== window) for (const origin of receivers) window.parent.postMessage(message, origin);
+    const again = read("intercom-again");
+    if (window.parent === window) {
+    } else if (again !== null) {
+      location.replace(again + (guess && !again.includes("&for=") ? "&for=" + encodeURIComponent(guess) : ""));
+    } else {
+      for (const origin of receivers) window.parent.postMessage(message, origin);
+    }
     """
   private static let scriptHash = Base64.encode(Cryptography.sha256(Array(script.utf8)))
 
   /// - Parameters:
   ///   - embedder: the origin that opened the frame when it is known and allowed.
   ///   - allowed: who may frame `/silent`.
+  ///   - again: the target that the page opens instead of posting its message.
   /// - Returns: 200, HTML, not to be stored, without `X-Frame-Options`; framed only by the receivers of its message.
-  package static func response(_ outcome: SilentOutcome, embedder: Identifier?, allowed: AllowedOrigins) -> (Status, Fields, [UInt8]) {
+  package static func response(
+    _ outcome: SilentOutcome, embedder: Identifier?, allowed: AllowedOrigins, again: String? = nil
+  ) -> (Status, Fields, [UInt8]) {
     let targets = embedder.map { [$0.description] } ?? allowed.listed.map(\.description)
     let sources = embedder.map { [$0.description] } ?? allowed.frameSources
     var list: [UInt8] = [UInt8(ascii: "[")]
@@ -75,6 +85,8 @@ package enum SilentPage {
     } else {
       body += Array("null".utf8)
     }
+    body += Array("</script>\n<script type=\"application/json\" id=\"intercom-again\">".utf8)
+    if let again { Problem.appendString(again, to: &body) } else { body += Array("null".utf8) }
     body += Array("</script>\n<script>\(script)</script>\n</body></html>\n".utf8)
     let ancestors = sources.isEmpty ? "'none'" : sources.joined(separator: " ")
     let fields: Fields = [
