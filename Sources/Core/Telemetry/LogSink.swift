@@ -12,7 +12,7 @@ package protocol LogSink: Sendable {
 /// Standard error: each line is one write(2); a line that the reader has no room for is dropped and counted, so that a stuck log collector
 /// never stops a request (fault 60).
 package final class StandardErrorSink: LogSink {
-  private let descriptor: Int32
+  let descriptor: Int32
   private let lock = Mutex(())
   private let lost = Atomic<Int>(0)
 

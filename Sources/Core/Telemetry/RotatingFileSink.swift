@@ -1,10 +1,15 @@
+import IntercomCore
 import Linux
 import Synchronization
 
 /// Standard error, and a file besides that is put aside when it is full: `name`, `name.1`, `name.2` ….
 ///
 /// A thread of its own writes the file: a disk that hangs holds no event loop up. Lines that it has no room for are counted; standard error has
-/// them all the same.
+/// them all the same. What is no regular file (a pipe, a device, a terminal) is written to as long as it lives and never renamed. What standard error
+/// goes to anyway (`/dev/stderr`) gets nothing twice, and belongs to whoever started the process.
+///
+/// A full file that cannot be put aside (it is mounted by itself, its folder takes no names, a folder has the other name) is emptied and goes on. To
+/// stop there would keep the oldest lines until somebody restarts Intercom; who opens the file looks for the newest. Standard error is told once.
 package final class RotatingFileSink: LogSink {
   private struct State {
     var lines: [[UInt8]] = []
@@ -17,6 +22,8 @@ package final class RotatingFileSink: LogSink {
   private let first: any LogSink
   private let state = Monitor(State())
   private let lost = Count()
+  /// The file is where `first` writes to.
+  private let isTwin: Bool
 
   private final class Count: Sendable {
     private let value = Atomic<Int>(0)
@@ -29,10 +36,16 @@ package final class RotatingFileSink: LogSink {
   /// - Parameters:
   ///   - size: bytes at which a file is full.
   ///   - files: how many are kept, the one written to included.
-  ///   - first: gets every line too.
-  package init(path: String, size: Int, files: Int, first: any LogSink = StandardErrorSink()) throws {
+  ///   - first: gets every line too, and is told when the file cannot be kept as it should.
+  package init(
+    path: String, size: Int, files: Int, first: any LogSink = StandardErrorSink(), time: any TimeSource = SystemTime()
+  ) throws {
     self.first = first
-    let opened = RotatingFile(path: path, limit: size, count: max(1, files), file: try AppendFile(path: path))
+    let file = try AppendFile(path: path)
+    isTwin = (first as? StandardErrorSink).map { file.isSame(as: $0.descriptor) } ?? false
+    guard !isTwin else { return }
+    let opened = RotatingFile(
+      file: file, limit: size, count: max(1, files), log: StructuredLog(to: first, minimum: .error), time: time)
     try Threads.spawn(name: "log-file") { [state, lost] in
       var file = opened
       while true {
@@ -55,6 +68,7 @@ package final class RotatingFileSink: LogSink {
 
   package func write(_ line: [UInt8]) {
     first.write(line)
+    guard !isTwin else { return }
     let isTaken = state.withLock { state in
       guard state.lines.count < Self.most else { return false }
       state.lines.append(line)
@@ -76,39 +90,90 @@ package final class RotatingFileSink: LogSink {
 
 /// The files of one log. Used by one thread.
 private struct RotatingFile {
-  let path: String
-  let limit: Int
-  let count: Int
-  var file: AppendFile?
-  var size: Int
+  /// After a failure that leaves no file to write to, until it is tried again.
+  private static let rest = Duration.seconds(60)
 
-  init(path: String, limit: Int, count: Int, file: AppendFile) {
-    self.path = path
+  private var file: AppendFile
+  private let limit: Int
+  private let count: Int
+  private let log: StructuredLog
+  private let time: any TimeSource
+  private var size: Int
+  private var restsUntil: MonotonicInstant?
+  /// Standard error knows that files are not put aside, or that none is written; until it works again.
+  private var hasTold = (emptied: false, stopped: false)
+
+  init(file: AppendFile, limit: Int, count: Int, log: StructuredLog, time: any TimeSource) {
+    self.file = file
     self.limit = limit
     self.count = count
-    self.file = file
+    self.log = log
+    self.time = time
     size = file.size
   }
 
   mutating func write(_ line: [UInt8]) -> Bool {
-    if size > 0, size + line.count > limit { rotate() }
-    if file == nil { reopen() }
-    guard let file, file.append(line) else { return false }
+    if let restsUntil {
+      guard time.monotonicNow() >= restsUntil else { return false }
+      self.restsUntil = nil
+    }
+    // Twice: what somebody put in its place may be full too.
+    for _ in 0..<2 where isFull(line) {
+      do throws(FileError) { try makeRoom() } catch {
+        stop(error)
+        return false
+      }
+    }
+    guard file.append(line) else {
+      size = file.size
+      return false
+    }
     size += line.count
     return true
   }
 
-  private mutating func rotate() {
-    for number in stride(from: count - 1, to: 0, by: -1) {
-      try? AppendFile.rename(number == 1 ? path : "\(path).\(number - 1)", to: "\(path).\(number)")
+  private func isFull(_ line: [UInt8]) -> Bool { file.isRegular && size > 0 && size + line.count > limit }
+
+  private mutating func makeRoom() throws(FileError) {
+    guard count > 1, let place = file.place else { return try empty() }
+    if file.isStill(at: place) {
+      do throws(FileError) { try putAside(place) } catch {
+        try empty()
+        tellEmptied(error)
+        return
+      }
     }
-    // With one file alone nothing is put aside: it begins anew.
-    if count == 1 { try? AppendFile.rename(path, to: path + ".1") }
-    file = nil
+    file = try AppendFile(path: place)
+    size = file.size
+    hasTold = (false, false)
   }
 
-  private mutating func reopen() {
-    file = try? AppendFile(path: path)
-    size = file?.size ?? 0
+  private func putAside(_ place: String) throws(FileError) {
+    // Those that are not there yet are no failure.
+    for number in stride(from: count - 1, to: 1, by: -1) { try? AppendFile.rename("\(place).\(number - 1)", to: "\(place).\(number)") }
+    try AppendFile.rename(place, to: place + ".1")
+  }
+
+  private mutating func empty() throws(FileError) {
+    try file.empty()
+    size = 0
+    hasTold.stopped = false
+  }
+
+  private mutating func tellEmptied(_ error: FileError) {
+    guard !hasTold.emptied else { return }
+    hasTold.emptied = true
+    log.error(
+      "log_file_not_rotated", "The full log file cannot be put aside: it is emptied whenever it is full, and older lines are lost to it.",
+      ["file": .string(file.place ?? "-"), "reason": .string(error.sentence)])
+  }
+
+  private mutating func stop(_ error: FileError) {
+    restsUntil = time.monotonicNow().advanced(by: Self.rest)
+    guard !hasTold.stopped else { return }
+    hasTold.stopped = true
+    log.error(
+      "log_file_stopped", "The log file takes no more lines; it is tried again every minute. Standard error has all lines.",
+      ["file": .string(file.place ?? "-"), "reason": .string(error.sentence)])
   }
 }

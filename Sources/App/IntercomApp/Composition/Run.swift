@@ -13,7 +13,8 @@ package enum Run {
       do { return try RotatingFileSink(path: path, size: configuration.log.fileSize, files: configuration.log.files) } catch let error
         as FileError
       {
-        throw DeploymentError(description: "the log file \(path) cannot be opened: \(error.sentence)")
+        let reason = error.hasNoReader ? "it is a pipe that nobody reads, or a socket" : error.sentence
+        throw DeploymentError(description: "the log file \(path) cannot be opened: \(reason)")
       }
     }
     defer { file?.finish() }

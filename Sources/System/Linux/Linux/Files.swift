@@ -17,6 +17,8 @@ package struct FileError: Error, Sendable, Equatable {
   /// The disk or the user's quota is full.
   package var isFull: Bool { errno == ENOSPC || errno == EDQUOT }
   package var isNotEmpty: Bool { errno == ENOTEMPTY }
+  /// A pipe that nobody reads was opened for writing; sockets say the same.
+  package var hasNoReader: Bool { errno == ENXIO }
   /// A name that is no single segment (empty, `.`, `..`, with a slash or NUL, over 255 bytes).
   package var isBadName: Bool { errno == EINVAL || errno == ENAMETOOLONG }
 
