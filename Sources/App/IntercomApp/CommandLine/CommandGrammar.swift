@@ -92,7 +92,7 @@ extension CommandGrammar {
     words: ["serve"],
     options: [
       OptionGrammar(name: "--config", value: "FILE", summary: "the configuration file"),
-      OptionGrammar(name: "--threads", value: "N", summary: "event loops, whatever limits.loops says; 0 is one per core"),
+      OptionGrammar(name: "--threads", value: "N", summary: "event loops, whatever limits.loops says; 0 chooses by the cores"),
     ],
     arguments: [],
     summary: "run Intercom",

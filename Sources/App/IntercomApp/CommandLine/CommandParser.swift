@@ -55,7 +55,7 @@ package enum CommandParser {
       guard let threads = wholeNumber(text), range.contains(threads) else {
         throw UsageFault(
           problem: "'\(shown(text))' is no number of threads",
-          remedy: "write a number from \(range.lowerBound) to \(range.upperBound); 0 is one per core")
+          remedy: "write a number from \(range.lowerBound) to \(range.upperBound); 0 chooses by the cores")
       }
       return .serve(configuration: file, threads: threads)
     case .check:

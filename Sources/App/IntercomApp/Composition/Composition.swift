@@ -99,7 +99,7 @@ package enum Composition {
     let table = routeTable(of: deployment, metrics)
     let reloads = ReloadMetrics(registry)
 
-    let workers = try Workers(threads: deployment.workers > 0 ? deployment.workers : max(2, Threads.processors))
+    let workers = try Workers(threads: deployment.workerCount)
     let transports = Transports(given: deployment.transport, authorities: try authorities(besides: deployment))
     let transport = try transports.transport(authorityFile: deployment.authorityFile)
     var timing = deployment.providerTiming
@@ -118,7 +118,7 @@ package enum Composition {
     loopEnds.attach(watch)
     storage.tell(loopEnds)
 
-    let loopCount = deployment.loops > 0 ? deployment.loops : Threads.processors
+    let loopCount = deployment.loopCount
     let loops = try EventLoopGroup(
       count: loopCount,
       configuration: LoopConfiguration(time: time, incident: { tell($0, log) }))

@@ -64,10 +64,14 @@ package struct Deployment: Sendable {
   package var endpoints: [EndpointID: Endpoint] = [:]
   package var steps: any StepObserver = NoSteps()
   package var log: StructuredLog
-  /// Event loops; 0 means one per core.
+  /// Event loops; 0 means one per core that the process may use, `mostThreads` at most.
   package var loops = 0
-  /// Threads for heavy work; 0 means chosen by the number of cores.
+  /// Threads for heavy work; 0 means chosen in the same way.
   package var workers = 0
+  /// Of each kind, without a setting: a container may be limited in memory and not in processors, on a machine with very many.
+  static let mostThreads = 16
+  var loopCount: Int { loops > 0 ? loops : min(Threads.processors, Self.mostThreads) }
+  var workerCount: Int { workers > 0 ? workers : min(max(2, Threads.processors), Self.mostThreads) }
   /// One call to the provider.
   package var providerCall = Duration.seconds(5)
   /// When the provider's metadata and keys are fetched anew and how long they are trusted; its `callTimeout` is `providerCall`.

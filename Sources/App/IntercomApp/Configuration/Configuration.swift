@@ -292,7 +292,7 @@ package struct Configuration: Sendable {
     package var upstreamTimeouts: Int
     /// Requests under way on one connection of HTTP/2.
     package var streams: Int
-    /// 0: one per core.
+    /// 0: one per core that the process may use, 16 at most.
     package var loops: Int
     /// 0: chosen by the number of cores.
     package var workers: Int

@@ -79,8 +79,11 @@ extension ConfigurationKeys {
     static let streams = count(
       "streams", 100, 1...1000, "Requests that a client may have under way on one connection of HTTP/2; it waits with more.")
     static let loopRange = 0...256
-    static let loops = count("loops", 0, loopRange, "Event loops, each with its own thread; 0 is one per core. `serve --threads` wins.")
-    static let workers = count("workers", 0, 0...256, "Threads for blocking work; 0 chooses by the cores.")
+    static let loops = count(
+      "loops", 0, loopRange,
+      "Event loops, each with its own thread; 0 is one per core that the process may use, 16 at most. `serve --threads` wins.")
+    static let workers = count(
+      "workers", 0, 0...256, "Threads for blocking work; 0 chooses by the cores that the process may use, 16 at most.")
     static let all = [
       target, field, head, fields, responseHead, clientPace, connections, upstreamConnections, upstreamIdle, upstreamFailures,
       upstreamTimeouts, streams, loops, workers,

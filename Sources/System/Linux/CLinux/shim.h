@@ -22,3 +22,12 @@ static inline int clinux_unacknowledged(int socket) { int n = 0; return ioctl(so
 #include <sys/prctl.h>
 // prctl is variadic too. 0: no core file, and /proc/PID of this process belongs to root.
 static inline int clinux_set_dumpable(int value) { return prctl(PR_SET_DUMPABLE, (unsigned long)value, 0UL, 0UL, 0UL); }
+// Hidden like accept4, and its type with it: the mask is an array of bits. 0: unknown.
+int clinux_sched_getaffinity(int process, __SIZE_TYPE__ size, unsigned long *mask) __asm__("sched_getaffinity");
+static inline int clinux_affine_processors(void) {
+  unsigned long mask[1024] = {0};
+  int n = 0;
+  if (clinux_sched_getaffinity(0, sizeof mask, mask) != 0) return 0;
+  for (int i = 0; i < 1024; i++) n += __builtin_popcountl(mask[i]);
+  return n;
+}

@@ -6,8 +6,13 @@ package enum Threads {
   /// The calling thread, as a number to compare.
   package static var current: UInt { UInt(pthread_self()) }
 
-  /// How many processors this process may use, at least 1.
-  package static var processors: Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
+  /// How many processors this process may keep busy, at least 1: those that its affinity names (`taskset`, cpusets), and no more than the quota of
+  /// its control groups (CPU limits of containers), rounded up. Reads files: for the start of the process.
+  package static var processors: Int {
+    let affine = Int(clinux_affine_processors())
+    let usable = affine > 0 ? affine : sysconf(Int32(_SC_NPROCESSORS_ONLN))
+    return max(1, min(usable, ProcessorShare.limit { try? readNamedFile($0, limit: 65_536).bytes } ?? usable))
+  }
 
   /// Blocks the calling thread for at least this long.
   package static func pause(milliseconds: Int) { usleep(UInt32(clamping: milliseconds * 1000)) }
