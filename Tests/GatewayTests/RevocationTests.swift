@@ -5,6 +5,7 @@ import IntercomCore
 import IntercomTesting
 import OIDC
 import Sessions
+import Synchronization
 import Telemetry
 import Testing
 
@@ -42,10 +43,10 @@ struct RevocationTests {
     provider.transport.requests.filter { $0.url.hasSuffix("/revoke") }.map { String(decoding: $0.body, as: UTF8.self) }
   }
 
-  @Test("the exchanged tokens first, then the refresh token, each with its kind; the client proves itself")
+  @Test("the refresh token first, then the exchanged ones, each with its kind; the client proves itself")
   func order() async throws {
     #expect(try await revocation().sessionEnded(remains(backend: ["files-token"])) == .done)
-    #expect(revoked == ["token=files-token&token_type_hint=access_token", "token=refresh-0&token_type_hint=refresh_token"])
+    #expect(revoked == ["token=refresh-0&token_type_hint=refresh_token", "token=files-token&token_type_hint=access_token"])
     #expect(provider.transport.requests.last?.fields.single("authorization")?.hasPrefix("Basic ") == true)
   }
 
@@ -127,5 +128,76 @@ struct RevocationTests {
     for _ in 0..<3 { #expect(try await care.sessionEnded(remains()) == .needless) }
     #expect(sink.lines.filter { $0.contains("revocation_unsupported") }.count == 1)
     #expect(revoked.isEmpty)
+  }
+
+  @Test("a token that the provider refuses keeps no other from being revoked; what may work later is tried again")
+  func each() async throws {
+    let care = try await revocation()
+    let remains = try await remains(backend: ["bad-token", "files-token"])
+    provider.answerRevocations { token in
+      if token.contains("bad-token") { OutboundResponse.json(400, #"{"error":"invalid_request"}"#) } else { OutboundResponse(status: 200) }
+    }
+    guard case .failed = await care.sessionEnded(remains) else { return #expect(Bool(false), "not failed") }
+    #expect(revoked.count == 3 && revoked.contains { $0.contains("refresh-0") } && revoked.contains { $0.contains("files-token") })
+    provider.answerRevocations { token in
+      if token.contains("bad-token") { return OutboundResponse(status: 403) }
+      return OutboundResponse(
+        status: 503, fields: Fields(["Retry-After": token.contains("refresh-0") ? "7" : "9"]), body: [])
+    }
+    guard case .again(_, after: .seconds(9)) = await care.sessionEnded(remains) else { return #expect(Bool(false), "not again") }
+    #expect(revoked.count == 6)
+  }
+
+  @Test("a job that would do nothing takes no place: no end asks for it, there is no token, the provider cannot")
+  func needed() async throws {
+    let care = try await revocation()
+    #expect(try await care.isNeeded(after: remains()))
+    #expect(try await care.isNeeded(after: remains(refreshToken: nil)))
+    #expect(try await care.isNeeded(after: remains(.refreshRefused, backend: ["files-token"])))
+    for reason in [EndReason.idle, .absolute, .refreshRefused, .identityChanged] {
+      #expect(try await !care.isNeeded(after: remains(reason)))
+    }
+    let offline = try await provider.relyingParty(provider.configuration { $0.scopes = ["openid", "offline_access"] })
+    #expect(try await SessionTokenRevocation(offline, manager, log: .none).isNeeded(after: remains(.idle)))
+    // What is not known yet may turn out to be needed.
+    let unknown = RelyingParty(try provider.client(), random: SystemRandom())
+    #expect(try await SessionTokenRevocation(unknown, manager, log: .none).isNeeded(after: remains()))
+    provider.lies.metadata = ["revocation_endpoint": .null]
+    let unable = try await revocation()
+    for _ in 0..<3 { #expect(try await !unable.isNeeded(after: remains())) }
+    #expect(sink.lines.filter { $0.contains("revocation_unsupported") }.count == 1 && revoked.isEmpty)
+  }
+
+  @Test("thousands of sessions that end at once: revocations with nothing to do take no Matrix device's place")
+  func places() async throws {
+    provider.lies.metadata = ["revocation_endpoint": .null]
+    let (gate, devices) = (Gate(), CountingCare())
+    manager.add(aftercare: try await revocation())
+    manager.add(aftercare: devices)
+    devices.hold(at: gate)
+    for _ in 0..<AftercareQueue.capacity { _ = try await manager.create(from: .example(now: manager.now())) }
+    #expect(try await manager.end(issuer: "https://id.example", sid: "sid-1", reason: .backChannelLogout) == AftercareQueue.capacity)
+    gate.open()
+    let aftercare = manager.aftercare
+    #expect(await eventually { aftercare.count == 0 })
+    #expect(devices.told == AftercareQueue.capacity)
+  }
+}
+
+/// Stands for the Matrix devices of sessions.
+private final class CountingCare: SessionAftercare {
+  let kind = AftercareKind.matrix
+  private let state = Mutex((told: 0, gate: Gate?.none))
+
+  var told: Int { state.withLock { $0.told } }
+  func hold(at gate: Gate) { state.withLock { $0.gate = gate } }
+
+  func sessionEnded(_ remains: SessionRemains) async -> AftercareOutcome {
+    let gate = state.withLock { state in
+      state.told += 1
+      return state.gate
+    }
+    await gate?.pass()
+    return .done
   }
 }

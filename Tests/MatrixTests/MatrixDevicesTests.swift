@@ -370,3 +370,22 @@ struct MatrixDevicesTests {
     #expect(homeserver.devices(of: "@alice:matrix.test") == [device.id.description])
   }
 }
+  @Test("of several devices those that can be logged out later are tried again, whatever is wrong with the others")
+  func severalDevices() async throws {
+    let session = try await login()
+    for name in ["alice", "bob"] { _ = try await replica.token(session, name) }
+    let remains = SessionRemains(session: try await stored(session), reason: .loggedOut, tokens: nil)
+    let nonsense = HomeserverDouble.Fault.answer(200, "hello")
+    func busy(_ seconds: Int) -> HomeserverDouble.Fault { .answer(429, #"{"retry_after_ms":\#(seconds * 1_000)}"#) }
+    for faults in [[busy(7), nonsense], [nonsense, busy(7)], [busy(7), busy(3)], [busy(3), busy(7)]] {
+      homeserver.failNext(.logout, faults)
+      guard case .again(_, after: .seconds(7)) = await replica.logout.sessionEnded(remains) else {
+        throw WaitFailure("no other try", within: .zero)
+      }
+    }
+    homeserver.failNext(.logout, [nonsense])
+    guard case .failed = await replica.logout.sessionEnded(remains) else { throw WaitFailure("no failure", within: .zero) }
+    #expect(await replica.logout.sessionEnded(remains) == .done)
+    #expect(homeserver.devices(of: "@alice:matrix.test").isEmpty && homeserver.devices(of: "@bob:matrix.test").isEmpty)
+  }
+

@@ -20,23 +20,22 @@ package final class MatrixLogout: SessionAftercare {
 
   package func sessionEnded(_ remains: SessionRemains) async -> AftercareOutcome {
     let devices = MatrixDevice.all(of: remains.session)
-    guard !devices.isEmpty else { return .needless }
-    var outcome = AftercareOutcome.done
-    for device in devices {
-      guard let client = client(of: device.user) else {
-        outcome = .failed("the homeserver of a Matrix device is not configured any more")
-        continue
-      }
-      do throws(MatrixError) {
-        try await logout(device, client)
-        events.token(.matrixLogout, .done)
-      } catch {
-        events.token(.matrixLogout, error.result)
-        // With the others it goes on; when it is tried again, those that are gone are gone.
-        outcome = error.code == .unavailable ? .again(error.detail, after: error.retryAfter) : .failed(error.detail)
-      }
-    }
+    var outcome = AftercareOutcome.needless
+    // Whatever becomes of one, it goes on with the others; when it is tried again, those that are gone are gone.
+    for device in devices { outcome = outcome.and(await end(device)) }
     return outcome
+  }
+
+  private func end(_ device: MatrixDevice) async -> AftercareOutcome {
+    guard let client = client(of: device.user) else { return .failed("the homeserver of a Matrix device is not configured any more") }
+    do throws(MatrixError) {
+      try await logout(device, client)
+      events.token(.matrixLogout, .done)
+      return .done
+    } catch {
+      events.token(.matrixLogout, error.result)
+      return error.code == .unavailable ? .again(error.detail, after: error.retryAfter) : .failed(error.detail)
+    }
   }
 
   /// With a new token where the homeserver does not take the old one. One that it does not know either is of a device that is gone.

@@ -54,6 +54,23 @@ package enum AftercareOutcome: Sendable, Equatable {
   case again(String, after: Duration? = nil)
   /// No other try would help.
   case failed(String)
+
+  /// Of two parts of one try: `again` before `failed`, for what may still work is lost otherwise; then `done`. Of two pauses the longer one.
+  package func and(_ other: AftercareOutcome) -> AftercareOutcome {
+    if case .again(let why, let one) = self, case .again(_, let two) = other {
+      return .again(why, after: [one, two].compactMap(\.self).max())
+    }
+    return other.weight > weight ? other : self
+  }
+
+  private var weight: Int {
+    switch self {
+    case .needless: 0
+    case .done: 1
+    case .failed: 2
+    case .again: 3
+    }
+  }
 }
 
 /// Tidies up elsewhere after a session's end: best effort, beside the requests. The session itself is over before, whatever comes of this.
@@ -140,17 +157,17 @@ package final class AftercareQueue: Sendable {
   /// - Parameter forgotten: how many more have ended, of which nobody remembers what they were.
   func put(_ remains: [SessionRemains], beyond forgotten: Int = 0) {
     guard !remains.isEmpty else { return }
+    let cares = state.withLock { $0.cares }
+    let jobs = remains.flatMap { remains in cares.filter { $0.isNeeded(after: remains) }.map { Job(care: $0, remains: remains) } }
     let dropped = state.withLock { state in
-      var dropped = state.cares.flatMap { Array(repeating: $0.kind, count: forgotten) }
-      for remains in remains {
-        for care in state.cares where care.isNeeded(after: remains) {
-          guard state.count < Self.capacity else {
-            dropped.append(care.kind)
-            continue
-          }
-          state.waiting.append(Job(care: care, remains: remains))
-          events.aftercareBegan()
+      var dropped = cares.flatMap { Array(repeating: $0.kind, count: forgotten) }
+      for job in jobs {
+        guard state.count < Self.capacity else {
+          dropped.append(job.care.kind)
+          continue
         }
+        state.waiting.append(job)
+        events.aftercareBegan()
       }
       return dropped
     }

@@ -29,6 +29,7 @@ package final class HomeserverDouble: HTTPTransport {
     var issued = 0
     var calls: [Call: Int] = [:]
     var faults: [Call: Fault] = [:]
+    var nextFaults: [Call: [Fault]] = [:]
     var gate: Gate?
     var life: Duration?
     var openIDLife = Duration.seconds(3_600)
@@ -54,6 +55,8 @@ package final class HomeserverDouble: HTTPTransport {
   package var requests: [OutboundRequest] { state.withLock { $0.seen } }
   /// Every such call fails so from now on; nil: not any more.
   package func fail(_ call: Call, _ fault: Fault?) { state.withLock { $0.faults[call] = fault } }
+  /// The next such calls fail so, one after the other.
+  package func failNext(_ call: Call, _ faults: [Fault]) { state.withLock { $0.nextFaults[call] = faults } }
   /// Calls wait here before they are looked at; nil: they do not wait.
   package func hold(at gate: Gate?) { state.withLock { $0.gate = gate } }
   package func setLife(_ life: Duration?) { state.withLock { $0.life = life } }
@@ -117,6 +120,10 @@ package final class HomeserverDouble: HTTPTransport {
         default: .openid
         }
       state.calls[call, default: 0] += 1
+      if let next = state.nextFaults[call], let fault = next.first {
+        state.nextFaults[call] = Array(next.dropFirst())
+        return fault
+      }
       if let fault = state.faults[call] { return fault }
       switch call {
       case .login: return login(object, bearer, &state, now)

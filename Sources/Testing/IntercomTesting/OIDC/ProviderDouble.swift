@@ -23,6 +23,7 @@ package final class ProviderDouble: Sendable {
     var published: [SigningKey]
     var tokenAnswer = OutboundResponse.json(400, #"{"error":"invalid_request"}"#)
     var otherAnswer = OutboundResponse.json(404, "{}")
+    var revocation: (@Sendable (String) -> OutboundResponse)?
   }
 
   package static let issuer = "https://id.example/realms/workplace"
@@ -52,6 +53,8 @@ package final class ProviderDouble: Sendable {
   package func publish(_ keys: [SigningKey]) { state.withLock { $0.published = keys } }
   package func tokenEndpointAnswers(_ answer: OutboundResponse) { state.withLock { $0.tokenAnswer = answer } }
   package func otherEndpointsAnswer(_ answer: OutboundResponse) { state.withLock { $0.otherAnswer = answer } }
+  /// What the revocation endpoint answers to the body of a request.
+  package func answerRevocations(_ answer: @escaping @Sendable (String) -> OutboundResponse) { state.withLock { $0.revocation = answer } }
 
   /// How many requests went to a URL that ends so.
   package func requests(to suffix: String) -> Int { transport.requests.count { $0.url.hasSuffix(suffix) } }
@@ -121,6 +124,9 @@ package final class ProviderDouble: Sendable {
     if request.url.hasSuffix("/certs") {
       if let failure = state.lies.keysFailure { throw failure }
       return state.lies.keysAnswer ?? .json(200, String(decoding: JSONWebKeySet.document(state.published), as: UTF8.self))
+    }
+    if request.url.hasSuffix("/revoke"), let revocation = state.revocation {
+      return revocation(String(decoding: request.body, as: UTF8.self))
     }
     return request.url.hasSuffix("/token") ? state.tokenAnswer : state.otherAnswer
   }
