@@ -37,6 +37,11 @@ struct AccessTokenTests {
   @Test("One of RFC 9068 needs no claim typ")
   func standard() async throws { #expect(try await verify(["typ": .null], type: "at+jwt").subject == "alice-id") }
 
+  @Test("How long ago it was made does not matter while it is good: a loop that verified it before takes it until exp too")
+  func old() async throws {
+    for age in [86_400 + 61, 30 * 86_400] as [Int64] { #expect(try await verify(["iat": .int64(Self.now - age)]).subject == "alice-id") }
+  }
+
   static let refused: [(String, JSONObject, String)] = [
     ("an id_token", ["typ": "ID", "nonce": "n", "at_hash": "h"], "JWT"),
     ("an id_token without a kind", ["typ": .null, "nonce": "n"], "JWT"),

@@ -1,14 +1,14 @@
 import IntercomCore
 import StrictJSON
 
-/// The checks that id_tokens and logout tokens share. Every failure is an error with `code`.
+/// The checks that id_tokens, logout tokens and access tokens share. Every failure is an error with `code`.
 struct TokenClaims {
   let object: JSONObject
   private let code: OIDCError.Code
 
   /// Values of Keycloak's claim `typ` in tokens of other kinds.
   static let foreignKinds: Set<Identifier> = ["Bearer", "DPoP", "Refresh", "Offline"]
-  /// A day: neither id_tokens nor logout tokens are kept so long before they are handed over.
+  /// A day: neither id_tokens nor logout tokens are kept so long before they are handed over. Access tokens are used until they end.
   static let longestAge: Duration = .seconds(86_400)
 
   init(_ object: JSONObject, _ code: OIDCError.Code) {
@@ -62,13 +62,15 @@ struct TokenClaims {
     return audiences
   }
 
-  /// `exp` in the future, `iat` not in the future and not ancient, `nbf` past; each with the skew.
-  func checkTimes(now: WallInstant, skew: Duration) throws(OIDCError) -> (issued: WallInstant, expires: WallInstant) {
+  /// `exp` in the future, `iat` not in the future and not longer ago than `oldest` (nil: however long), `nbf` past; each with the skew.
+  func checkTimes(
+    now: WallInstant, skew: Duration, oldest: Duration? = longestAge
+  ) throws(OIDCError) -> (issued: WallInstant, expires: WallInstant) {
     guard let expires = try seconds("exp").map(WallInstant.init(seconds:)) else { throw refused("exp is missing") }
     guard let issued = try seconds("iat").map(WallInstant.init(seconds:)) else { throw refused("iat is missing") }
     guard now < expires.advanced(by: skew) else { throw refused("expired") }
     guard issued <= now.advanced(by: skew) else { throw refused("iat is in the future") }
-    guard now <= issued.advanced(by: Self.longestAge).advanced(by: skew) else { throw refused("iat is long past") }
+    if let oldest, now > issued.advanced(by: oldest).advanced(by: skew) { throw refused("iat is long past") }
     if let begin = try seconds("nbf"), WallInstant(seconds: begin) > now.advanced(by: skew) { throw refused("not valid yet") }
     return (issued, expires)
   }
