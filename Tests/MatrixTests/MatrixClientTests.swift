@@ -63,6 +63,8 @@ struct MatrixClientTests {
     let (client, alice) = (client(), try alice())
     let error = await failure { () async throws(MatrixError) in try await client.login(alice, device: "D") }
     #expect(error?.code == .answerInvalid && error?.detail.contains("another user") == true)
+    let transport = transport
+    #expect(await eventually { transport.requests.count == 2 })
     #expect(transport.requests.map { String($0.url.suffix(7)) } == ["3/login", "/logout"])
     #expect(transport.requests.last?.fields.single("authorization") == "Bearer token-of-another")
     #expect(error?.detail.contains("token-of-another") == false)

@@ -242,6 +242,35 @@ struct MatrixDevicesTests {
     #expect(error.code == .unavailable)
   }
 
+  @Test("all of a turn has one end: a login after a late refusal takes no longer, and a peer gets the lease then")
+  func oneDeadline() async throws {
+    homeserver.setLife(.seconds(100))
+    let session = try await login()
+    _ = try await replica.token(session)
+    time.advance(by: .seconds(101))
+    homeserver.removeDevices()
+    let (old, gate, time, homeserver, replica) = (try await stored(session), Gate(), time, homeserver, replica)
+    homeserver.hold(at: gate)
+    let asking = Task { try await replica.failure(old) }
+    #expect(await eventually { gate.arrived == 1 })
+    // The refusal of the refresh comes late, and the login is never answered.
+    time.advance(by: .milliseconds(4_900))
+    homeserver.hold(at: nil)
+    homeserver.fail(.login, .silence)
+    gate.open()
+    #expect(await eventually { homeserver.count(.login) == 2 })
+    homeserver.fail(.login, nil)
+    // Not much more than the eight seconds of the whole turn.
+    time.advance(by: .milliseconds(3_101))
+    guard case .homeserver(let error)? = try await asking.value else { throw WaitFailure("no failure", within: .zero) }
+    #expect(error.code == .unavailable)
+    let peer = try MatrixReplica(store, homeserver, time, keys: try .test())
+    let token = Task { try await peer.token(old) }
+    #expect(await eventually(within: .seconds(3)) { homeserver.count(.login) == 3 })
+    for _ in 0..<20 { time.advance(by: .milliseconds(500)) }
+    #expect(try await token.value.hasSuffix("of-alice") && homeserver.devices(of: "@alice:matrix.test").count == 1)
+  }
+
   @Test("a session that ends while the login is under way gets no token, and the device is logged out again (fault 27)")
   func endedMeanwhile() async throws {
     let (session, replica, gate) = (try await login(), replica, Gate())

@@ -50,6 +50,31 @@ struct RefreshTests {
     #expect(try await stored(session)?.tokens.refreshToken?.reveal() == "refresh-1")
   }
 
+  @Test("a store that is slow takes of the time for the provider: a turn ends before its lease, and a peer gets it")
+  func oneDeadline() async throws {
+    let session = try await login()
+    time.advance(by: .seconds(300))
+    let (gate, time, source, coordinator) = (Gate(), time, source, coordinator)
+    source.hold(at: gate)
+    store.once(before: .read) { time.advance(by: .seconds(3)) }
+    let asking = Task { try? await coordinator.session(session) }
+    #expect(await eventually { gate.arrived == 1 })
+    source.hold(at: nil)
+    source.fail(.unavailable("given up"))
+    #expect(await eventually { time.sleeping >= 1 })
+    // Eight seconds since the turn began, not since the provider was asked.
+    time.advance(by: .seconds(5))
+    #expect(await asking.value == nil)
+    let peer = RefreshCoordinator(
+      manager: SessionManager(store: store, keys: try .test(), time: time, random: SystemRandom()), source: source, time: time)
+    source.fail(nil)
+    let token = Task { try await peer.session(session).tokens.generation }
+    #expect(await eventually(within: .seconds(3)) { source.refreshes == 2 })
+    gate.open()
+    for _ in 0..<20 { time.advance(by: .milliseconds(500)) }
+    #expect(try await token.value == 1)
+  }
+
   @Test("two replicas with one store refresh once for 100 requests, 50 times in a row, with rotation and reuse detection (fault 13)")
   func twoReplicas() async throws {
     let store = MemorySessionStore(time: SystemTime())

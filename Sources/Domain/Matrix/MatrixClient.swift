@@ -49,6 +49,8 @@ package struct MatrixClient: Sendable {
   private let callLimit: Duration
   private let executor: (any TaskExecutor)?
   private let log: StructuredLog
+  /// No call goes on for longer.
+  private var end: MonotonicInstant?
 
   /// - Parameter executor: where answers are read; nil for wherever the caller runs.
   package init(
@@ -61,6 +63,13 @@ package struct MatrixClient: Sendable {
     self.callLimit = callLimit
     self.executor = executor
     self.log = log
+  }
+
+  /// The same client, whose calls are all over then; nil: each has its own time alone.
+  func until(_ end: MonotonicInstant?) -> MatrixClient {
+    var client = self
+    client.end = end
+    return client
   }
 
   // MARK: Calls
@@ -81,14 +90,18 @@ package struct MatrixClient: Sendable {
         throw MatrixError(.answerInvalid, "login: access_token is missing")
       }
       guard object["user_id"]?.identifier == user.text else {
-        // Somebody else's: given back, for nobody may use it.
-        try? await logout(token)
+        handBack(token)
         throw MatrixError(.answerInvalid, "login: the homeserver logged another user in than it was asked for; is serverName right?")
       }
       return MatrixTokens(
         accessToken: token, expiresIn: try MatrixAnswer.life("expires_in_ms", perSecond: 1_000, object, "login"),
         refreshToken: try MatrixAnswer.token("refresh_token", object, "login"), device: try Self.device(object) ?? device)
     }
+  }
+
+  /// Somebody else's, which nobody may use. Nobody waits for it, and it has its own time.
+  private func handBack(_ token: Secret<String>) {
+    Task { [client = until(nil)] in try? await client.logout(token) }
   }
 
   /// New tokens for old ([Client-Server API, Refreshing access
@@ -144,9 +157,12 @@ package struct MatrixClient: Sendable {
       .post, homeserver.address + "/_matrix/client/v3" + path, fields: fields, body: body.serialized,
       maximumResponseBytes: MatrixAnswer.maximumBytes)
     let began = time.monotonicNow()
+    var deadline = began.advanced(by: callLimit)
+    if let end { deadline = min(deadline, end) }
     do throws(MatrixError) {
+      guard began < deadline else { throw MatrixError(.unavailable, "\(what): no time was left") }
       let answer = try await withTaskExecutorPreference(executor) { () async throws(MatrixError) in
-        try MatrixAnswer(try await send(request, what, began.advanced(by: callLimit)), what)
+        try MatrixAnswer(try await send(request, what, deadline), what)
       }
       trace(what, answer.result, since: began)
       return answer

@@ -18,8 +18,10 @@ struct MatrixLogin: Sendable {
   ) async -> Result<MatrixGrant, MatrixFailure> {
     do throws(SessionStoreError) {
       let purpose = MatrixDevice.name(user.text).description
-      let outcome: Outcome? = try await manager.inTurn(purpose, of: seen.key, limit: callLimit) { () -> Outcome in
-        do throws(SessionStoreError) { return try await runInTurn(seen, user, client, refused) } catch { return .failure(.store(error)) }
+      let outcome: Outcome? = try await manager.inTurn(purpose, of: seen.key, limit: callLimit) { end -> Outcome in
+        do throws(SessionStoreError) { return try await runInTurn(seen, user, client.until(end), refused) } catch {
+          return .failure(.store(error))
+        }
       } unless: { current in
         guard let current else { return .failure(.sessionEnded) }
         return fresh(current, user, refused).map { .success($0) }

@@ -37,8 +37,8 @@ struct TokenRefresher: Sendable {
 
   func refresh(_ seen: Session) async -> Outcome {
     do throws(SessionStoreError) {
-      let outcome = try await manager.inTurn("refresh", of: seen.key, limit: callLimit) {
-        await refreshWithLease(seen)
+      let outcome = try await manager.inTurn("refresh", of: seen.key, limit: callLimit) { end in
+        await refreshWithLease(seen, until: end)
       } unless: { current in
         guard let current else { return .failed(.sessionEnded(nil)) }
         return isNewer(current, than: seen) ? .fresh(current) : nil
@@ -55,20 +55,20 @@ struct TokenRefresher: Sendable {
   /// What the store did not take so far.
   func unsavedTokens(of key: SessionKey) -> SessionTokens? { unsaved.tokens(of: key)?.tokens }
 
-  private func refreshWithLease(_ seen: Session) async -> Outcome {
+  private func refreshWithLease(_ seen: Session, until end: MonotonicInstant) async -> Outcome {
     do throws(SessionStoreError) {
       guard let current = try await manager.read(seen.key) else { return .failed(.sessionEnded(nil)) }
       if isNewer(current, than: seen) { return .fresh(current) }
       if let fresh = unsaved.tokens(of: current.key), fresh.tokens.generation > current.tokens.generation {
         return try await save(fresh, in: current)
       }
-      return try await call(current)
+      return try await call(current, until: end)
     } catch {
       return keep(seen, or: .store(error))
     }
   }
 
-  private func call(_ current: Session) async throws(SessionStoreError) -> Outcome {
+  private func call(_ current: Session, until limit: MonotonicInstant) async throws(SessionStoreError) -> Outcome {
     guard let refreshToken = current.tokens.refreshToken else {
       return current.tokens.isUsable(at: manager.now()) ? .kept(current) : try await end(current, .tokenExpired)
     }
@@ -76,7 +76,9 @@ struct TokenRefresher: Sendable {
     let request = RefreshRequest(
       refreshToken: refreshToken, issuer: current.issuer, subject: current.subject, claims: current.claims)
     let source = source
-    let answer = await bounded(by: callLimit, time) { () async throws(TokenSourceError) in
+    let left = time.monotonicNow().duration(to: limit)
+    guard left > .zero else { return keep(current, or: .unavailable("the session store took all the time")) }
+    let answer = await bounded(by: left, time) { () async throws(TokenSourceError) in
       try await source.refresh(request)
     }
     switch answer {
