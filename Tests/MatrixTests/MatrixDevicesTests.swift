@@ -382,23 +382,6 @@ struct MatrixDevicesTests {
     #expect(await eventually { homeserver.devices(of: "@alice:matrix.test").isEmpty && aftercare.count == 0 })
   }
 
-  @Test("what a record keeps of a device is read whole or not at all, and another version's is none (S24)")
-  func damaged() async throws {
-    homeserver.setLife(.seconds(100))
-    let session = try await login()
-    _ = try await replica.token(session)
-    let device = try #require(MatrixDevice(in: try await stored(session), of: "@alice:matrix.test"))
-    let encoded = device.encoded
-    #expect(MatrixDevice(encoded: encoded, device.user)?.encoded == encoded)
-    for cut in 0..<encoded.count { #expect(MatrixDevice(encoded: Array(encoded.prefix(cut)), device.user) == nil) }
-    #expect(MatrixDevice(encoded: encoded + [0], device.user) == nil)
-    #expect(MatrixDevice(encoded: [2] + encoded.dropFirst(), device.user) == nil)
-    // Such a session logs in anew, under the same name.
-    let broken = try #require(try await replica.manager.attach(to: session, as: "matrix @alice:matrix.test") { _ in [9] })
-    #expect(try await replica.token(broken) == "mx-access-canary-2-of-alice")
-    #expect(homeserver.devices(of: "@alice:matrix.test") == [device.id.description])
-  }
-}
   @Test("of several devices those that can be logged out later are tried again, whatever is wrong with the others")
   func severalDevices() async throws {
     let session = try await login()
@@ -418,3 +401,30 @@ struct MatrixDevicesTests {
     #expect(homeserver.devices(of: "@alice:matrix.test").isEmpty && homeserver.devices(of: "@bob:matrix.test").isEmpty)
   }
 
+  @Test("what a record keeps of a device is read whole or not at all, and another version's is none (S24)")
+  func damaged() async throws {
+    homeserver.setLife(.seconds(100))
+    let session = try await login()
+    _ = try await replica.token(session)
+    let device = try #require(MatrixDevice(in: try await stored(session), of: "@alice:matrix.test"))
+    let encoded = device.encoded
+    #expect(MatrixDevice(encoded: encoded, device.user)?.encoded == encoded)
+    for cut in 0..<encoded.count { #expect(MatrixDevice(encoded: Array(encoded.prefix(cut)), device.user) == nil) }
+    #expect(MatrixDevice(encoded: encoded + [0], device.user) == nil)
+    #expect(MatrixDevice(encoded: [2] + encoded.dropFirst(), device.user) == nil)
+    // The number of the login ends it; from one without a next none can follow.
+    for last in [Int64.max, -1, .min] {
+      let number = (0..<8).reversed().map { UInt8(truncatingIfNeeded: last >> (Int64($0) * 8)) }
+      #expect(MatrixDevice(encoded: encoded.dropLast(8) + number, device.user) == nil)
+    }
+    let beyond = try #require(
+      try await replica.manager.attach(to: session, as: "matrix @alice:matrix.test") { _ in
+        encoded.dropLast(8) + [0x7f] + [UInt8](repeating: 0xff, count: 7)
+      })
+    #expect(try await replica.token(beyond) == "mx-access-canary-2-of-alice")
+    // Such a session logs in anew, under the same name.
+    let broken = try #require(try await replica.manager.attach(to: session, as: "matrix @alice:matrix.test") { _ in [9] })
+    #expect(try await replica.token(broken) == "mx-access-canary-3-of-alice")
+    #expect(homeserver.devices(of: "@alice:matrix.test") == [device.id.description])
+  }
+}

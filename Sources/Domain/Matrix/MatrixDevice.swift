@@ -66,6 +66,8 @@ extension MatrixDevice {
       expiry = try reader.optional { (reader) throws(DamagedRecord) in WallInstant(seconds: try reader.integer()) }
       refreshToken = try reader.optional { (reader) throws(DamagedRecord) in Secret(try reader.text()) }
       generation = try reader.integer()
+      // There is a next one.
+      guard (0..<Int64.max).contains(generation) else { return nil }
       try reader.end()
     } catch { return nil }
   }

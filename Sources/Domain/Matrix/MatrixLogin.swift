@@ -52,7 +52,7 @@ struct MatrixLogin: Sendable {
     }
     let device = MatrixDevice(
       user.text, id: tokens.device ?? held?.id ?? names.name(current.key, user), tokens, received: manager.now(),
-      generation: max(held?.generation ?? 0, refused) + 1)
+      generation: max(held?.generation ?? 0, refused) &+ 1)
     return try await save(device, in: current)
   }
 
