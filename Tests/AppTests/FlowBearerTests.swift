@@ -64,6 +64,11 @@ struct FlowBearerTests {
       #expect(try await ask(flow, "/headers/x", token).status == 200)
       let request = try seen(flow)
       #expect(request.field("x-remote-user") == "alice" && request.field("authorization") == nil)
+      for (claim, code) in ["a:b": "claim_unusable", "": "claim_missing"] {
+        let other = try flow.liar.key.sign(claims(flow, ["preferred_username": .string(claim)]), type: "at+jwt")
+        let answer = try await ask(flow, "/basic/x", other)
+        #expect(answer.status == 403 && answer.text.contains("\"\(code)\""), "\(claim): \(answer.text)")
+      }
       #expect(try await ask(flow, "/nob/x", token, method: "DELETE").status == 200)
       #expect(try seen(flow).field("authorization") == nil)
       // Each is fetched once.

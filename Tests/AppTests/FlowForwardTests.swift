@@ -1,9 +1,13 @@
 import Cryptography
+import DemoWorkplace
+import Gateway
 import HTTPMessage
 import HTTPServer
+import IntercomApp
 import IntercomCore
 import IntercomTesting
 import ReverseProxy
+import StrictJSON
 import Testing
 
 @Suite("Flow: forwarding", .serialized)
@@ -30,6 +34,76 @@ struct FlowForwardTests {
       #expect(seen[4].all("x-groups") == ["staff,friends-of-alice"])
       for request in seen.dropFirst() { #expect(!request.text.contains(own.dropFirst(7))) }
       #expect(flow.exchanges == 2)
+    }
+  }
+
+  /// The claim of `/basic`, and why it makes no credential; nil: it does.
+  static let names: [(claim: JSONValue?, code: String?)] = [
+    ("anna", nil), ("b\u{f6}b", nil), (nil, "claim_missing"), (.null, "claim_missing"), ("", "claim_missing"),
+    ("al:ice", "claim_unusable"), (":", "claim_unusable"), ("al\nice", "claim_unusable"), ("alice\u{7f}", "claim_unusable"),
+    (.int64(7), "claim_unusable"), (["alice"], "claim_unusable"), (.bool(true), "claim_unusable"),
+  ]
+
+  @Test("A claim that Basic cannot say (a colon, control characters, no text) is no missing one (RFC 7617 §2); the log names it")
+  func basicNames() async throws {
+    var options = FlowFixture.Options()
+    options.provider = { configuration in
+      configuration.users += Self.names.enumerated().map { index, row in
+        ProviderUser(
+          subject: Identifier("user-\(index)-id"), username: Identifier("user-\(index)"), password: Secret(FlowFixture.password),
+          name: "user-\(index)", email: "user@example.org", claims: row.claim.map { ["basic_name": $0] } ?? [:])
+      }
+    }
+    options.deployment = { deployment in
+      for index in deployment.routes.indices where deployment.routes[index].name == "basic" {
+        deployment.routes[index].credential = .basic(usernameClaim: "basic_name", passwordIndex: 0)
+      }
+    }
+    try await FlowFixture.run(options) { flow in
+      for (index, row) in Self.names.enumerated() {
+        flow.upstream.forget()
+        let visitor = try await flow.signedIn("user-\(index)")
+        let answer = try await flow.fetch(visitor, "GET", "/basic/x")
+        guard let code = row.code else {
+          let name = try #require(row.claim?.string)
+          #expect(answer.status == 200, "\(row)")
+          #expect(flow.upstream.requests.first?.all("authorization") == ["Basic " + "\(name):\(FlowFixture.basicSecret)".base64])
+          continue
+        }
+        #expect(answer.status == 403 && answer.text.contains("\"\(code)\""), "\(row): \(answer.text)")
+        #expect(answer.field("access-control-allow-origin") == flow.app && flow.upstream.requests.isEmpty)
+        #expect(try await flow.isAlive(visitor))
+      }
+      for code in ["claim_missing", "claim_unusable"] {
+        let told = flow.sink.lines.filter { $0.contains("credential_failed") && $0.contains("\"\(code)\"") }
+        #expect(!told.isEmpty && told.allSatisfy { $0.contains("basic_name") && $0.contains("\"basic\"") }, "\(told)")
+        #expect(told.allSatisfy { !$0.contains("al:ice") })
+      }
+    }
+  }
+
+  @Test("A claim that no field of a request can hold is no missing one either")
+  func otherClaims() async throws {
+    var options = FlowFixture.Options()
+    options.deployment = { deployment in
+      for index in deployment.routes.indices where deployment.routes[index].name == "headers" {
+        deployment.routes[index].credential = .headers([ClaimHeader(field: "X-Remote-User", claim: "groups_text")])
+      }
+    }
+    options.provider = { configuration in
+      for (name, claim) in ["nl": "a\nb", "comma": ["a,b"]] as [String: JSONValue] {
+        configuration.users.append(
+          ProviderUser(
+            subject: Identifier(name), username: Identifier(name), password: Secret(FlowFixture.password), name: name,
+            email: "user@example.org", claims: ["groups_text": claim]))
+      }
+    }
+    try await FlowFixture.run(options) { flow in
+      for (name, code) in ["nl": "claim_unusable", "comma": "claim_unusable", "alice": "claim_missing"] {
+        let answer = try await flow.fetch(try await flow.signedIn(name), "GET", "/headers/x")
+        #expect(answer.status == 403 && answer.text.contains("\"\(code)\""), "\(name): \(answer.text)")
+      }
+      #expect(flow.upstream.requests.isEmpty)
     }
   }
 

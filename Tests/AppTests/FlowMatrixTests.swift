@@ -185,7 +185,7 @@ struct FlowMatrixTests {
     ("@bob", "matrix_user_invalid"),
     ("bob\u{0}", "matrix_user_invalid"), ("b\u{f6}b", "matrix_user_invalid"), ("\u{ff42}ob", "matrix_user_invalid"),
     ("bob\",\"password\":\"x", "matrix_user_invalid"), ("../bob", "matrix_account_missing"), ("", "matrix_user_invalid"),
-    (.string(String(repeating: "b", count: 300)), "matrix_user_invalid"), (.int64(7), "claim_missing"), (["bob"], "claim_missing"),
+    (.string(String(repeating: "b", count: 300)), "matrix_user_invalid"), (.int64(7), "claim_unusable"), (["bob"], "claim_unusable"),
     (.null, "claim_missing"), (nil, "claim_missing"),
   ]
 

@@ -377,6 +377,12 @@ extension Gateway {
           Problem(403, "credential_refused", "The identity provider does not give this user access to this service."), cors: screened.cors))
     case .claimMissing:
       throw .answer(GatewayAnswer(Self.claimProblem, cors: screened.cors))
+    case .claimUnusable:
+      throw .answer(
+        GatewayAnswer(
+          Problem(
+            403, "claim_unusable", "A claim of the sign-in has a value that this route cannot use; an operator finds its name in the log."),
+          cors: screened.cors))
     case .invalidAnswer:
       throw .answer(
         GatewayAnswer(

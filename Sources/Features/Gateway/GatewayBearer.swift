@@ -78,17 +78,20 @@ extension GatewayServices {
         return .bearerCredential(.ready(Credential(lines: lines, freshUntil: Self.freshUntil(token.received, token.expiry))))
       } catch { return .bearerCredential(.failed(finding(error, route, target.audience, correlation))) }
     case .basic(let claim, let password):
-      return .bearerCredential(basicLines(verified.claims, claim, password).outcome(verified.expires))
-    case .headers(let headers): return .bearerCredential(claimLines(verified.claims, headers).outcome(verified.expires))
+      return made(verified, route, correlation) { () throws(ClaimFault) in try basicLines(verified.claims, claim, password) }
+    case .headers(let headers):
+      return made(verified, route, correlation) { () throws(ClaimFault) in try claimLines(verified.claims, headers) }
     // A device is a session's; the configuration takes no such route.
     case .matrix: return .bearerCredential(.failed(.refused))
     }
   }
-}
 
-extension Optional where Wrapped == FieldLines {
-  /// Without lines a claim was missing.
-  fileprivate func outcome(_ expires: WallInstant) -> Resolved.BearerCredentialOutcome {
-    map { .ready(Credential(lines: $0, freshUntil: expires)) } ?? .failed(.claimMissing)
+  /// The lines that `make` makes of a token's claims.
+  private func made(
+    _ verified: VerifiedAccessToken, _ route: Route, _ correlation: String?, _ make: () throws(ClaimFault) -> FieldLines
+  ) -> Resolved {
+    do throws(ClaimFault) { return .bearerCredential(.ready(Credential(lines: try make(), freshUntil: verified.expires))) } catch {
+      return .bearerCredential(.failed(finding(error, route, correlation)))
+    }
   }
 }

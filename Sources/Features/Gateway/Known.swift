@@ -162,6 +162,8 @@ package struct Findings: Sendable {
     case invalidAnswer
     /// A claim that the credential needs is not in the session.
     case claimMissing
+    /// It is there, with a value that the credential cannot hold.
+    case claimUnusable
     /// The Matrix homeserver gave no token.
     case matrix(MatrixError)
   }

@@ -11,7 +11,12 @@ extension GatewayServices {
   func matrix(_ session: Session, _ rule: MatrixRule, _ route: Route, _ correlation: String?) async -> Resolved {
     guard homeservers.indices.contains(rule.homeserverIndex) else { return .credential(.failed(.invalidAnswer)) }
     let client = homeservers[rule.homeserverIndex]
-    guard let claim = session.claims[rule.userClaim]?.string else { return .credential(.failed(.claimMissing)) }
+    guard let value = session.claims[rule.userClaim], !value.isNull else {
+      return .credential(.failed(finding(ClaimFault(.missing, rule.userClaim), route, correlation)))
+    }
+    guard let claim = value.string else {
+      return .credential(.failed(finding(ClaimFault(.unusable, rule.userClaim), route, correlation)))
+    }
     let began = time.monotonicNow()
     do throws(MatrixFailure) {
       let user = try Self.user(claim, rule, client)

@@ -34,6 +34,22 @@ package enum Resolved: Sendable {
   }
 }
 
+/// A claim of which no credential can be made.
+struct ClaimFault: Error, Equatable {
+  /// The raw values are the codes of answers.
+  enum Kind: String {
+    case missing = "claim_missing"
+    case unusable = "claim_unusable"
+  }
+  let kind: Kind
+  let claim: Identifier
+
+  init(_ kind: Kind, _ claim: Identifier) {
+    self.kind = kind
+    self.claim = claim
+  }
+}
+
 extension GatewayServices {
   /// The session of this id from the store. A store that does not answer is no missing session.
   func resolveSession(_ id: SessionID, noted: WallInstant?, _ correlation: String?) async -> Resolved {
@@ -59,8 +75,10 @@ extension GatewayServices {
     case .none: return .credential(.ready(Credential(lines: FieldLines(), freshUntil: session.absoluteExpiry), session))
     case .accessToken: return await ownToken(session, route, correlation)
     case .exchange(let target): return await exchanged(session, target, route, correlation)
-    case .basic(let claim, let password): return basic(session, claim, password)
-    case .headers(let headers): return claims(session, headers)
+    case .basic(let claim, let password):
+      return made(session, route, correlation) { () throws(ClaimFault) in try basicLines(session.claims, claim, password) }
+    case .headers(let headers):
+      return made(session, route, correlation) { () throws(ClaimFault) in try claimLines(session.claims, headers) }
     case .matrix(let rule): return await matrix(session, rule, route, correlation)
     }
   }
@@ -115,44 +133,61 @@ extension GatewayServices {
     return finding
   }
 
-  private func basic(_ session: Session, _ claim: Identifier, _ index: Int) -> Resolved {
-    made(basicLines(session.claims, claim, index), session)
+  /// The lines that `make` makes of a session's claims.
+  private func made(
+    _ session: Session, _ route: Route, _ correlation: String?, _ make: () throws(ClaimFault) -> FieldLines
+  ) -> Resolved {
+    do throws(ClaimFault) {
+      return .credential(.ready(Credential(lines: try make(), freshUntil: session.absoluteExpiry), session))
+    } catch { return .credential(.failed(finding(error, route, correlation))) }
   }
 
-  /// Without lines a claim was missing.
-  private func made(_ lines: FieldLines?, _ session: Session) -> Resolved {
-    guard let lines else { return .credential(.failed(.claimMissing)) }
-    return .credential(.ready(Credential(lines: lines, freshUntil: session.absoluteExpiry), session))
+  /// What is wrong with which claim stands in the log, never its value.
+  func finding(_ fault: ClaimFault, _ route: Route, _ correlation: String?) -> Findings.CredentialFinding {
+    log.limited(
+      by: repeats, now: time.monotonicNow(), key: "claim \(route.name) \(fault.kind.rawValue)", .warning, "credential_failed",
+      "No credential for a request: the sign-in \(fault.kind == .missing ? "lacks a claim" : "has a claim that this credential cannot hold")",
+      [
+        "route": .string(route.name), "claim": .string(fault.claim.description), "reason": .string(fault.kind.rawValue),
+        "request": .string(correlation ?? ""),
+      ])
+    return fault.kind == .missing ? .claimMissing : .claimUnusable
   }
 
-  func basicLines(_ claims: JSONObject, _ claim: Identifier, _ index: Int) -> FieldLines? {
-    guard passwords.indices.contains(index), let name = claims[claim]?.string, !name.isEmpty, !name.utf8.contains(UInt8(ascii: ":"))
-    else { return nil }
+  /// `Authorization: Basic …` with the claim as user. A colon would end the name, and control characters are not allowed
+  /// ([RFC 7617 §2](https://www.rfc-editor.org/rfc/rfc7617#section-2)).
+  func basicLines(_ claims: JSONObject, _ claim: Identifier, _ index: Int) throws(ClaimFault) -> FieldLines {
+    guard let value = claims[claim], !value.isNull, value != .string("") else { throw ClaimFault(.missing, claim) }
+    guard passwords.indices.contains(index), let name = value.string,
+      name.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7f && $0 != UInt8(ascii: ":") })
+    else { throw ClaimFault(.unusable, claim) }
     let pair = Array((name + ":" + passwords[index].reveal()).utf8)
     var lines = FieldLines()
-    do throws(FieldLineError) { try lines.append("Authorization", Array("Basic ".utf8) + Base64.encodedBytes(pair)) } catch { return nil }
+    do throws(FieldLineError) { try lines.append("Authorization", Array("Basic ".utf8) + Base64.encodedBytes(pair)) } catch {
+      throw ClaimFault(.unusable, claim)
+    }
     return lines
   }
 
-  private func claims(_ session: Session, _ headers: [ClaimHeader]) -> Resolved { made(claimLines(session.claims, headers), session) }
-
-  func claimLines(_ claims: JSONObject, _ headers: [ClaimHeader]) -> FieldLines? {
+  /// A field for each claim.
+  func claimLines(_ claims: JSONObject, _ headers: [ClaimHeader]) throws(ClaimFault) -> FieldLines {
     var lines = FieldLines()
     for header in headers {
-      guard let value = Self.fieldValue(claims[header.claim]) else { return nil }
-      do throws(FieldLineError) { try lines.append(header.field, value) } catch { return nil }
+      guard let claim = claims[header.claim], !claim.isNull else { throw ClaimFault(.missing, header.claim) }
+      guard let value = Self.fieldValue(claim) else { throw ClaimFault(.unusable, header.claim) }
+      do throws(FieldLineError) { try lines.append(header.field, value) } catch { throw ClaimFault(.unusable, header.claim) }
     }
     return lines
   }
 
   /// A claim as a field value: text and numbers as they are, a list joined by commas; nothing that could end the line.
-  private static func fieldValue(_ claim: JSONValue?) -> [UInt8]? {
+  private static func fieldValue(_ claim: JSONValue) -> [UInt8]? {
     let texts: [String]
     switch claim {
-    case .string(let text)?: texts = [text]
-    case .int64(let number)?: texts = [String(number)]
-    case .bool(let flag)?: texts = [flag ? "true" : "false"]
-    case .array(let items)?:
+    case .string(let text): texts = [text]
+    case .int64(let number): texts = [String(number)]
+    case .bool(let flag): texts = [flag ? "true" : "false"]
+    case .array(let items):
       texts = items.compactMap(\.string)
       guard texts.count == items.count else { return nil }
       guard !texts.contains(where: { $0.utf8.contains(UInt8(ascii: ",")) }) else { return nil }
