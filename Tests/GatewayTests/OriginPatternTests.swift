@@ -70,6 +70,11 @@ struct OriginPatternTests {
       ".*", "https://.*", "https?://.*", ".+", "https://[^/]*", #"https://.*\.org"#, "https://.*example\\.org", "https://example\\.org.*",
       #"https://mail\.example\.[a-z]+"#, #"https://.*\.example\.org|https://.*"#, #"(https://.*\.example\.org)?.*"#, "https://[a-z.]+",
       #"https://[a-z0-9.-]*example.org"#, #"https://(.*\.)?example.*\.org"#, "https://\\w+", #"https://mail\.\w*xample\.org"#,
+      // The same with counts: as good as no bound.
+      "https://.{1,63}", "https://[a-z0-9.-]{3,60}", #"https://[a-z0-9-]{1,63}\.org"#, #"https://mail\.example\.[a-z]{2,20}"#,
+      "https://" + String(repeating: "[a-z]?", count: 90) + #"\.org"#, "https://[a-z]{1,2}", #"https://mail\.example\.[a-z][a-z]"#,
+      #"https://(x|yy|(z{9}){3})*\.org"#, #"https://(.{1,20}\.)?example.{1,2}org"#, #"https://[a-z]{2,5}\.[a-z]{2}:8443"#,
+      #"https://shop\d{2}\d\.org"#, #"https?://(a|b)+\.test\.com|https://c+\.com"#,
     ])
   func strangers(expression: String) throws {
     let fault = try #require(refusal(expression))
@@ -78,6 +83,28 @@ struct OriginPatternTests {
     let shown = fault.problem.split(separator: " ").last.map(String.init) ?? ""
     #expect(Origin(serialized: shown) != nil, "\(fault)")
   }
+
+  @Test(
+    "Origins with addresses are listed: whole blocks of them belong to strangers, however their beginning is written",
+    arguments: [
+      #"https://10\.0\.0\.\d+"#, #"https://10\.0\.0\.\d{1,3}(:\d+)?"#, #"https://\d+\.\d+\.0\.1"#, #"https://(\d{1,3}\.){3}1"#,
+      #"https://\d+"#,
+    ])
+  func addresses(expression: String) throws {
+    let fault = try #require(refusal(expression))
+    #expect(fault.problem.hasPrefix("takes origins of strangers too, such as https://"), "\(fault)")
+    #expect(fault.remedy.contains("origins with addresses have to be listed") && fault.remedy.contains("INTERCOM_CFG_ORIGINS"), "\(fault)")
+  }
+
+  @Test(
+    "Early labels may be open, and the domain may be one of some that are written out",
+    arguments: [
+      #"https://app\d{1,3}\.example\.org"#, #"https://[a-z]+\.example\.org"#, #"https://.{1,63}\.example\.org"#,
+      #"https://([a-z]{1,20}\.){0,3}example\.(org|com|net)"#, #"https://app\d\.org"#, #"https://10\.0\.0\.[1-4]"#,
+      #"https://\d{1,3}\.example\.org"#,
+      #"https://mail\.example\.org(:\d{1,5})?"#, #"https://[a-z0-9-]{1,63}\.example\.org:\d+"#, #"https://.{1,63}\.internal"#,
+    ])
+  func bounded(expression: String) { #expect(refusal(expression) == nil) }
 
   @Test(
     "Private names may be left open: strangers cannot register them",
@@ -126,6 +153,33 @@ struct OriginPatternTests {
     for _ in 0..<1000 { #expect(!takes(pattern, long)) }
   }
 
+  static let large = [
+    "https://" + String(repeating: "[a-z]?", count: 160) + #"\.org"#, "https://" + String(repeating: "(.?){63}", count: 8),
+    "https://" + String(repeating: "([a-z]?){63}", count: 8), "https://(.{1,63}){8}", #"https://([a-z]{1,20}\.){1,20}example\.org"#,
+    #"https://([a-z0-9-]{1,63}\.){1,7}[a-z]{2,20}"#, #"https://((.?){21}){21}\.example\.org"#,
+    #"https://(.*\.)*(.*-)*(.*[a-m])*example\.org"#,
+    #"https://((a|b|c)?[a-z]?){63}\.example\.org"#, #"https://((([a-z]*)*\.)*)*example\.org(:\d{1,5})?"#, "(.?){63}(.*)*(.+)+(.{1,63}){2}",
+    #"https://(a{63}){7}(b|\.)*\.org"#, #"https://([a-p]*[0-9]){9}\.(x|y)*\.org"#, #"https://(aa|ab)*(a|b){8}\.(a|b){8}\.org"#,
+    "https://" + String(repeating: "(", count: 15) + "[a-z]?" + String(repeating: "){63}", count: 15),
+  ]
+
+  @Test("A large expression is refused, or looked through in a bounded number of steps (S24)", arguments: large)
+  func work(expression: String) throws {
+    do throws(OriginPatternFault) {
+      let automaton = try OriginAutomaton(try OriginExpression.parse(expression))
+      #expect(automaton.states <= OriginAutomaton.mostStates && automaton.steps <= OriginAutomaton.mostSteps)
+      #expect(try OriginSurvey(automaton, allowsHTTP: true).steps <= OriginSurvey.mostSteps)
+    } catch {
+      #expect(["needs more than", "has more than", "takes too many forms"].contains { error.problem.hasPrefix($0) }, "\(error)")
+    }
+  }
+
+  @Test("what operators write is far below the bound", arguments: usual)
+  func usualWork(expression: String) throws {
+    let automaton = try OriginAutomaton(try OriginExpression.parse(expression))
+    #expect(try OriginSurvey(automaton, allowsHTTP: true).steps < OriginSurvey.mostSteps / 20)
+  }
+
   @Test("however long a value is, no more than an origin of it is looked at")
   func long() throws {
     let pattern = try OriginPattern(#"https://.*\.example\.org"#, allowsHTTP: false)
@@ -165,8 +219,17 @@ struct OriginPatternTests {
 
   @Test("the form for browsers is the same expression, with both ends tied")
   func browserForm() throws {
-    #expect(try OriginPattern(#"https://.*\.a-b\.org"#, allowsHTTP: false).browserExpression.hasPrefix(#"^(?:https\x3a\x2f\x2f(?:[\x20"#))
+    #expect(try OriginPattern(#"https://.*\.a-b\.org"#, allowsHTTP: true).browserExpression.hasPrefix(#"^(?:https\x3a\x2f\x2f(?:[\x20"#))
     #expect(
-      try OriginPattern("https://mail.a-b.org", allowsHTTP: false).browserExpression == #"^(?:https\x3a\x2f\x2fmail\x2ea\x2db\x2eorg)$"#)
+      try OriginPattern("https://mail.a-b.org", allowsHTTP: true).browserExpression == #"^(?:https\x3a\x2f\x2fmail\x2ea\x2db\x2eorg)$"#)
+  }
+
+  @Test("where http does not count it does not in browsers either")
+  func browserScheme() throws {
+    let pattern = try OriginPattern(#"https?://.*\.example\.org"#, allowsHTTP: false)
+    let form = try Regex(pattern.browserExpression)
+    #expect("https://mail.example.org".wholeMatch(of: form) != nil && "http://mail.example.org".wholeMatch(of: form) == nil)
+    let open = try Regex(try OriginPattern(#"https?://.*\.example\.org"#, allowsHTTP: true).browserExpression)
+    #expect("https://mail.example.org".wholeMatch(of: open) != nil && "http://mail.example.org".wholeMatch(of: open) != nil)
   }
 }

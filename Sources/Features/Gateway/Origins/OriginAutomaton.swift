@@ -7,7 +7,9 @@ struct OriginAutomaton: Sendable {
   static let dead = 0
   static let start = 1
   private static let mostPositions = 512
-  private static let mostStates = 1024
+  static let mostStates = 1024
+  /// Of making it: sets of positions that are put together.
+  static let mostSteps = 1 << 20
 
   /// Bytes that no state tells apart have the same class.
   private let classes: [UInt8]
@@ -15,6 +17,8 @@ struct OriginAutomaton: Sendable {
   /// By state and class.
   private let table: [UInt16]
   private let accepting: [Bool]
+  /// So many of `mostSteps` were needed.
+  let steps: Int
 
   var states: Int { accepting.count }
 
@@ -23,37 +27,47 @@ struct OriginAutomaton: Sendable {
   }
   func isAccepting(_ state: Int) -> Bool { accepting[state] }
 
+  /// The class of a byte.
+  func kind(of byte: UInt8) -> UInt8 { classes[Int(byte)] }
+
+  /// Where these bytes lead.
+  func run(_ bytes: some Sequence<UInt8>, from state: Int) -> Int { bytes.reduce(state) { step($0, $1) } }
+
   init(_ expression: OriginExpression) throws(OriginPatternFault) {
     let positions = try Positions(expression)
     (classes, classCount) = Self.classes(of: positions.sets)
-    let samples = Self.samples(classes, classCount)
+    // By class: the positions that read its bytes.
+    let readers = Self.samples(classes, classCount).map { sample in
+      PositionSet(positions.sets.indices.filter { positions.sets[$0].contains(sample) })
+    }
     // A state is the set of positions whose byte may come next; the last number stands for the end.
     let end = positions.sets.count
-    var states: [[Int]] = [[], positions.first(end)]
-    var numbers: [[Int]: Int] = [[]: Self.dead, states[1]: Self.start]
+    var states = [PositionSet(), positions.first(end)]
+    var numbers = [states[0]: Self.dead, states[1]: Self.start]
     var table: [UInt16] = []
-    var index = 0
+    var (index, steps) = (0, 0)
     while index < states.count {
       let state = states[index]
       index += 1
-      for sample in samples {
-        var next: Set<Int> = []
-        for position in state where position < end && positions.sets[position].contains(sample) {
+      for reader in readers {
+        var next = PositionSet()
+        for position in state.intersection(reader).members {
+          steps += 1
           next.formUnion(positions.follow[position])
         }
-        let key = next.sorted()
-        if let number = numbers[key] {
+        if let number = numbers[next] {
           table.append(UInt16(number))
           continue
         }
-        guard states.count < Self.mostStates else { throw Self.tooLarge }
-        numbers[key] = states.count
+        guard states.count < Self.mostStates, steps <= Self.mostSteps else { throw Self.tooLarge }
+        numbers[next] = states.count
         table.append(UInt16(states.count))
-        states.append(key)
+        states.append(next)
       }
     }
     self.table = table
-    accepting = states.map { $0.last == end }
+    self.steps = steps
+    accepting = states.map { $0.contains(end) }
   }
 
   private static let tooLarge = OriginPatternFault(
@@ -78,15 +92,52 @@ struct OriginAutomaton: Sendable {
     (0..<count).map { number in UInt8(clamping: classes.lastIndex { Int($0) == number } ?? 255) }
   }
 
+  /// A set of numbers up to `mostPositions`.
+  private struct PositionSet: Hashable {
+    private var words = [UInt64](repeating: 0, count: mostPositions / 64 + 1)
+
+    init(_ members: some Sequence<Int> = []) { for member in members { insert(member) } }
+
+    mutating func insert(_ member: Int) { words[member / 64] |= 1 << UInt64(member % 64) }
+    mutating func formUnion(_ other: PositionSet) { for index in words.indices { words[index] |= other.words[index] } }
+    func contains(_ member: Int) -> Bool { words[member / 64] & 1 << UInt64(member % 64) != 0 }
+    var isEmpty: Bool { words.allSatisfy { $0 == 0 } }
+
+    func union(_ other: PositionSet) -> PositionSet {
+      var result = self
+      result.formUnion(other)
+      return result
+    }
+
+    func intersection(_ other: PositionSet) -> PositionSet {
+      var result = self
+      for index in words.indices { result.words[index] &= other.words[index] }
+      return result
+    }
+
+    /// In ascending order.
+    var members: [Int] {
+      var all: [Int] = []
+      for (index, word) in words.enumerated() where word != 0 {
+        var rest = word
+        while rest != 0 {
+          all.append(index * 64 + rest.trailingZeroBitCount)
+          rest &= rest - 1
+        }
+      }
+      return all
+    }
+  }
+
   /// The places of an expression where a byte is read, and which may follow which (Glushkov's construction).
   private struct Positions {
     private(set) var sets: [ASCIISet] = []
-    private(set) var follow: [Set<Int>] = []
+    private(set) var follow: [PositionSet] = []
     private let whole: Part
 
     private struct Part {
-      var first: Set<Int> = []
-      var last: Set<Int> = []
+      var first = PositionSet()
+      var last = PositionSet()
       var takesNothing = true
     }
 
@@ -94,14 +145,14 @@ struct OriginAutomaton: Sendable {
       var builder = Builder()
       whole = try builder.part(expression)
       (sets, follow) = (builder.sets, builder.follow)
-      for position in whole.last { follow[position].insert(sets.count) }
+      for position in whole.last.members { follow[position].insert(sets.count) }
     }
 
-    func first(_ end: Int) -> [Int] { whole.first.sorted() + (whole.takesNothing ? [end] : []) }
+    func first(_ end: Int) -> PositionSet { whole.first.union(PositionSet(whole.takesNothing ? [end] : [])) }
 
     private struct Builder {
       var sets: [ASCIISet] = []
-      var follow: [Set<Int>] = []
+      var follow: [PositionSet] = []
       /// Parts so far, those without a byte included.
       private var parts = 0
 
@@ -113,8 +164,9 @@ struct OriginAutomaton: Sendable {
         switch expression {
         case .byte(let set):
           sets.append(set)
-          follow.append([])
-          return Part(first: [sets.count - 1], last: [sets.count - 1], takesNothing: false)
+          follow.append(PositionSet())
+          let position = PositionSet([sets.count - 1])
+          return Part(first: position, last: position, takesNothing: false)
         case .sequence(let parts):
           var whole = Part()
           for inner in parts { whole = join(whole, try part(inner)) }
@@ -139,7 +191,7 @@ struct OriginAutomaton: Sendable {
         for _ in 0..<least { whole = join(whole, try part(inner)) }
         guard let most else {
           var loop = try part(inner)
-          for position in loop.last { follow[position].formUnion(loop.first) }
+          connect(loop, loop)
           loop.takesNothing = true
           return join(whole, loop)
         }
@@ -151,8 +203,14 @@ struct OriginAutomaton: Sendable {
         return whole
       }
 
+      /// What `right` begins with may follow what `left` ends with.
+      private mutating func connect(_ left: Part, _ right: Part) {
+        guard !right.first.isEmpty else { return }
+        for position in left.last.members { follow[position].formUnion(right.first) }
+      }
+
       private mutating func join(_ left: Part, _ right: Part) -> Part {
-        for position in left.last { follow[position].formUnion(right.first) }
+        connect(left, right)
         return Part(
           first: left.takesNothing ? left.first.union(right.first) : left.first,
           last: right.takesNothing ? left.last.union(right.last) : right.last, takesNothing: left.takesNothing && right.takesNothing)

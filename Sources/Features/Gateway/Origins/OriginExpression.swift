@@ -275,8 +275,8 @@ extension OriginExpression {
     return result
   }
 
-  /// The same for a browser's RegExp, with both ends tied to the text's.
-  var browserForm: String { "^(?:" + inner + ")$" }
+  /// The same for a browser's RegExp, with both ends tied to the text's, and https demanded where http does not count.
+  func browserForm(allowsHTTP: Bool) -> String { (allowsHTTP ? "^(?:" : "^(?=https:)(?:") + inner + ")$" }
 
   private var inner: String {
     switch self {

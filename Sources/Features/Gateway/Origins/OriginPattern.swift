@@ -24,17 +24,19 @@ package struct OriginPattern: Sendable, CustomStringConvertible {
   package init(_ expression: String, allowsHTTP: Bool) throws(OriginPatternFault) {
     let parsed = try OriginExpression.parse(expression)
     automaton = try OriginAutomaton(parsed)
-    let survey = OriginSurvey(automaton, allowsHTTP: allowsHTTP)
+    let survey = try OriginSurvey(automaton, allowsHTTP: allowsHTTP)
     guard let example = survey.example else { throw Self.takesNone(parsed, expression, allowsHTTP) }
     if let stranger = survey.stranger {
       throw OriginPatternFault(
         "takes origins of strangers too, such as \(stranger)",
-        #"write out the domain with a dot before it, such as https://[a-z0-9-]+\.example\.org, or list the origins"#)
+        survey.isStrangerAddress
+          ? "origins with addresses have to be listed, under origins or in INTERCOM_CFG_ORIGINS"
+          : #"write out the domain with a dot before it, such as https://[a-z0-9-]+\.example\.org, or list the origins"#)
     }
     self.expression = expression
     self.example = example
     self.allowsHTTP = allowsHTTP
-    browserExpression = parsed.browserForm
+    browserExpression = parsed.browserForm(allowsHTTP: allowsHTTP)
     frameSources = FrameSources.of(parsed, allowsHTTP: allowsHTTP)
   }
 
