@@ -142,6 +142,12 @@ struct FlowOriginPatternTests {
         #expect(try await flow.send(visitor, "GET", "/nob/x" + query, origin).status == 403, "\(query)")
       }
       #expect(try await flow.send(visitor, "GET", "/nob/x", origin + [("X-CSRF-Token", tokens[1])]).status == 403)
+      // With the session the cookie goes too, also where there is none any more.
+      for _ in 0..<2 {
+        let answer = try await flow.send(visitor, "GET", "/logout", FlowFixture.navigation)
+        #expect(answer.status == 302)
+        #expect(answer.all("set-cookie").contains("_csrf_token=; Path=/; SameSite=None; Secure; Max-Age=0"), "\(answer.all("set-cookie"))")
+      }
     }
   }
 }

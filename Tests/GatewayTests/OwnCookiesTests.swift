@@ -69,6 +69,16 @@ struct OwnCookiesTests {
     #expect(found > 300)
   }
 
+  @Test("a name that is set is taken as it is; the host prefix comes with the usual one alone")
+  func names() {
+    func name(_ isSecure: Bool, _ name: String?) -> String {
+      let cookies = name.map { OwnCookies(isSecure: isSecure, name: $0) } ?? OwnCookies(isSecure: isSecure)
+      return String(decoding: cookies.sessionName, as: UTF8.self)
+    }
+    #expect(name(true, nil) == "__Host-intercom" && name(false, nil) == "intercom")
+    #expect(name(true, "intercom") == "intercom" && name(true, "appSession") == "appSession" && name(true, "__Host-x") == "__Host-x")
+  }
+
   private static func view(_ id: SessionID) async throws -> SessionView {
     let time = ManualTime()
     let manager = SessionManager(

@@ -12,7 +12,7 @@ package struct OwnCookies: Sendable {
     case strict = "Strict"
   }
 
-  /// `__Host-intercom` when the base URL is https, else `intercom`.
+  /// The name that was set, or `__Host-intercom` when the base URL is https, else `intercom`.
   package let sessionName: [UInt8]
   /// Binds pending logins to this browser.
   package let loginName: [UInt8]
@@ -31,11 +31,10 @@ package struct OwnCookies: Sendable {
   static let csrfName = "_csrf_token"
 
   package init(
-    isSecure: Bool, name: String = "intercom", sameSite: SameSite = .lax, isPersistent: Bool = false, sharesCSRFToken: Bool = false
+    isSecure: Bool, name: String? = nil, sameSite: SameSite = .lax, isPersistent: Bool = false, sharesCSRFToken: Bool = false
   ) {
     self.sharesCSRFToken = sharesCSRFToken
-    let isPrefixed = name.utf8.starts(with: "__Host-".utf8)
-    let full = isSecure && !isPrefixed && name == "intercom" ? "__Host-" + name : name
+    let full = name ?? (isSecure ? "__Host-intercom" : "intercom")
     sessionName = Array(full.utf8)
     loginName = Array((full + "-login").utf8)
     readNames = (full.hasPrefix("__Host-") ? [full] : ["__Host-" + full, full]).map { Array($0.utf8) }
@@ -143,10 +142,11 @@ package struct OwnCookies: Sendable {
   }
   package func setLogin(_ value: String) -> String { line(loginName, value, maximumAge: 600) }
   package var deleteSession: String { line(sessionName, "", maximumAge: 0) }
+  /// At a sign-out: of the session, and of its CSRF token where that is shared.
+  var deleteAll: [String] { [deleteSession] + (sharesCSRFToken ? [Self.csrfLine("") + "; Max-Age=0"] : []) }
   /// Without HttpOnly: scripts are to read it. Nil when it is not shared.
-  func setCSRF(_ token: String) -> String? {
-    sharesCSRFToken ? "\(Self.csrfName)=\(token); Path=/; SameSite=None; Secure" : nil
-  }
+  func setCSRF(_ token: String) -> String? { sharesCSRFToken ? Self.csrfLine(token) : nil }
+  private static func csrfLine(_ token: String) -> String { "\(csrfName)=\(token); Path=/; SameSite=None; Secure" }
   /// Setting and deleting use the same attributes, or browsers keep the old one
   /// ([CVE-2025-55162](https://nvd.nist.gov/vuln/detail/CVE-2025-55162)).
   private func line(_ name: [UInt8], _ value: String, maximumAge: Int?) -> String {

@@ -35,7 +35,7 @@ extension Deployment {
     let origins = try configuration.origins.map { try Self.origin($0) }
     let keys = configuration.sessions.keys.isEmpty ? [Secret(random.bytes(32))] : configuration.sessions.keys
     let cookies = OwnCookies(
-      isSecure: base.isSecure, name: configuration.sessions.cookieName ?? "intercom",
+      isSecure: base.isSecure, name: configuration.sessions.cookieName,
       sameSite: Self.sameSite(configuration.sessions.sameSite), isPersistent: configuration.sessions.cookieLifetime == .persistent,
       sharesCSRFToken: configuration.compatibility.csrfCookie)
     var secrets = RouteSecrets(userClaim: configuration.sessions.userClaim)

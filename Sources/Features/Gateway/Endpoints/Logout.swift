@@ -17,11 +17,11 @@ extension GatewayServices {
     }
     let wanted = request.queryValue("returnTo")
     let target = settings.returnTarget(wanted)
-    guard let id = call.presentedSession else { return .redirect(to: target, cookies: [gateway.cookies.deleteSession]) }
+    guard let id = call.presentedSession else { return .redirect(to: target, cookies: gateway.cookies.deleteAll) }
     let session: Session
     do {
       guard case .live(let found) = try await sessions.load(id) else {
-        return .redirect(to: target, cookies: [gateway.cookies.deleteSession])
+        return .redirect(to: target, cookies: gateway.cookies.deleteAll)
       }
       session = found
       _ = try await sessions.end(id, reason: .loggedOut)
@@ -45,7 +45,7 @@ extension GatewayServices {
           idTokenHint: session.tokens.idToken, logoutHint: session.sid ?? session.subject, postLogoutRedirectURI: settings.baseURL + "/",
           state: state)) ?? target
     }
-    return .redirect(to: destination, cookies: [gateway.cookies.deleteSession])
+    return .redirect(to: destination, cookies: gateway.cookies.deleteAll)
   }
 
   /// A top-level POST from our own or an allowed page, or with the session's token.
