@@ -61,10 +61,14 @@ struct CommandLineTests {
   }
 
   /// What a run printed, and its exit code.
-  private final class Run: Sendable {
+  final class Run: Sendable {
+    /// Whether standard output takes anything.
+    private let takesOutput: Bool
     private let texts = Mutex<(output: String, error: String)>(("", ""))
     var output: String { texts.withLock { $0.output } }
     var error: String { texts.withLock { $0.error } }
+
+    init(takesOutput: Bool = true) { self.takesOutput = takesOutput }
 
     func command(_ environment: [String: String] = [:], serve: @escaping @Sendable (Configuration) async throws -> Int32 = { _ in 0 })
       -> IntercomCommand
@@ -72,6 +76,7 @@ struct CommandLineTests {
       IntercomCommand(environment: environment, commands: Commands(serve: { try await serve($0.configuration) }, demo: { Int32($0.port) }))
       { stream, text in
         self.texts.withLock { if stream == .output { $0.output += text } else { $0.error += text } }
+        return stream == .error || self.takesOutput
       }
     }
   }
@@ -128,6 +133,18 @@ struct CommandLineTests {
           == #"{"faults":[{"column":1,"line":9,"path":"lgo","problem":"unknown key","remedy":"did you mean 'log'?","severity":"error"}],"file":""#
           + path + #"","ok":false}"# + "\n")
     }
+  }
+
+  @Test(
+    "what cannot be written is a failure, not a success without a text",
+    arguments: [
+      ["config", "check"], ["config", "check", "--format", "json"], ["config", "from-env"], ["config", "reference"], ["--version"],
+      ["--help"],
+    ])
+  func fullDisk(words: [String]) async {
+    let run = Run(takesOutput: false)
+    #expect(await run.command(EnvironmentFixture.minimal).run(words) == 1)
+    #expect(run.error.hasSuffix("intercom: the output could not be written: is the disk full, or the reader gone?\n"), "\(run.error)")
   }
 
   @Test(

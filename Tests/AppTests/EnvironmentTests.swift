@@ -237,7 +237,7 @@ struct EnvironmentTests {
       "ORIGIN_REGEX": "", "TOKEN_EXCHANGE_V2": "yes", "SESSION_ROLLING_DURATION": "1d", "PORT": "http", "NC_ENABLED": "true",
       "XWIKI_URL": "wiki.example.org", "NORDECK_URL": "http://bot", "NORDECK_MODE": "real", "MATRIX_URL": "matrix",
       "PORTAL_URL": "https://portal.example.org", "REDIS_PORT": "0", "REDIS_SSL": "on",
-      "SESSION_COOKIE_NAME": "a b", "LOG_LEVEL": "loud", "NODE_EXTRA_CA_CERTS": "/nowhere.pem", "NC_ORIGIN": "files.example.org",
+      "SESSION_COOKIE_NAME": "a b", "LOG_LEVEL": "loud", "NC_ORIGIN": "files.example.org",
     ]
     let reading = Fixture.read(environment)
     #expect(reading.configuration == nil)
@@ -252,10 +252,9 @@ struct EnvironmentTests {
         "MATRIX_URL: routes.nob.credential.matrix.homeserver: 'matrix' is no http or https URL; write https://host/path",
         "NC_ORIGIN: origins[0]: 'files.example.org' is no http or https URL; write https://host/path",
         "NC_URL: missing, while NC_ENABLED is true; set NC_URL, or NC_ENABLED=false",
-        "NODE_EXTRA_CA_CERTS: extraAuthorities: cannot read '/nowhere.pem': No such file or directory; name a PEM file that this process may read",
         "NORDECK_MODE: expected live or test, found 'real'; set NORDECK_MODE=live or NORDECK_MODE=test",
         #"ORIGIN_REGEX: is empty: it would take every origin; set ORIGIN_REGEX=https://([a-z0-9-]+\.)*example\.org, or unset it and list the apps in INTERCOM_CFG_ORIGINS"#,
-        "PORT: listen: 'http' is no port; write a number from 1 to 65535 after the ':'",
+        "PORT: 'http' is no port; set PORT=8008",
         "PORTAL_API_KEY: missing, while PORTAL_URL is set; set PORTAL_API_KEY=<the secret shared with the portal>",
         "REALM_NAME: missing, while KEYCLOAK_URL is set; set REALM_NAME, or ISSUER_BASE_URL instead of both",
         "REDIS_PORT: sessions.redis.port: 0 is out of range; write a number from 1 to 65535",
@@ -394,7 +393,7 @@ struct EnvironmentTests {
     let environment = Fixture.minimal.merging(changes) { _, new in new }
     let loader = Fixture.loader(environment)
     let direct = try #require(loader.loadEnvironment().configuration, "\(loader.loadEnvironment().errors)")
-    let export = loader.exportEnvironment(secretFolder: "/run/secrets")
+    let export = loader.exportEnvironment(secretFolder: "/run/secrets", workingFolder: "/work")
     for (_, _, secret) in export.secrets { #expect(!export.yaml.contains(secret.reveal())) }
     let files = Dictionary(export.secrets.map { ("/run/secrets/\($0.file)", $0.secret.reveal() + "\n") }) { first, _ in first }
     let overlay = environment.filter { $0.key.hasPrefix("INTERCOM_CFG_") }

@@ -6,6 +6,10 @@ import YAML
 package struct ConfigurationTree: Sendable {
   enum Value: Sendable {
     case text(String)
+    /// A number or `true` or `false`.
+    case literal(String)
+    /// In YAML its path is whole: there a relative one begins elsewhere.
+    case file(String)
     /// One of a list: all leaves of its path are.
     case item(String)
     /// In YAML it is read from a file of this name; `isList`: a list of one.
@@ -26,6 +30,16 @@ package struct ConfigurationTree: Sendable {
 
   package mutating func set(_ path: String..., to text: String, from variable: String, note: String? = nil) {
     leaves.append(Leaf(path: path, value: .text(text), variable: variable, note: note))
+  }
+
+  /// Sets a boolean or a number.
+  package mutating func set(_ path: String..., toLiteral text: String, from variable: String) {
+    leaves.append(Leaf(path: path, value: .literal(text), variable: variable, note: nil))
+  }
+
+  /// Sets the path of a file, which begins at the working directory.
+  package mutating func set(_ path: String..., toFile file: String, from variable: String) {
+    leaves.append(Leaf(path: path, value: .file(file), variable: variable, note: nil))
   }
 
   /// Adds to the list of that path.
@@ -90,57 +104,82 @@ package struct ConfigurationTree: Sendable {
     let scalars = leaves.map { line, leaf, _ in
       let text =
         switch leaf.value {
-        case .text(let text), .item(let text): text
+        case .text(let text), .literal(let text), .file(let text), .item(let text): text
         case .secret(let secret, _, _): secret.reveal()
         }
       return YAMLNode(.scalar(text, plain: false), YAMLMark(line: line, column: 1))
     }
     switch leaves[0].leaf.value {
     case .item, .secret(_, _, isList: true): return YAMLNode(.list(scalars), scalars[0].mark)
-    case .text, .secret: return scalars[0]
+    case .text, .literal, .file, .secret: return scalars[0]
     }
   }
 
   // MARK: As text
 
-  /// The same as a file. Secrets are `{fromFile: folder/name}`: none of them is in the text.
-  package func yaml(secretFolder folder: String) -> String {
-    Self.lines(leaves.enumerated().map { ($0.offset + 1, $0.element, 0) }, folder).joined(separator: "\n") + "\n"
+  /// Folders of the machine, as whole paths.
+  private struct Folders {
+    let secrets: String
+    let working: String
   }
 
-  private static func lines(_ leaves: [(line: Int, leaf: Leaf, depth: Int)], _ folder: String) -> [String] {
+  /// The same as a file. Secrets are `{fromFile: folder/name}`: none of them is in the text.
+  ///
+  /// - Parameters:
+  ///   - folder: of the files with the secrets; like other files it is written as a whole path.
+  ///   - working: where relative paths begin.
+  package func yaml(secretFolder folder: String, workingFolder working: String) -> String {
+    let folders = Folders(secrets: Self.whole(folder, working), working: working)
+    return Self.lines(leaves.enumerated().map { ($0.offset + 1, $0.element, 0) }, folders).joined(separator: "\n") + "\n"
+  }
+
+  /// The path from the root on.
+  package static func whole(_ path: String, _ working: String) -> String {
+    path.hasPrefix("/") ? path : (working.hasSuffix("/") ? working : working + "/") + path
+  }
+
+  private static func lines(_ leaves: [(line: Int, leaf: Leaf, depth: Int)], _ folders: Folders) -> [String] {
     groups(leaves).flatMap { key, inner -> [String] in
       let indent = String(repeating: "  ", count: inner[0].depth)
       guard inner[0].leaf.path.count == inner[0].depth + 1 else {
-        return [indent + quotedIfNeeded(key) + ":"] + lines(inner.map { ($0.line, $0.leaf, $0.depth + 1) }, folder)
+        return [indent + quotedIfNeeded(key) + ":"] + lines(inner.map { ($0.line, $0.leaf, $0.depth + 1) }, folders)
       }
       let note = inner[0].leaf.note.map { "  # \($0)" } ?? ""
-      return ["\(indent)\(quotedIfNeeded(key)): \(text(inner.map(\.leaf.value), folder))\(note)"]
+      return ["\(indent)\(quotedIfNeeded(key)): \(text(inner.map(\.leaf.value), folders))\(note)"]
     }
   }
 
-  private static func text(_ values: [Value], _ folder: String) -> String {
+  private static func text(_ values: [Value], _ folders: Folders) -> String {
     switch values[0] {
-    case .text(let text): quotedIfNeeded(text)
-    case .item: "[" + values.map { value in if case .item(let text) = value { inQuotes(text) } else { "" } }.joined(separator: ", ") + "]"
+    case .text(let text): return quotedIfNeeded(text)
+    case .literal(let text): return wholeNumber(text) != nil || ["true", "false"].contains(text) ? text : inQuotes(text)
+    case .file(let path): return quotedIfNeeded(whole(path, folders.working))
+    case .item:
+      let items = values.map { value in if case .item(let text) = value { inQuotes(text) } else { "" } }
+      return "[" + items.joined(separator: ", ") + "]"
     case .secret(_, let file, let isList):
-      isList ? "[{fromFile: \(inQuotes(folder + "/" + file))}]" : "{fromFile: \(inQuotes(folder + "/" + file))}"
+      let map = "{fromFile: \(inQuotes(folders.secrets + "/" + file))}"
+      return isList ? "[\(map)]" : map
     }
   }
 
-  /// Plain where no reader of YAML could take it for anything else.
+  /// What readers of YAML 1.1 or 1.2 take for something else than text, in any case.
+  private static let reserved: Set<String> = ["null", "true", "false", "yes", "no", "on", "off", "y", "n", "nan", "inf"]
+
+  /// Plain where no reader of YAML could take it for anything else: numbers, dates and the like begin with no letter.
   private static func quotedIfNeeded(_ text: String) -> String {
     let isPlain = { (byte: UInt8) in
       byte &- 48 < 10 || (byte | 0x20) &- 97 < 26
         || [UInt8(ascii: "."), UInt8(ascii: "/"), UInt8(ascii: "_"), UInt8(ascii: "-")].contains(byte)
     }
-    guard let first = text.utf8.first, (first | 0x20) &- 97 < 26 || first == UInt8(ascii: "/") || wholeNumber(text) != nil,
-      text.utf8.allSatisfy(isPlain)
+    guard let first = text.utf8.first, (first | 0x20) &- 97 < 26 || first == UInt8(ascii: "/"), text.utf8.allSatisfy(isPlain),
+      !reserved.contains(text.lowercased())
     else { return inQuotes(text) }
     return text
   }
 
   private static func inQuotes(_ text: String) -> String {
-    "\"" + text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\""
+    let pairs = [("\\", "\\\\"), ("\"", "\\\""), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")]
+    return "\"" + pairs.reduce(text) { $0.replacing($1.0, with: $1.1) } + "\""
   }
 }

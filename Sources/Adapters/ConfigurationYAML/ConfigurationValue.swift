@@ -122,8 +122,8 @@ package struct ConfigurationValue {
 }
 
 /// Without spaces, tabs and line ends around it.
-func trimmed(_ text: Substring) -> String {
-  let isBlank = { (character: Character) in character == " " || character == "\t" || character == "\r" || character == "\n" }
+package func trimmed(_ text: Substring) -> String {
+  let isBlank = { (character: Character) in [" ", "\t", "\r", "\n", "\r\n"].contains(character) }
   var rest = text.drop(while: isBlank)
   while let last = rest.last, isBlank(last) { rest.removeLast() }
   return String(rest)

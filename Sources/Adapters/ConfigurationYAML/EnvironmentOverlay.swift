@@ -49,6 +49,8 @@ struct EnvironmentOverlay {
     return variable
   }
 
+  func variable(_ levels: [[UInt8]]) -> Variable? { variables[levels] }
+
   /// The names of the next level below `levels`, as written.
   func children(of levels: [[UInt8]]) -> [String] {
     variables.values.sorted { $0.name < $1.name }.compactMap { variable in
@@ -73,5 +75,19 @@ struct EnvironmentOverlay {
         }
         return out
       }.joined(separator: "__")
+  }
+}
+
+/// What the environment lays over a configuration, for those who put one together and must know what is said already.
+package struct LaidOver: Sendable {
+  private let overlay: EnvironmentOverlay
+
+  package init(_ environment: [String: String]) { overlay = EnvironmentOverlay(environment) }
+
+  /// The variable that sets exactly this; of a secret also the one that names its file.
+  package func variable(_ path: [String], isSecret: Bool = false) -> (name: String, value: String)? {
+    var found = overlay.variable(path.map(letters))
+    if found == nil, isSecret, let last = path.last { found = overlay.variable(path.dropLast().map(letters) + [letters(last + "File")]) }
+    return found.map { ($0.name, $0.value) }
   }
 }

@@ -73,7 +73,7 @@ extension ValueShape where Value == String {
     scalar(type: type, example: "a text") { (text: String) throws(ValueFault) -> String in
       guard !text.isEmpty else { throw ValueFault("is empty", "write a text, or remove the key") }
       guard text.utf8.count <= maximum else { throw ValueFault("longer than \(maximum) bytes", "write a shorter text") }
-      guard trimmed(text[...]).utf8.count == text.utf8.count, !text.contains("\n") else {
+      guard trimmed(text[...]).utf8.count == text.utf8.count, !text.utf8.contains(UInt8(ascii: "\n")) else {
         throw ValueFault("begins or ends with a space, or goes over several lines", "write one line without spaces around it")
       }
       return text
@@ -88,17 +88,24 @@ extension ValueShape where Value == String {
 
 extension ValueShape where Value == Secret<String> {
   /// A secret of one line: inline, `{fromFile: path}`, or from the file that the variable `…_FILE` names.
+  ///
+  /// Spaces around it are a mistake in a file; the variables of an Intercom Service always counted them.
   package static func secret(minimum: Int = 1) -> ValueShape {
     let redacted: @Sendable (Secret<String>) -> String = { $0.description }
     return ValueShape(type: "secret", isSecret: true, show: redacted) { value in
       guard let secret = value.secret() else { return nil }
       let text = secret.reveal()
-      guard text.utf8.count >= minimum, trimmed(text[...]).utf8.count == text.utf8.count, !text.contains("\n") else {
+      let bare = trimmed(text[...]).utf8.count
+      let isSpaced = bare != text.utf8.count
+      guard bare >= minimum, !isSpaced || value.reader.isEnvironment, !text.utf8.contains(UInt8(ascii: "\n")) else {
         value.refuse(
           minimum > 1
             ? "the secret is shorter than \(minimum) bytes, or has spaces or lines around it"
             : "the secret is empty, or has spaces or lines around it", "write it without them, on one line")
         return nil
+      }
+      if isSpaced {
+        value.warn("the spaces around the secret count; a configuration file refuses them", "remove them unless that is meant")
       }
       return secret
     }

@@ -67,8 +67,8 @@ extension CommandGrammar {
     areArgumentsOptional: true, summary: "show everything that is wrong with a configuration",
     details: """
       Prints every fault as 'file:line:column: key: what is wrong; what to write instead' and ends with 1, or prints what will hold and ends
-      with 0. Nothing is started, and secrets are not shown. Begin with a copy of Examples/intercom.yaml; all settings are explained in
-      docs/configuration.md.
+      with 0; with --format json it is under 'configuration', every setting by its name. Nothing is started, and secrets are not shown.
+      Begin with a copy of Examples/intercom.yaml; all settings are explained in docs/configuration.md.
 
       Without FILE the variables of an Intercom Service are checked, as 'intercom serve' without --config reads them: see
       docs/migrating-from-ics.md.

@@ -12,9 +12,10 @@ package struct IntercomCommand: Sendable {
 
   private let environment: [String: String]
   private let commands: Commands
-  private let write: @Sendable (Stream, String) -> Void
+  private let write: @Sendable (Stream, String) -> Bool
 
-  package init(environment: [String: String], commands: Commands, write: @escaping @Sendable (Stream, String) -> Void) {
+  /// - Parameter write: false when not all of the text was taken.
+  package init(environment: [String: String], commands: Commands, write: @escaping @Sendable (Stream, String) -> Bool) {
     self.environment = environment
     self.commands = commands
     self.write = write
@@ -29,9 +30,9 @@ package struct IntercomCommand: Sendable {
     let exposed = forbidMemoryDumps()
     prepareServerSignals()
     let command = IntercomCommand(environment: processEnvironment(), commands: .built) { stream, text in
-      _ = writeAll(Array(text.utf8), to: stream == .output ? 1 : 2)
+      writeAll(Array(text.utf8), to: stream == .output ? 1 : 2)
     }
-    for failure in exposed { command.write(.error, "intercom: warning: a dump of memory could not be forbidden: \(failure)\n") }
+    for failure in exposed { command.say("intercom: warning: a dump of memory could not be forbidden: \(failure)\n") }
     Task { endProcess(await command.run(Array(CommandLine.arguments.dropFirst()))) }
     parkThread()
   }
@@ -44,21 +45,31 @@ package struct IntercomCommand: Sendable {
     return Dictionary(pairs) { first, _ in first }
   }
 
+  /// To standard error. When nobody takes it there is nobody to tell.
+  private func say(_ text: String) { _ = write(.error, text) }
+
+  /// To standard output. What could not be written is a failure: half a configuration file must not look like a whole one.
+  private func answer(_ text: String, _ code: Int32 = ExitCode.success) -> Int32 {
+    guard !write(.output, text) else { return code }
+    say("intercom: the output could not be written: is the disk full, or the reader gone?\n")
+    return ExitCode.failure
+  }
+
   /// The exit code of these words.
   package func run(_ words: [String]) async -> Int32 {
     do throws(UsageFault) {
       return await run(try CommandParser.parse(words))
     } catch {
-      write(.error, "intercom: \(error)\n")
+      say("intercom: \(error)\n")
       return ExitCode.usage
     }
   }
 
   private func run(_ invocation: Invocation) async -> Int32 {
     switch invocation {
-    case .version: write(.output, "intercom \(intercomVersion)\n")
-    case .help(let command): write(.output, CommandHelp.text(command))
-    case .configurationReference: write(.output, ConfigurationReference.markdown)
+    case .version: return answer("intercom \(intercomVersion)\n")
+    case .help(let command): return answer(CommandHelp.text(command))
+    case .configurationReference: return answer(ConfigurationReference.markdown)
     case .checkConfiguration(let file, let format): return check(file, format)
     case .configurationFromEnvironment(let folder): return writeFile(secrets: folder)
     case .serve(let file, let threads): return await serve(file, threads: threads)
@@ -69,25 +80,26 @@ package struct IntercomCommand: Sendable {
         return try await commands.demo(options)
       }
     }
-    return ExitCode.success
   }
 
   private func check(_ file: String?, _ format: Invocation.Format) -> Int32 {
-    let loader = ConfigurationLoader(environment: environment, foresee: { SQLiteSessionStore.obstacle(path: $0)?.explanation })
+    let loader = ConfigurationLoader(
+      environment: environment, foresee: { SQLiteSessionStore.obstacle(path: $0)?.explanation },
+      foreseeLog: { AppendFile.obstacle(path: $0)?.sentence })
     let reading = loader.read(file)
     let report = ConfigurationReport(file ?? ConfigurationLoader.environmentName, reading)
-    write(.output, format == .json ? String(decoding: report.json, as: UTF8.self) : report.text)
-    return reading.errors.isEmpty ? ExitCode.success : ExitCode.failure
+    return answer(
+      format == .json ? String(decoding: report.json, as: UTF8.self) : report.text,
+      reading.errors.isEmpty ? ExitCode.success : ExitCode.failure)
   }
 
   private func serve(_ file: String?, threads: Int?) async -> Int32 {
     let loader = ConfigurationLoader(environment: environment)
     let read: @Sendable () -> ConfigurationReading = { loader.read(file).with(threads: threads) }
     let reading = read()
-    for fault in (reading.errors + reading.warnings).sorted() { write(.error, "\(fault)\n") }
+    for fault in (reading.errors + reading.warnings).sorted() { say("\(fault)\n") }
     guard let configuration = reading.configuration else {
-      write(
-        .error,
+      say(
         file == nil
           ? "intercom: not started: the variables have faults (docs/migrating-from-ics.md); with a file: intercom serve --config FILE\n"
           : "intercom: not started: the configuration has faults\n")
@@ -100,23 +112,25 @@ package struct IntercomCommand: Sendable {
   private func writeFile(secrets folder: String?) -> Int32 {
     let loader = ConfigurationLoader(environment: environment)
     let reading = loader.loadEnvironment()
-    for fault in (reading.errors + reading.warnings).sorted() { write(.error, "\(fault)\n") }
+    for fault in (reading.errors + reading.warnings).sorted() { say("\(fault)\n") }
     guard reading.errors.isEmpty else {
-      write(.error, "intercom config from-env: nothing written: the variables have faults\n")
+      say("intercom config from-env: nothing written: the variables have faults\n")
       return ExitCode.failure
     }
-    let target = folder ?? "/run/secrets"
-    let export = loader.exportEnvironment(secretFolder: target)
-    if let folder {
-      for (file, _, secret) in export.secrets {
-        do throws(FileError) { try AppendFile.createPrivate("\(folder)/\(file)", Array(secret.reveal().utf8)) } catch {
-          write(.error, "intercom config from-env: cannot write \(folder)/\(file): \(error.sentence)\n")
-          return ExitCode.failure
-        }
-      }
+    let working = workingFolder()
+    let target = ConfigurationTree.whole(folder ?? "/run/secrets", working)
+    let export = loader.exportEnvironment(secretFolder: target, workingFolder: working)
+    let text = Self.introduction(target, isWritten: folder != nil, export.secrets.map { ($0.file, $0.variable) }) + export.yaml
+    guard let folder else { return answer(text) }
+    let files = SecretFiles(folder: folder, export.secrets.map { ($0.file, $0.secret) })
+    do throws(SecretFiles.Fault) { try files.write() } catch {
+      say("intercom config from-env: \(error.description)\n")
+      return ExitCode.failure
     }
-    write(.output, Self.introduction(target, isWritten: folder != nil, export.secrets.map { ($0.file, $0.variable) }) + export.yaml)
-    return ExitCode.success
+    let code = answer(text)
+    // Without the text that names them they would only be in the way of the next try.
+    if code != ExitCode.success { files.remove() }
+    return code
   }
 
   private static func introduction(_ folder: String, isWritten: Bool, _ secrets: [(file: String, variable: String)]) -> String {
@@ -144,7 +158,7 @@ package struct IntercomCommand: Sendable {
     do {
       return try await body()
     } catch {
-      write(.error, "intercom \(name): \(error)\n")
+      say("intercom \(name): \(error)\n")
       return ExitCode.failure
     }
   }

@@ -21,6 +21,9 @@ package struct ConfigurationReading: Sendable {
 /// What stands in the way of opening the session database of this path, and what to do about it; nil when nothing can be told.
 package typealias ForeseeStore = @Sendable (String) -> (problem: String, remedy: String)?
 
+/// What stands in the way of writing the log file of this path, in words; nil when nothing can be told.
+package typealias ForeseeLog = @Sendable (String) -> String?
+
 /// From a file and the environment to a configuration, or to everything that is wrong with it.
 package struct ConfigurationLoader: Sendable {
   /// No configuration and no secret of one is larger.
@@ -30,18 +33,21 @@ package struct ConfigurationLoader: Sendable {
   private let environment: [String: String]
   private let readFile: ReadConfigurationFile
   private let foresee: ForeseeStore
+  private let foreseeLog: ForeseeLog
   private let time: any TimeSource
 
   /// - Parameters:
   ///   - foresee: for `config check`; `serve` opens the database, and that tells more.
+  ///   - foreseeLog: the same for the log file.
   ///   - time: by which certificates are good or have expired.
   package init(
     environment: [String: String], readFile: @escaping ReadConfigurationFile = ConfigurationLoader.readFromDisk,
-    foresee: @escaping ForeseeStore = { _ in nil }, time: any TimeSource = SystemTime()
+    foresee: @escaping ForeseeStore = { _ in nil }, foreseeLog: @escaping ForeseeLog = { _ in nil }, time: any TimeSource = SystemTime()
   ) {
     self.environment = environment
     self.readFile = readFile
     self.foresee = foresee
+    self.foreseeLog = foreseeLog
     self.time = time
   }
 
@@ -80,13 +86,16 @@ package struct ConfigurationLoader: Sendable {
       var draft = ConfigurationDraft(reader)
       draft.admin = admin(draft.admin, reader)
       draft.check(reader, readFile, foresee: foresee)
+      if let file = draft.log.file, let problem = foreseeLog(file.value) {
+        // No fault: the check may run on another machine or as another user than `serve` will.
+        reader.warn(
+          file, "the log file \(quoted(file.value)) cannot be written: \(problem)", "name one in a folder that this process may write to")
+      }
       let files = TLSFiles(reader: reader, readFile: readFile, now: time.wallNow())
       let (tls, redis) = (ListenerChecks(draft, files).run(), RedisChecks(draft, files).run())
-      let extra = draft.extraAuthorities.flatMap { file in
-        files.certificates(file).map { Configuration.ExtraAuthorities(file: file.value, certificates: $0) }
-      }
       configuration = draft.configuration(
-        tls, redis, upstreams: draft.routes.map { $0.upstreamTLS?.value.model(files) }, draft.compatibilityModel(reader), extra: extra)
+        tls, redis, upstreams: draft.routes.map { $0.upstreamTLS?.value.model(files) }, draft.compatibilityModel(reader),
+        extra: extraAuthorities(draft, files))
     }
     if reader.holdsInlineSecrets, isReadableByOthers {
       reader.add(
@@ -103,6 +112,16 @@ package struct ConfigurationLoader: Sendable {
     }
     return ConfigurationReading(
       configuration: errors.isEmpty ? configuration : nil, errors: errors, warnings: faults.filter { $0.severity == .warning })
+  }
+
+  /// Nil when none are named, or they cannot be used: that is a fault, but for the variable of which Node only warns.
+  private func extraAuthorities(_ draft: ConfigurationDraft, _ files: TLSFiles) -> Configuration.ExtraAuthorities? {
+    guard let file = draft.extraAuthorities else { return nil }
+    var consequence: String?
+    if file.place == .variable(ServiceEnvironment.extraAuthorities) {
+      consequence = "certificates are verified without it, by the system's authorities alone"
+    }
+    return files.certificates(file, unless: consequence).map { Configuration.ExtraAuthorities(file: file.value, certificates: $0) }
   }
 
   /// The address of the admin listener with what `ADMIN_HOST` and `ADMIN_PORT` say of it.
@@ -150,20 +169,23 @@ package struct ConfigurationLoader: Sendable {
     let service = ServiceEnvironment(environment)
     let reader = ConfigurationReader(
       service.tree, environment: environment, variableNames: ServiceVariables.names, readFile: readFile)
-    // What is missing has its fault, which says more than the one for the setting.
-    let hasErrors = service.faults.contains { $0.severity == .error }
     for fault in service.faults { reader.add(fault) }
     let reading = read(reader, Self.environmentName, false, isFile: false)
-    guard hasErrors else { return reading }
-    let errors = reading.errors.filter { !$0.problem.hasPrefix("missing") || $0.path.isEmpty }
+    guard service.faults.contains(where: { $0.severity == .error }) else { return reading }
+    // What a missing variable stands for has its fault, which says more than the one for the setting.
+    let errors = reading.errors.filter { !$0.problem.hasPrefix("missing") || !service.missing.contains($0.path) }
     return ConfigurationReading(configuration: nil, errors: errors, warnings: reading.warnings)
   }
 
-  /// The same as the text of a file, and the secrets by the names of their files.
-  package func exportEnvironment(secretFolder: String) -> (
+  /// The same as the text of a file, and the secrets by the names of their files. Paths in it are whole ones.
+  ///
+  /// - Parameters:
+  ///   - secretFolder: where the files with the secrets are.
+  ///   - workingFolder: where relative paths begin.
+  package func exportEnvironment(secretFolder: String, workingFolder: String) -> (
     yaml: String, secrets: [(file: String, variable: String, secret: Secret<String>)]
   ) {
     let tree = ServiceEnvironment(environment).tree
-    return (tree.yaml(secretFolder: secretFolder), tree.secrets)
+    return (tree.yaml(secretFolder: secretFolder, workingFolder: workingFolder), tree.secrets)
   }
 }

@@ -10,13 +10,14 @@ extension ConfigurationDraft {
   ///   - redis: nil when another store is asked for, or something of it cannot be used.
   ///   - upstreams: TLS of each route.
   ///   - compatibility: nil when its expression cannot be used.
-  ///   - extra: nil when no further authorities are named, or they cannot be used.
+  ///   - extra: nil when no further authorities are named, or they cannot be used; whether that is a fault was said.
   func configuration(
     _ tls: Configuration.TLS?, _ redis: Configuration.Redis?, upstreams: [Configuration.UpstreamTLS?],
     _ compatibility: Configuration.Compatibility?, extra: Configuration.ExtraAuthorities?
   ) -> Configuration? {
-    guard extra != nil || extraAuthorities == nil, let compatibility else { return nil }
-    guard let baseURL, let tls, let provider = provider.model, redis != nil || sessions.store.value != .redis else { return nil }
+    guard let baseURL, let tls, let compatibility, let provider = provider.model, redis != nil || sessions.store.value != .redis else {
+      return nil
+    }
     let models = zip(routes, upstreams).compactMap { $0.model($1) }
     guard models.count == routes.count else { return nil }
     return Configuration(

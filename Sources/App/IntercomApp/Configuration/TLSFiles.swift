@@ -13,15 +13,23 @@ struct TLSFiles {
   private static let notice = Duration.seconds(14 * 86_400)
 
   /// All certificates of a PEM file; nil after a fault.
-  func certificates(_ file: Located<String>) -> TLSCertificates? {
-    guard let bytes = read(file)?.bytes else { return nil }
+  func certificates(_ file: Located<String>) -> TLSCertificates? { certificates(file, unless: nil) }
+
+  /// - Parameter consequence: what follows when they cannot be read, where that is no fault: then it is a warning.
+  func certificates(_ file: Located<String>, unless consequence: String?) -> TLSCertificates? {
+    guard let bytes = read(file, unless: consequence)?.bytes else { return nil }
     do throws(OpenSSLError) { return try TLSCertificates(pem: bytes) } catch {
       let holdsOne = bytes.contains("-----BEGIN CERTIFICATE-----".utf8)
-      reader.refuse(
+      refuse(
         file, "\(quoted(file.value)) holds \(holdsOne ? "a certificate that cannot be read" : "no certificate")",
-        "name a PEM file with '-----BEGIN CERTIFICATE-----'")
+        "name a PEM file with '-----BEGIN CERTIFICATE-----'", unless: consequence)
       return nil
     }
+  }
+
+  private func refuse(_ file: Located<String>, _ problem: String, _ remedy: String, unless consequence: String?) {
+    guard let consequence else { return reader.refuse(file, problem, remedy) }
+    reader.warn(file, "\(problem): \(consequence)", "\(remedy), or unset it")
   }
 
   /// A certificate with its key; nil after a fault. Warns of one that is not good now, or not for long.
@@ -61,9 +69,10 @@ struct TLSFiles {
     }
   }
 
-  private func read(_ file: Located<String>) -> ConfigurationFile? {
+  private func read(_ file: Located<String>, unless consequence: String? = nil) -> ConfigurationFile? {
     do throws(ConfigurationFileError) { return try readFile(file.value) } catch {
-      reader.refuse(file, "cannot read \(quoted(file.value)): \(error.reason)", "name a PEM file that this process may read")
+      refuse(
+        file, "cannot read \(quoted(file.value)): \(error.reason)", "name a PEM file that this process may read", unless: consequence)
       return nil
     }
   }

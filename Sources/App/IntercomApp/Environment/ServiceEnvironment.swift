@@ -8,14 +8,19 @@ import Telemetry
 /// What it makes is read and checked like a file. Only what a file cannot know is looked at here.
 struct ServiceEnvironment {
   private let environment: [String: String]
+  /// `INTERCOM_CFG_…` may say what a variable does not.
+  private let laidOver: LaidOver
   private(set) var tree = ConfigurationTree()
   private(set) var faults: [ConfigurationFault] = []
+  /// Settings whose absence is among the faults already, told by the variable that is missing.
+  private(set) var missing: Set<String> = []
 
   /// 7 days, the default of `sessions.absolute`, in seconds.
   private static let usualAbsolute = 604_800
 
   init(_ environment: [String: String]) {
     self.environment = environment
+    laidOver = LaidOver(environment)
     listeners()
     baseURL()
     provider()
@@ -31,11 +36,15 @@ struct ServiceEnvironment {
 
   /// What is set and not empty, without white space around it.
   func value(_ name: String) -> String? {
-    guard let text = environment[name] else { return nil }
-    let isBlank = { (character: Character) in character == " " || character == "\t" || character == "\n" || character == "\r\n" }
-    var rest = text.drop(while: isBlank)
-    while let last = rest.last, isBlank(last) { rest.removeLast() }
-    return rest.isEmpty ? nil : String(rest)
+    guard let text = environment[name].map({ trimmed($0[...]) }) else { return nil }
+    return text.isEmpty ? nil : text
+  }
+
+  /// The value of a secret: white space may be part of it, but for a line end behind it.
+  private func secretValue(_ name: String) -> String? {
+    guard value(name) != nil, var text = environment[name] else { return nil }
+    if text.hasSuffix("\n") || text.hasSuffix("\r\n") { text.removeLast() }
+    return text
   }
 
   /// A URL without the slash at its end, which many write and nobody means.
@@ -65,20 +74,35 @@ struct ServiceEnvironment {
     faults.append(ConfigurationFault(.variable(name), "", problem, remedy, severity: .warning))
   }
 
-  /// A variable that must be there. `also`: what makes it necessary.
-  private mutating func required(_ name: String, _ example: String, since also: String? = nil) -> String? {
-    if let text = value(name) { return text }
+  /// Refuses that nothing sets this setting, unless `INTERCOM_CFG_…` sets it or what it is part of: then what it says is looked at later.
+  private mutating func miss(_ name: String, _ setting: [String], isSecret: Bool = false, _ problem: String, _ remedy: String) {
+    let wholes = setting.indices.dropFirst().map { Array(setting[..<$0]) }
+    guard laidOver.variable(setting, isSecret: isSecret) == nil, !wholes.contains(where: { laidOver.variable($0) != nil }) else { return }
+    refuse(name, problem, remedy)
+    missing.insert(setting.joined(separator: "."))
+  }
+
+  /// A variable that must be there when nothing is laid over its setting. `also`: what makes it necessary.
+  private mutating func required(
+    _ name: String, _ setting: String..., isSecret: Bool = false, example: String, since also: String? = nil
+  ) -> String? {
+    if let text = isSecret ? secretValue(name) : value(name) { return text }
     let what = environment[name] == nil ? "missing" : "is empty"
-    refuse(name, what + (also.map { ", while \($0) is set" } ?? ""), "set \(name)=\(example)")
+    miss(name, setting, isSecret: isSecret, what + (also.map { ", while \($0) is set" } ?? ""), "set \(name)=\(example)")
     return nil
   }
 
   // MARK: Listener, base URL, provider
 
   private mutating func listeners() {
-    let host = value("HOST") ?? "0.0.0.0"
-    tree.set(
-      "listen", to: "\(host.contains(":") ? "[\(host)]" : host):\(value("PORT") ?? "8008")", from: value("HOST") == nil ? "PORT" : "HOST")
+    var port = value("PORT") ?? "8008"
+    if wholeNumber(port).map({ $0 > 65_535 }) ?? true {
+      refuse("PORT", "\(quoted(port)) is no port", "set PORT=8008")
+      port = "8008"
+    }
+    var host = value("HOST") ?? "0.0.0.0"
+    if host.contains(":"), !host.hasPrefix("[") { host = "[\(host)]" }
+    tree.set("listen", to: "\(host):\(port)", from: value("HOST") == nil ? "PORT" : "HOST")
   }
 
   private mutating func baseURL() {
@@ -89,7 +113,8 @@ struct ServiceEnvironment {
         "set both to the address that Keycloak's client has in its redirect URI")
     }
     guard let found = base ?? intercom else {
-      return refuse("INTERCOM_URL", "missing, and BASE_URL too", "set INTERCOM_URL=https://intercom.example.org, as browsers reach it")
+      return miss(
+        "INTERCOM_URL", ["baseURL"], "missing, and BASE_URL too", "set INTERCOM_URL=https://intercom.example.org, as browsers reach it")
     }
     tree.set("baseURL", to: found, from: base == nil ? "INTERCOM_URL" : "BASE_URL")
   }
@@ -103,13 +128,19 @@ struct ServiceEnvironment {
     } else if let issuer = keycloakIssuer() {
       tree.set("provider", "issuer", to: issuer, from: "KEYCLOAK_URL")
     } else if value("KEYCLOAK_URL") == nil {
-      refuse(
-        "ISSUER_BASE_URL", "missing, and KEYCLOAK_URL with REALM_NAME too", "set ISSUER_BASE_URL=https://id.example.org/realms/main")
+      miss(
+        "ISSUER_BASE_URL", Self.issuer, "missing, and KEYCLOAK_URL with REALM_NAME too",
+        "set ISSUER_BASE_URL=https://id.example.org/realms/main")
     } else {
-      refuse("REALM_NAME", "missing, while KEYCLOAK_URL is set", "set REALM_NAME, or ISSUER_BASE_URL instead of both")
+      miss(
+        "REALM_NAME", Self.issuer, "missing, while KEYCLOAK_URL is set", "set REALM_NAME, or ISSUER_BASE_URL instead of both")
     }
-    if let id = required("CLIENT_ID", "intercom") { tree.set("provider", "clientID", to: id, from: "CLIENT_ID") }
-    if let secret = required("CLIENT_SECRET", "<the secret of Keycloak's client>") {
+    if let id = required("CLIENT_ID", "provider", "clientID", example: "intercom") {
+      tree.set("provider", "clientID", to: id, from: "CLIENT_ID")
+    }
+    if let secret = required(
+      "CLIENT_SECRET", "provider", "clientSecret", isSecret: true, example: "<the secret of Keycloak's client>")
+    {
       tree.set("provider", "clientSecret", toSecret: Secret(secret), file: "client-secret", from: "CLIENT_SECRET", note: "CLIENT_SECRET")
     }
     let isStandard = flag("TOKEN_EXCHANGE_V2", false)
@@ -119,8 +150,12 @@ struct ServiceEnvironment {
         "TOKEN_EXCHANGE_V2", "Keycloak's own form of token exchange is deprecated, and its tokens are good for more than the backend",
         "switch on 'Standard token exchange' at the client (Keycloak 26.2) and set TOKEN_EXCHANGE_V2=true")
     }
-    if let file = value("NODE_EXTRA_CA_CERTS") { tree.set("extraAuthorities", to: file, from: "NODE_EXTRA_CA_CERTS") }
+    if let file = value(Self.extraAuthorities) { tree.set("extraAuthorities", toFile: file, from: Self.extraAuthorities) }
   }
+
+  private static let issuer = ["provider", "issuer"]
+  /// What Node only warns of, when it cannot be read, is no fault here either.
+  static let extraAuthorities = "NODE_EXTRA_CA_CERTS"
 
   private func keycloakIssuer() -> String? {
     guard let keycloak = url("KEYCLOAK_URL"), let realm = value("REALM_NAME") else { return nil }
@@ -131,19 +166,25 @@ struct ServiceEnvironment {
 
   private mutating func origins() {
     var seen: [String] = []
+    let list = laidOver.variable(["origins"])
     for name in ["NC_ORIGIN", "OX_ORIGIN"] {
       guard let origin = url(name), !seen.contains(where: { $0.utf8.elementsEqual(origin.utf8) }) else { continue }
       seen.append(origin)
       tree.add("origins", item: origin, from: name)
-    }
-    if let expression = environment["ORIGIN_REGEX"] {
-      guard let expression = value("ORIGIN_REGEX") else {
-        return refuse(
-          "ORIGIN_REGEX", "is empty\(expression.isEmpty ? "" : " but for white space"): it would take every origin",
-          "set ORIGIN_REGEX=https://([a-z0-9-]+\\.)*example\\.org, or unset it and list the apps in INTERCOM_CFG_ORIGINS")
+      if let list, !list.value.split(separator: ",").contains(where: { trimmed($0).utf8.elementsEqual(origin.utf8) }) {
+        warn(name, "no effect: \(list.name) is set, and \(origin) is not in it", "add it there, or unset \(name)")
       }
+    }
+    let pattern = laidOver.variable(["compatibility", "originPattern"])
+    if let expression = value("ORIGIN_REGEX") {
       tree.set("compatibility", "originPattern", to: expression, from: "ORIGIN_REGEX")
-    } else if seen.isEmpty, environment["INTERCOM_CFG_ORIGINS"] == nil {
+    } else if pattern != nil {
+      return
+    } else if let expression = environment["ORIGIN_REGEX"] {
+      refuse(
+        "ORIGIN_REGEX", "is empty\(expression.isEmpty ? "" : " but for white space"): it would take every origin",
+        "set ORIGIN_REGEX=https://([a-z0-9-]+\\.)*example\\.org, or unset it and list the apps in INTERCOM_CFG_ORIGINS")
+    } else if seen.isEmpty, list == nil {
       warn(
         "ORIGIN_REGEX", "missing: no app may call Intercom",
         "list them: INTERCOM_CFG_ORIGINS=https://mail.example.org,https://files.example.org")
@@ -172,9 +213,10 @@ struct ServiceEnvironment {
   /// Every replica derives the same key from the same secret.
   private mutating func secret() {
     let make = "<32 bytes or more, such as from: openssl rand -hex 32>"
-    guard let secret = value("SECRET") else {
-      return refuse(
-        "SECRET", environment["SECRET"] == nil ? "missing: it seals sessions" : "is empty: it seals sessions", "set SECRET=\(make)")
+    guard let secret = secretValue("SECRET") else {
+      return miss(
+        "SECRET", ["sessions", "keys"], isSecret: true,
+        environment["SECRET"] == nil ? "missing: it seals sessions" : "is empty: it seals sessions", "set SECRET=\(make)")
     }
     if secret.utf8.count < 32 {
       warn("SECRET", "shorter than 32 bytes: who can read the store may guess it", "set SECRET=\(make); all users sign in again")
@@ -205,19 +247,19 @@ struct ServiceEnvironment {
 
   private mutating func redis() {
     tree.set("sessions", "redis", "host", to: value("REDIS_HOST") ?? "redis-intercom", from: "REDIS_HOST")
-    if let port = value("REDIS_PORT") { tree.set("sessions", "redis", "port", to: port, from: "REDIS_PORT") }
+    if let port = value("REDIS_PORT") { tree.set("sessions", "redis", "port", toLiteral: port, from: "REDIS_PORT") }
     if let user = value("REDIS_USER") { tree.set("sessions", "redis", "user", to: user, from: "REDIS_USER") }
-    if let password = value("REDIS_PASSWORD") {
+    if let password = secretValue("REDIS_PASSWORD") {
       tree.set(
         "sessions", "redis", "password", toSecret: Secret(password), file: "redis-password", from: "REDIS_PASSWORD", note: "REDIS_PASSWORD")
     }
     let (tls, mutual) = (flag("REDIS_SSL", false), flag("REDIS_MTLS", false))
     if mutual, !tls { warn("REDIS_MTLS", "client certificates need TLS, so TLS is spoken", "set REDIS_SSL=true beside it") }
-    if tls || mutual { tree.set("sessions", "redis", "tls", to: "true", from: tls ? "REDIS_SSL" : "REDIS_MTLS") }
+    if tls || mutual { tree.set("sessions", "redis", "tls", toLiteral: "true", from: tls ? "REDIS_SSL" : "REDIS_MTLS") }
     if mutual {
       let folder = value("REDIS_MTLS_FOLDER") ?? Self.certificateFolder
-      tree.set("sessions", "redis", "chain", to: folder + "/client-cert.pem", from: "REDIS_MTLS")
-      tree.set("sessions", "redis", "key", to: folder + "/client-key.pem", from: "REDIS_MTLS")
+      tree.set("sessions", "redis", "chain", toFile: folder + "/client-cert.pem", from: "REDIS_MTLS")
+      tree.set("sessions", "redis", "key", toFile: folder + "/client-key.pem", from: "REDIS_MTLS")
     } else if value("REDIS_MTLS_FOLDER") != nil {
       warn("REDIS_MTLS_FOLDER", "no effect without REDIS_MTLS", "set REDIS_MTLS=true, or unset it")
     }
@@ -248,40 +290,44 @@ struct ServiceEnvironment {
   }
 
   /// Whether a backend is there. What is switched off needs nothing.
-  private mutating func backend(_ switchName: String?, _ urlName: String) -> String? {
+  private mutating func backend(_ switchName: String?, _ urlName: String, _ route: String) -> String? {
     let isOn = switchName.map { flag($0, true) } ?? true
     if let url = url(urlName) { return isOn ? url : nil }
     if let switchName, isOn, value(switchName) != nil {
-      refuse(urlName, "missing, while \(switchName) is true", "set \(urlName), or \(switchName)=false")
+      miss(
+        urlName, ["routes", route, "upstream"], "missing, while \(switchName) is true", "set \(urlName), or \(switchName)=false")
     }
     return nil
   }
 
   private mutating func exchanging(_ route: String, _ path: String, methods: String, _ prefix: String, _ audience: String) {
-    guard let url = backend("\(prefix)_ENABLED", "\(prefix)_URL") else { return }
+    guard let url = backend("\(prefix)_ENABLED", "\(prefix)_URL", route) else { return }
     tree.set("routes", route, "path", to: path, from: "\(prefix)_URL")
     tree.set("routes", route, "upstream", to: url, from: "\(prefix)_URL")
     tree.set(
       "routes", route, "credential", "exchange", "audience", to: value("\(prefix)_AUDIENCE") ?? audience, from: "\(prefix)_AUDIENCE")
     tree.set("routes", route, "methods", to: methods, from: "\(prefix)_URL")
-    tree.set("routes", route, "stripPrefix", to: "true", from: "\(prefix)_URL")
+    tree.set("routes", route, "stripPrefix", toLiteral: "true", from: "\(prefix)_URL")
     tree.set("routes", route, "encodedSlashes", to: "pass", from: "\(prefix)_URL")
   }
 
   private mutating func navigation() {
-    guard let url = backend(nil, "PORTAL_URL") else { return }
+    guard let url = backend(nil, "PORTAL_URL", "navigation") else { return }
     tree.set("routes", "navigation", "path", to: "/navigation.json", from: "PORTAL_URL")
     tree.set("routes", "navigation", "upstream", to: url + "/univention/portal/navigation.json", from: "PORTAL_URL")
     tree.set(
       "routes", "navigation", "credential", "basic", "usernameClaim", to: value("USERNAME_CLAIM") ?? "phoenixusername",
       from: "USERNAME_CLAIM")
-    if let key = required("PORTAL_API_KEY", "<the secret shared with the portal>", since: "PORTAL_URL") {
+    let (name, example) = ("PORTAL_API_KEY", "<the secret shared with the portal>")
+    if let key = required(
+      name, "routes", "navigation", "credential", "basic", "secret", isSecret: true, example: example, since: "PORTAL_URL")
+    {
       tree.set(
         "routes", "navigation", "credential", "basic", "secret", toSecret: Secret(key), file: "portal-api-key", from: "PORTAL_API_KEY",
         note: "PORTAL_API_KEY")
     }
     tree.set("routes", "navigation", "methods", to: "read", from: "PORTAL_URL")
-    tree.set("routes", "navigation", "stripPrefix", to: "true", from: "PORTAL_URL")
+    tree.set("routes", "navigation", "stripPrefix", toLiteral: "true", from: "PORTAL_URL")
   }
 
   /// The meetings bot, for whom Intercom signs the user in at the homeserver.
@@ -295,24 +341,36 @@ struct ServiceEnvironment {
     }
     tree.set("routes", "nob", "path", to: "/nob", from: "NORDECK_URL")
     tree.set("routes", "nob", "upstream", to: url, from: "NORDECK_URL")
-    if required("MATRIX_URL", "https://matrix.example.org", since: "NORDECK_URL") != nil, let homeserver = self.url("MATRIX_URL") {
-      tree.set("routes", "nob", "credential", "matrix", "homeserver", to: homeserver, from: "MATRIX_URL")
-    }
-    if let name = required("MATRIX_SERVER_NAME", "example.org", since: "NORDECK_URL") {
-      tree.set("routes", "nob", "credential", "matrix", "serverName", to: name, from: "MATRIX_SERVER_NAME")
-    }
-    if let token = required("MATRIX_AS_SECRET", "<the as_token of the application service>", since: "NORDECK_URL") {
-      tree.set(
-        "routes", "nob", "credential", "matrix", "asToken", toSecret: Secret(token), file: "matrix-as-token", from: "MATRIX_AS_SECRET",
-        note: "MATRIX_AS_SECRET")
-    }
+    matrixServer()
     if let type = value("MATRIX_LOGIN_TYPE") {
       tree.set("routes", "nob", "credential", "matrix", "loginType", to: type, from: "MATRIX_LOGIN_TYPE")
     }
     tree.set("routes", "nob", "credential", "matrix", "mode", to: nordeckMode(), from: "NORDECK_MODE")
     tree.set("routes", "nob", "methods", to: "plain", from: "NORDECK_URL")
-    tree.set("routes", "nob", "stripPrefix", to: "true", from: "NORDECK_URL")
+    tree.set("routes", "nob", "stripPrefix", toLiteral: "true", from: "NORDECK_URL")
     tree.set("routes", "nob", "csrf", to: "token", from: "NORDECK_URL")
+  }
+
+  private mutating func matrixServer() {
+    let (route, kind, reason) = ("nob", "matrix", "NORDECK_URL")
+    let homeserver = required(
+      "MATRIX_URL", "routes", route, "credential", kind, "homeserver", example: "https://matrix.example.org", since: reason)
+    if homeserver != nil, let url = url("MATRIX_URL") {
+      tree.set("routes", route, "credential", kind, "homeserver", to: url, from: "MATRIX_URL")
+    }
+    if let name = required(
+      "MATRIX_SERVER_NAME", "routes", route, "credential", kind, "serverName", example: "example.org", since: reason)
+    {
+      tree.set("routes", route, "credential", kind, "serverName", to: name, from: "MATRIX_SERVER_NAME")
+    }
+    if let token = required(
+      "MATRIX_AS_SECRET", "routes", route, "credential", kind, "asToken", isSecret: true,
+      example: "<the as_token of the application service>", since: reason)
+    {
+      tree.set(
+        "routes", route, "credential", kind, "asToken", toSecret: Secret(token), file: "matrix-as-token", from: "MATRIX_AS_SECRET",
+        note: "MATRIX_AS_SECRET")
+    }
   }
 
   private mutating func nordeckMode() -> String {
@@ -331,15 +389,21 @@ struct ServiceEnvironment {
 
   // MARK: Log
 
-  /// The names of the log library that the Intercom Service uses, beside our own.
-  private static let levels = ["warn": "warning", "http": "debug", "verbose": "debug", "silly": "trace"]
+  /// The names of the log libraries that such services use, beside our own.
+  private static let levels = [
+    "warn": "warning", "http": "debug", "verbose": "debug", "silly": "trace", "notice": "info", "fatal": "error", "crit": "error",
+    "critical": "error", "emerg": "error", "alert": "error", "silent": "error", "off": "error",
+  ]
 
   private mutating func log() {
     if let text = value("LOG_LEVEL") {
       let level = text.lowercased()
       tree.set("log", "level", to: Self.levels[level] ?? level, from: "LOG_LEVEL")
+      if ["silent", "off"].contains(level) {
+        warn("LOG_LEVEL", "there is no such level here: errors are written", "set LOG_LEVEL=error")
+      }
     }
-    if let file = value("LOG_FILE") { tree.set("log", "file", to: file, from: "LOG_FILE") }
+    if let file = value("LOG_FILE") { tree.set("log", "file", toFile: file, from: "LOG_FILE") }
   }
 
   private mutating func withoutEffect() {

@@ -52,7 +52,27 @@ package final class AppendFile: Sendable {
     guard descriptor >= 0 else { throw .last }
     let isWritten = writeAll(bytes, to: descriptor)
     let failure = FileError.last
-    guard close(descriptor) == 0, isWritten else { throw failure }
+    guard close(descriptor) == 0, isWritten else {
+      _ = unlink(path)
+      throw failure
+    }
+  }
+
+  /// What stands in the way of opening this file and of putting it aside later, as far as it can be told without making anything; nil for nothing.
+  package static func obstacle(path: String) -> FileError? {
+    guard !path.utf8.contains(0) else { return FileError(errno: EINVAL) }
+    var status = stat()
+    if stat(path, &status) == 0 {
+      guard status.st_mode & S_IFMT != S_IFDIR else { return FileError(errno: EISDIR) }
+      guard access(path, W_OK) == 0 else { return .last }
+      // Devices are not put aside.
+      guard status.st_mode & S_IFMT == S_IFREG else { return nil }
+    } else if errno != ENOENT {
+      return .last
+    }
+    let end = path.utf8.lastIndex(of: UInt8(ascii: "/"))
+    let folder = end.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+    return access(folder, W_OK | X_OK) == 0 ? nil : .last
   }
 }
 
@@ -77,4 +97,11 @@ private func resolved(_ path: String, for descriptor: Int32) -> String? {
   defer { free(name) }
   let resolved = String(cString: name)
   return leads(resolved, to: descriptor) ? resolved : nil
+}
+
+/// Where relative paths begin; `.` when it cannot be told.
+package func workingFolder() -> String {
+  guard let name = getcwd(nil, 0) else { return "." }
+  defer { free(name) }
+  return String(cString: name)
 }
