@@ -111,14 +111,17 @@ struct CommandLineTests {
           \(path): ok
             listen        127.0.0.1:8008
             base URL      https://intercom.example.org
-            provider      https://id.example.org
+            provider      https://id.example.org, TLS verified by the system's authorities
             client        intercom, secret <redacted>, basic, scopes openid
+            exchange      RFC 8693
             redirect URI  https://intercom.example.org/callback (register it at the provider)
             back-channel  https://intercom.example.org/backchannel-logout (register it at the provider)
             origins       none but the base URL's
-            sessions      memory, a key drawn at the start, idle 24h, absolute 7d, cookie __Host-intercom, SameSite lax
+            sessions      memory, a key drawn at the start, idle 24h, absolute 7d
+            cookie        __Host-intercom, SameSite lax, until the browser is closed
+            user claim    sub, which /uuid answers
             admin         127.0.0.1:8009
-            route         fs: /fs -> http://127.0.0.1:9001; no credential; plain
+            route         fs: /fs -> http://127.0.0.1:9001; no credential; plain; encoded slashes pass
 
           """)
     }

@@ -8,7 +8,7 @@ import Testing
 @Suite("Configuration: documents")
 struct ConfigurationDocumentsTests {
   /// The package's folder: this file is in Tests/AppTests.
-  private func read(_ path: String) throws -> String {
+  func read(_ path: String) throws -> String {
     let folder = #filePath.split(separator: "/", omittingEmptySubsequences: false).dropLast(3).joined(separator: "/")
     return String(decoding: try readNamedFile("\(folder)/\(path)", limit: 1 << 20).bytes, as: UTF8.self)
   }
@@ -21,7 +21,7 @@ struct ConfigurationDocumentsTests {
   ]
 
   /// The same with certificates.
-  private func files() async throws -> [String: String] {
+  func files() async throws -> [String: String] {
     let authority = try await TestAuthority()
     let main = try await authority.issue("main", names: "DNS:intercom.example.org,DNS:tasks.example.org", days: 90)
     let client = try await authority.issue("intercom", names: "DNS:intercom.internal", days: 90)

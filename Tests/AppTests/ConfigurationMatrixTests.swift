@@ -92,7 +92,7 @@ struct ConfigurationMatrixTests {
     var dumped = ""
     dump(reading, to: &dumped)
     for text in [report.text, String(decoding: report.json, as: UTF8.self), dumped, "\(reading)"] { #expect(!text.contains(Self.secret)) }
-    #expect(report.text.contains("Matrix access token of @<user claim>:example.org by https://m.example"))
+    #expect(report.text.contains("Matrix access token of @<sub>:example.org by https://m.example"))
     let other = try #require(Fixture.read(route(Self.least.replacing(Self.secret, with: Self.secret + "0"))).configuration)
     let changes = Configuration.changes(from: configuration, to: other)
     #expect(changes.map(\.key) == ["routes.nob.credential"] && changes.allSatisfy { !$0.needsRestart })

@@ -160,7 +160,7 @@ extension Deployment {
       return .exchange(
         ExchangeTarget(
           audience: exchange.audience, scope: exchange.scope, resource: exchange.resource,
-          alsoFor: Set(exchange.alsoFor ?? usualAudiences(form))))
+          alsoFor: Set(exchange.alsoFor ?? form.usualAudiences)))
     case .basic(let claim, let secret):
       secrets.passwords.append(secret)
       return .basic(usernameClaim: claim, passwordIndex: secrets.passwords.count - 1)
@@ -182,10 +182,6 @@ extension Deployment {
       serverName: tls.serverName.map { Identifier($0) },
       fingerprint: tls.fingerprint)
   }
-
-  /// Keycloak's legacy form makes every token of a user who may use the account console valid there too, which is everybody unless somebody
-  /// changed the default roles.
-  private static func usualAudiences(_ form: Configuration.TokenExchangeForm) -> [Identifier] { form == .legacy ? ["account"] : [] }
 
   /// A host route's own origin: the base URL's scheme and port with its host.
   static func hostOrigin(_ host: String, _ base: HTTPURL) -> Origin? {

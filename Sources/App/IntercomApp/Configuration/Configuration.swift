@@ -101,6 +101,10 @@ package struct Configuration: Sendable {
     case rfc8693
     /// Keycloak's form before its version 26.2: without `subject_token_type`.
     case legacy
+
+    /// For whom exchanged tokens may be besides, where a route does not say: with the legacy form every token of a user who may use the account
+    /// console is valid there too, which is everybody unless somebody changed the default roles.
+    var usualAudiences: [Identifier] { self == .legacy ? ["account"] : [] }
   }
 
   package struct Sessions: Sendable {
@@ -136,9 +140,12 @@ package struct Configuration: Sendable {
     package var password: Secret<String>?
     package var database: Int
     package var speaksTLS: Bool
-    /// Nil: the system's.
+    /// Nil: the system's; otherwise of `caFile`.
     package var authorities: TLSCertificates?
+    package var caFile: String?
+    /// Who Intercom is to the server, and the file with the certificate.
     package var identity: TLSIdentity?
+    package var chain: String?
     /// The name that the server's certificate must be for, when it is not `host`.
     package var serverName: Identifier?
   }

@@ -106,7 +106,8 @@ struct RedisChecks {
     guard authorities != nil || redis.caFile == nil, identity != nil || redis.chain == nil else { return nil }
     return Configuration.Redis(
       host: host.value, port: redis.port.value, user: redis.user.value, password: redis.password?.value, database: redis.database.value,
-      speaksTLS: redis.tls.value, authorities: authorities, identity: identity, serverName: redis.serverName?.value)
+      speaksTLS: redis.tls.value, authorities: authorities, caFile: redis.caFile?.value, identity: identity, chain: redis.chain?.value,
+      serverName: redis.serverName?.value)
   }
 
   private func identity(_ redis: ConfigurationDraft.Redis) -> TLSIdentity? {
