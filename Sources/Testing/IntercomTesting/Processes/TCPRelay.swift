@@ -19,6 +19,9 @@ package final class TCPRelay: Sendable {
     case late(Duration)
     /// The far end is not asked: whatever is sent, this is the answer.
     case says(String)
+    /// Connections stay, open ones and new ones, and nothing goes over them either way: no end of them is told that the other is out of reach.
+    /// What was sent meanwhile arrives when the mode becomes `passes`.
+    case stalls
   }
 
   private struct State {
@@ -52,11 +55,14 @@ package final class TCPRelay: Sendable {
   /// Connections accepted so far.
   package var connections: Int { state.withLock { $0.opened } }
 
-  /// Changes what happens; other modes than `passes` cut the open connections.
+  /// Changes what happens; other modes than `passes` and `stalls` cut the open connections.
   package func become(_ mode: Mode) {
     let ends = state.withLock { state in
       state.mode = mode
-      if case .passes = mode { return [] as [@Sendable () -> Void] }
+      switch mode {
+      case .passes, .stalls: return [] as [@Sendable () -> Void]
+      default: break
+      }
       defer { state.open = [:] }
       return state.open.values.flatMap { $0 }
     }
@@ -73,11 +79,23 @@ package final class TCPRelay: Sendable {
     switch mode {
     case .refuses: return
     case .silent: while !client.receive().isEmpty {}
-    case .passes: pump(client, targets, number, piece: .max, most: .max)
+    case .passes, .stalls: pump(client, targets, number, piece: .max, most: .max)
     case .slices(let piece): pump(client, targets, number, piece: max(1, piece), most: .max)
     case .cuts(let most): pump(client, targets, number, piece: .max, most: most)
     case .late(let time): pump(client, targets, number, piece: .max, most: .max, late: time)
     case .says(let text): while !client.receive().isEmpty, client.send(Array(text.utf8)) {}
+    }
+  }
+
+  /// Waits out `stalls`. False: the connection was cut meanwhile.
+  private func mayPass(_ number: Int) -> Bool {
+    while true {
+      let (isStalled, isOpen) = state.withLock { state in
+        if case .stalls = state.mode { return (true, state.open[number] != nil) }
+        return (false, true)
+      }
+      guard isStalled, isOpen else { return isOpen }
+      pauseThread(milliseconds: 2)
     }
   }
 
@@ -104,7 +122,7 @@ package final class TCPRelay: Sendable {
     // Whoever ends first ends the other, so neither thread stays behind.
     try? Threads.spawn(name: "relay") {
       var left = most
-      while left > 0, let bytes = next(), !bytes.isEmpty {
+      while left > 0, let bytes = next(), !bytes.isEmpty, self.mayPass(number) {
         var rest = bytes[...]
         while !rest.isEmpty, left > 0 {
           let part = Array(rest.prefix(min(piece, left)))
@@ -117,7 +135,7 @@ package final class TCPRelay: Sendable {
     }
     while true {
       let bytes = client.receive()
-      guard !bytes.isEmpty, (try? far.socket.send(bytes, deadline: forever)) != nil else { break }
+      guard !bytes.isEmpty, mayPass(number), (try? far.socket.send(bytes, deadline: forever)) != nil else { break }
     }
     far.socket.shutdownBoth()
   }
