@@ -54,6 +54,9 @@ final class ChangeRecorder: SessionCopyHolder {
 
 @Suite("Session store in Redis", .enabled(if: RedisServer.isAvailable), .timeLimit(.minutes(2)))
 struct RedisStoreTests {
+  @Test("A call takes no longer than those who hold leases count on")
+  func deadline() { #expect(RedisSettings(host: "127.0.0.1").deadline <= SessionManager.storeDeadline) }
+
   @Test("Closing it is no loss: the log is silent; later calls are unavailable, and no copy is good")
   func closed() async throws {
     let fixture = try await RedisFixture()

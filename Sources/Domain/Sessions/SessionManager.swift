@@ -71,6 +71,7 @@ package final class SessionManager: Sendable {
   private let clock: SteadyClock
   let time: any TimeSource
   let random: any RandomSource
+  let turns: Turns
   private let events: SessionEvents
   private let observers = Mutex([any SessionEndObserver]())
   /// What is done elsewhere after sessions' ends.
@@ -95,6 +96,7 @@ package final class SessionManager: Sendable {
     clock = SteadyClock(time)
     self.time = time
     self.random = random
+    turns = Turns(random: random)
     self.events = events
     aftercare = AftercareQueue(time: time, events: events)
   }

@@ -37,8 +37,8 @@ struct TokenRefresher: Sendable {
 
   func refresh(_ seen: Session) async -> Outcome {
     do throws(SessionStoreError) {
-      let outcome = try await manager.inTurn("refresh", of: seen.key, limit: callLimit) { end in
-        await refreshWithLease(seen, until: end)
+      let outcome = try await manager.takeTurn("refresh", of: seen.key, limit: callLimit) { turn in
+        await refresh(seen, turn)
       } unless: { current in
         guard let current else { return .failed(.sessionEnded(nil)) }
         return isNewer(current, than: seen) ? .fresh(current) : nil
@@ -55,45 +55,54 @@ struct TokenRefresher: Sendable {
   /// What the store did not take so far.
   func unsavedTokens(of key: SessionKey) -> SessionTokens? { unsaved.tokens(of: key)?.tokens }
 
-  private func refreshWithLease(_ seen: Session, until end: MonotonicInstant) async -> Outcome {
+  /// How many sessions there are whose tokens the store did not take so far.
+  var unsavedCount: Int { unsaved.count }
+
+  private func refresh(_ seen: Session, _ turn: Turn) async -> TurnOutcome<Outcome> {
     do throws(SessionStoreError) {
-      guard let current = try await manager.read(seen.key) else { return .failed(.sessionEnded(nil)) }
-      if isNewer(current, than: seen) { return .fresh(current) }
+      guard let current = try await manager.read(seen.key) else { return .done(.failed(.sessionEnded(nil))) }
+      if isNewer(current, than: seen) { return .done(.fresh(current)) }
       if let fresh = unsaved.tokens(of: current.key), fresh.tokens.generation > current.tokens.generation {
-        return try await save(fresh, in: current)
+        return await save(fresh, in: current)
       }
-      return try await call(current, until: end)
+      guard let refreshToken = current.tokens.refreshToken else {
+        return .done(current.tokens.isUsable(at: manager.now()) ? .kept(current) : try await end(current, .tokenExpired))
+      }
+      if let expiry = current.tokens.refreshExpiry, expiry <= manager.now() { return .done(try await end(current, .refreshRefused)) }
+      // Whoever refreshes with a token that another has used up loses the grant for all.
+      guard try await turn.isHeld() else { return .lost }
+      let left = time.monotonicNow().duration(to: turn.end)
+      guard left > .zero else { return .done(keep(current, or: .unavailable("the session store took all the time"))) }
+      return try await call(current, refreshToken, within: left)
     } catch {
-      return keep(seen, or: .store(error))
+      return .done(keep(seen, or: .store(error)))
     }
   }
 
-  private func call(_ current: Session, until limit: MonotonicInstant) async throws(SessionStoreError) -> Outcome {
-    guard let refreshToken = current.tokens.refreshToken else {
-      return current.tokens.isUsable(at: manager.now()) ? .kept(current) : try await end(current, .tokenExpired)
-    }
-    if let expiry = current.tokens.refreshExpiry, expiry <= manager.now() { return try await end(current, .refreshRefused) }
+  private func call(
+    _ current: Session, _ refreshToken: Secret<String>, within limit: Duration
+  ) async throws(SessionStoreError) -> TurnOutcome<Outcome> {
     let request = RefreshRequest(
       refreshToken: refreshToken, issuer: current.issuer, subject: current.subject, claims: current.claims)
     let source = source
-    let left = time.monotonicNow().duration(to: limit)
-    guard left > .zero else { return keep(current, or: .unavailable("the session store took all the time")) }
-    let answer = await bounded(by: left, time) { () async throws(TokenSourceError) in
+    let answer = await bounded(by: limit, time) { () async throws(TokenSourceError) in
       try await source.refresh(request)
     }
     switch answer {
     case .success(let fresh):
       if let identity = fresh.identity, identity.issuer != current.issuer || identity.subject != current.subject {
         events.token(.refresh, .identityChanged)
-        return try await end(current, .identityChanged)
+        return .done(try await end(current, .identityChanged))
       }
       events.token(.refresh, .done)
-      return try await save(FreshTokens(tokens: tokens(fresh, after: current), claims: fresh.identity?.claims), in: current)
+      return await save(FreshTokens(tokens: tokens(fresh, after: current), claims: fresh.identity?.claims), in: current)
     case .failure(let error):
       events.token(.refresh, error.result)
-      if error == .identityChanged { return try await end(current, .identityChanged) }
-      guard case .refused(let code, _) = error, Identifier(code) == "invalid_grant" else { return keep(current, or: TokenFailure(error)) }
-      return try await refused(current)
+      if error == .identityChanged { return .done(try await end(current, .identityChanged)) }
+      guard case .refused(let code, _) = error, Identifier(code) == "invalid_grant" else {
+        return .done(keep(current, or: TokenFailure(error)))
+      }
+      return .done(try await refused(current))
     }
   }
 
@@ -116,10 +125,10 @@ struct TokenRefresher: Sendable {
   }
 
   /// Writes by compare-and-swap: over a peer's touch, never over a peer's newer tokens, and never after a deletion (fault 27).
-  private func save(_ fresh: FreshTokens, in current: Session) async throws(SessionStoreError) -> Outcome {
-    do throws(SessionStoreError) { return try await write(fresh, in: current) } catch {
+  private func save(_ fresh: FreshTokens, in current: Session) async -> TurnOutcome<Outcome> {
+    do throws(SessionStoreError) { return .done(try await write(fresh, in: current)) } catch {
       if unsaved.keep(fresh, of: current.key) { Task { await saveLater(fresh, in: current) } }
-      throw error
+      return .unwritten(keep(current, or: .store(error)))
     }
   }
 
@@ -180,6 +189,7 @@ private final class UnsavedTokens: Sendable {
 
   func tokens(of key: SessionKey) -> FreshTokens? { waiting.withLock { $0[key] } }
   func forget(_ key: SessionKey) { waiting.withLock { $0[key] = nil } }
+  var count: Int { waiting.withLock { $0.count } }
   /// True: they are kept since now.
   func keep(_ tokens: FreshTokens, of key: SessionKey) -> Bool {
     waiting.withLock { waiting in

@@ -12,6 +12,8 @@ package final class FaultySessionStore: SessionStore {
     var written = 0
     var kept: Set<RecordKey> = []
     var before: [Operation: @Sendable () async -> Void] = [:]
+    var behindRead: (@Sendable () async -> Void)?
+    var losesLease = false
   }
   private let inner: any SessionStore
   private let state = Mutex(State())
@@ -30,10 +32,17 @@ package final class FaultySessionStore: SessionStore {
   package func once(before operation: Operation, _ action: @escaping @Sendable () async -> Void) {
     state.withLock { $0.before[operation] = action }
   }
+  /// Runs once, behind the next read and before whoever asked hears of it.
+  package func onceRead(_ action: @escaping @Sendable () async -> Void) { state.withLock { $0.behindRead = action } }
+  /// The next write of a lease is done, and its answer is lost.
+  package func loseNextLease() { state.withLock { $0.losesLease = true } }
 
   package func read(_ key: RecordKey) async throws(SessionStoreError) -> StoredRecord? {
+    guard key.kind != .lease else { return try await inner.read(key) }
     try await pass(.read)
-    return try await inner.read(key)
+    let record = try await inner.read(key)
+    await state.withLock { $0.behindRead.take() }?()
+    return record
   }
   package func write(
     _ key: RecordKey, _ value: [UInt8], indexes: [IndexKey], expiry: WallInstant, expecting expected: UInt64?
@@ -43,6 +52,14 @@ package final class FaultySessionStore: SessionStore {
     state.withLock { state in
       state.written += 1
       if case .written = outcome { state.kept.insert(key) }
+    }
+    let isLost = state.withLock { state in
+      guard key.kind == .lease, state.losesLease else { return false }
+      state.losesLease = false
+      return true
+    }
+    if isLost {
+      throw .unavailable("the answer was lost, the test says")
     }
     return outcome
   }

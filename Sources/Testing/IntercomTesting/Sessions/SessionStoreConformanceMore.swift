@@ -7,37 +7,51 @@ extension SessionStoreConformance {
   static var leaseChecks: [Check] {
     [
       Check("a lease has one holder at a time") { subject in
-        let leases = try await parallel { _ in
-          try await subject.store.acquireLease("refresh", for: .seconds(10), now: subject.time.wallNow())
-        }
+        let leases = try await parallel { _ in try await acquire("refresh", subject) }
         try require(leases.count { $0 != nil } == 1, "\(leases.count { $0 != nil }) hold it")
-        let other = try await subject.store.acquireLease("another", for: .seconds(10), now: subject.time.wallNow())
-        try require(other != nil, "another name is another lease")
+        try require(try await acquire("another", subject) != nil, "another name is another lease")
       },
       Check("a dead holder loses its lease, and the next has a greater fencing token (fault 14)") { subject in
-        let now = subject.time.wallNow()
-        guard let first = try await subject.store.acquireLease("a", for: .seconds(10), now: now) else { throw Violation("no lease") }
+        guard let first = try await acquire("a", subject) else { throw Violation("no lease") }
         try await subject.advance(.seconds(11))
-        guard let second = try await subject.store.acquireLease("a", for: .seconds(10), now: subject.time.wallNow()) else {
-          throw Violation("the dead holder keeps it")
-        }
-        let renewed = try await subject.store.renew(first, for: .seconds(10), now: subject.time.wallNow())
+        guard let second = try await acquire("a", subject) else { throw Violation("the dead holder keeps it") }
+        let renewed = try await subject.store.renew(first, lasting: .seconds(10), now: subject.time.wallNow())
         let released = try await subject.store.release(first)
         try require(renewed == nil && !released, "the old holder still acts")
         try require(second.fencingToken > first.fencingToken, "the fencing token did not grow")
       },
       Check("a lease is renewed under a greater token and given back") { subject in
-        let now = subject.time.wallNow()
-        guard let first = try await subject.store.acquireLease("a", for: .seconds(10), now: now),
-          let renewed = try await subject.store.renew(first, for: .seconds(30), now: now)
+        guard let first = try await acquire("a", subject),
+          let renewed = try await subject.store.renew(first, lasting: .seconds(30), now: subject.time.wallNow())
         else { throw Violation("no lease") }
         try await subject.advance(.seconds(20))
-        let meanwhile = try await subject.store.acquireLease("a", for: .seconds(10), now: subject.time.wallNow())
+        let meanwhile = try await acquire("a", subject)
         let released = try await subject.store.release(renewed)
-        let next = try await subject.store.acquireLease("a", for: .seconds(10), now: subject.time.wallNow())
+        let next = try await acquire("a", subject)
         try require(meanwhile == nil && released && (next?.fencingToken ?? 0) > renewed.fencingToken, "renewal or release failed")
       },
+      Check("who did not hear that it got a lease gets it again, under a greater token, and nobody else does") { subject in
+        let owner = LeaseOwner(random: SystemRandom())
+        guard let first = try await acquire("a", subject, owner) else { throw Violation("no lease") }
+        try await subject.advance(.seconds(5))
+        try require(try await acquire("a", subject) == nil, "another one got it")
+        guard let again = try await acquire("a", subject, owner) else { throw Violation("it is not known again") }
+        try require(again.fencingToken > first.fencingToken, "the fencing token did not grow")
+        try require(try await !subject.store.release(first), "the lost one still acts")
+        // It lasts from then on.
+        try await subject.advance(.seconds(8))
+        try require(try await acquire("a", subject) == nil, "another one got it before its end")
+        try await subject.advance(.seconds(4))
+        try require(try await acquire("a", subject) != nil, "it has no end")
+      },
     ]
+  }
+
+  /// A lease of ten seconds.
+  private static func acquire(
+    _ name: Identifier, _ subject: Subject, _ owner: LeaseOwner = LeaseOwner(random: SystemRandom())
+  ) async throws -> Lease? {
+    try await subject.store.acquireLease(name, for: owner, lasting: .seconds(10), now: subject.time.wallNow())
   }
 
   static var sealedChecks: [Check] {
