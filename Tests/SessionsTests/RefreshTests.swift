@@ -357,6 +357,45 @@ struct RefreshTests {
     #expect(fresh.claims == ["groups": ["mail"]] && fresh.tokens.idToken.reveal() == "id-token-1")
   }
 
+  @Test("the end waits for refreshes that nobody waits for and for tokens that the store did not take, for so long as it may (fault 11)")
+  func drains() async throws {
+    let session = try await login()
+    #expect(await coordinator.drain(within: .zero))
+    time.advance(by: .seconds(275))
+    let (time, gate) = (time, Gate())
+    source.hold(at: gate)
+    _ = try await coordinator.session(session)
+    #expect(await eventually { gate.arrived == 1 })
+    #expect(await !coordinator.drain(within: .zero))
+    let coordinator = coordinator
+    let drained = Tally()
+    Task { if await coordinator.drain(within: .seconds(7)) { drained.add() } }
+    store.fail([.write])
+    gate.open()
+    #expect(await eventually { await !coordinator.isRefreshing(session.key) })
+    // The store has them not yet.
+    #expect(await !coordinator.drain(within: .zero))
+    store.fail([])
+    #expect(
+      await eventually {
+        time.advance(by: .milliseconds(10))
+        return drained.count == 1
+      })
+    #expect(try await stored(session)?.tokens.refreshToken?.reveal() == "refresh-1")
+    #expect(source.refreshes == 1)
+  }
+
+  @Test("a process that will end begins no refresh ahead of its time, and does those that a request needs")
+  func willEnd() async throws {
+    let session = try await login()
+    await coordinator.willEnd()
+    time.advance(by: .seconds(275))
+    #expect(try await coordinator.session(session).tokens.accessToken.reveal() == "access-0")
+    #expect(await !coordinator.isRefreshing(session.key) && source.refreshes == 0)
+    time.advance(by: .seconds(25))
+    #expect(try await coordinator.session(session).tokens.accessToken.reveal() == "access-1 of alice")
+  }
+
   @Test("without a refresh token the session ends when the access token does, not before")
   func noRefreshToken() async throws {
     let session = try await login(refreshToken: nil)

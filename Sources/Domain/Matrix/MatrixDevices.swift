@@ -90,6 +90,10 @@ package actor MatrixDevices: SessionEndObserver {
     if case .homeserver(let error) = failure { memory.note(error, key, now: manager.now()) }
   }
 
+  /// Returns when no login or refresh is under way, after `limit`, or when the task is cancelled: what the homeserver answers to one is a device,
+  /// which nobody would log out, or the only good refresh token. False: something was left.
+  package func drain(within limit: Duration) async -> Bool { await isDone(within: limit, time) { logins.count == 0 } }
+
   // MARK: OpenID tokens
 
   /// An OpenID token of this account, from memory or asked for now.

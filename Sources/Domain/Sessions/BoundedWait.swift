@@ -13,6 +13,18 @@ package func result<Value: Sendable>(of task: Task<Value, Never>, within limit: 
   return await first.value()
 }
 
+/// Returns when `isDone`, after `limit`, or when the task is cancelled, and says whether it is. The caller's actor is asked now and then.
+package func isDone(
+  within limit: Duration, _ time: any TimeSource, isolation: isolated (any Actor)? = #isolation, _ isDone: () -> Bool
+) async -> Bool {
+  let end = time.monotonicNow().advanced(by: limit)
+  while !isDone() {
+    guard time.monotonicNow() < end, !Task.isCancelled else { return false }
+    try? await time.sleep(for: .milliseconds(10))
+  }
+  return true
+}
+
 /// What `call` gives within `limit`. After that it is cancelled and waited for; nil then.
 func outcome<Value: Sendable>(
   within limit: Duration, _ time: any TimeSource, _ call: @escaping @Sendable () async -> Value

@@ -18,6 +18,7 @@ package actor RefreshCoordinator: SessionEndObserver {
   /// Sessions whose refresh ahead of time failed: the next try waits, since the token is still good.
   private var resting: [SessionKey: WallInstant] = [:]
   private var restingExchanges: [ExchangeKey: WallInstant] = [:]
+  private var isEnding = false
 
   /// Behaviour: "Times": one refresh or exchange.
   package static let standardCallLimit = Duration.seconds(8)
@@ -49,7 +50,7 @@ package actor RefreshCoordinator: SessionEndObserver {
     let now = manager.now()
     guard session.tokens.isDue(at: now) else { return session }
     guard session.tokens.isUsable(at: now) else { return try await refresh(session) }
-    guard !refreshes.isUnderWay(session.key), resting[session.key].map({ $0 <= now }) ?? true else { return session }
+    guard !isEnding, !refreshes.isUnderWay(session.key), resting[session.key].map({ $0 <= now }) ?? true else { return session }
     // Another loop may have refreshed already: its copy is in the store.
     let newest: Session?
     do { newest = try await manager.read(session.key) } catch { return session }
@@ -104,6 +105,22 @@ package actor RefreshCoordinator: SessionEndObserver {
       return isKept ? .success(session) : .failure(.sessionEnded(nil))
     case .failed(let failure): return .failure(failure)
     }
+  }
+
+  // MARK: The end
+
+  /// From now on no refresh begins ahead of its time: what a request needs is done still, what only later ones need is left to other processes.
+  package func willEnd() { isEnding = true }
+
+  /// Returns when no refresh is under way and the store has all tokens, after `limit`, or when the task is cancelled. A refresh's answer may hold the
+  /// only good refresh token, whether or not anybody waits for it. False: something was left.
+  package func drain(within limit: Duration) async -> Bool {
+    if await isDone(within: limit, time, { refreshes.count + refresher.unsavedCount == 0 }) { return true }
+    events.log.warning(
+      "token_refresh_unfinished",
+      "Intercom ends while tokens are being refreshed or wait for the session store: where the provider rotates refresh tokens, these users sign in anew.",
+      ["count": LogValue(refreshes.count + refresher.unsavedCount)])
+    return false
   }
 
   // MARK: Tokens for backends

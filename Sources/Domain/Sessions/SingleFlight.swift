@@ -25,6 +25,9 @@ package struct SingleFlight<Key: Hashable & Sendable, Value: Sendable> {
     self.maximumPassengers = maximumPassengers
   }
 
+  /// How many calls run.
+  package var count: Int { flights.count }
+
   /// Does a call for this key run?
   package func isUnderWay(_ key: Key) -> Bool { flights[key] != nil }
 

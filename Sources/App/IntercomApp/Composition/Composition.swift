@@ -56,7 +56,7 @@ package struct RunningIntercom: Sendable {
     }
   }
 
-  /// Accepts no more, finishes what is under way within the limit, and ends everything. False: something had to be cut off.
+  /// Accepts no more, finishes what is under way within the limit, calls for tokens that nobody waits for among it, and ends everything. False: something had to be cut off.
   ///
   /// - Parameter limit: nil for the one that it was started with. Cancelling the task ends the time at once.
   package func stop(within limit: Duration? = nil) async -> Bool {
@@ -64,8 +64,13 @@ package struct RunningIntercom: Sendable {
     services.watch.close()
     let limit = limit ?? drain
     let end = SystemTime().monotonicNow().advanced(by: limit)
-    let isClean = await gateway.drain(within: limit)
-    _ = await services.sessions.aftercare.drain(within: SystemTime().monotonicNow().duration(to: end))
+    await services.tokens.willEnd()
+    let isAnswered = await gateway.drain(within: limit)
+    func left() -> Duration { SystemTime().monotonicNow().duration(to: end) }
+    // Nobody may wait for these: their answers are needed all the same. They may leave more to tidy up.
+    let areTokensKept = await services.tokens.drain(within: left())
+    let areDevicesKept = await services.matrix.drain(within: left())
+    _ = await services.sessions.aftercare.drain(within: left())
     background.cancel()
     if let admin { await admin.stop() }
     await loops.stop()
@@ -73,7 +78,7 @@ package struct RunningIntercom: Sendable {
     for workers in workers { workers.stop() }
     // Last: whatever was finished above may have written.
     await storage.close()
-    return isClean
+    return isAnswered && areTokensKept && areDevicesKept
   }
 }
 
