@@ -298,7 +298,7 @@ struct RefreshTests {
     #expect(
       EndReason.allCases.map(\.rawValue) == [
         "logged_out", "back_channel_logout", "idle", "absolute", "replaced", "refresh_refused", "token_expired", "identity_changed",
-        "administrator",
+        "administrator", "abandoned",
       ])
   }
 

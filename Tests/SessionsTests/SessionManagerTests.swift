@@ -169,6 +169,22 @@ struct SessionManagerTests {
     #expect(try await isLive(again))
   }
 
+  @Test("a login that the store fails behind its session's making leaves no session: nobody gets the cookie, and its sid would live on")
+  func abandonedLogin() async throws {
+    let watch = try await manager.watchLogin()
+    let (_, session) = try await manager.create(from: .example(now: manager.now()))
+    store.fail([.read, .delete])
+    await #expect(throws: SessionStoreError.unavailable("the test says so")) { try await manager.endIfSignedOut(session, watch) }
+    store.fail([])
+    let (time, store) = (time, store)
+    #expect(
+      await eventually {
+        time.advance(by: .milliseconds(250))
+        return store.keys(of: .session).isEmpty
+      })
+    #expect(try await !manager.hasSession(issuer: "https://id.example", sid: "sid-1"))
+  }
+
   @Test("logout by sid ends that session alone; by subject all of that user and nobody else's")
   func byIndex() async throws {
     let one = try await login(sid: "sid-1")

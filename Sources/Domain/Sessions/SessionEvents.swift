@@ -18,12 +18,14 @@ package enum EndReason: String, Sendable, CaseIterable {
   /// A refreshed token named another user or issuer, or another session of the provider.
   case identityChanged = "identity_changed"
   case administrator
+  /// The store failed behind its making: its browser never got the cookie.
+  case abandoned
 
   /// Whether somebody is told that it is over, and counts on it. Every replica sees for itself that a session's time is over or its tokens are.
   var isTold: Bool {
     switch self {
     case .loggedOut, .backChannelLogout, .identityChanged, .administrator: true
-    case .idle, .absolute, .replaced, .refreshRefused, .tokenExpired: false
+    case .idle, .absolute, .replaced, .refreshRefused, .tokenExpired, .abandoned: false
     }
   }
 }

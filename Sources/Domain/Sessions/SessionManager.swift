@@ -134,7 +134,13 @@ package final class SessionManager: Sendable {
     var session = Session(
       key: SessionKey(id), issuer: login.issuer, subject: login.subject, sid: login.sid, claims: login.claims, tokens: login.tokens,
       created: now, lastUse: now, absoluteExpiry: now.advanced(by: settings.absolute))
-    switch try await write(session, expecting: nil) {
+    let outcome: WriteOutcome
+    do throws(SessionStoreError) { outcome = try await write(session, expecting: nil) } catch {
+      // It may have been written all the same.
+      if case .unavailable = error { abandon(session.key) }
+      throw error
+    }
+    switch outcome {
     case .written(let version): session.version = version
     case .conflict, .deleted: throw .contended  // 256 random bits met before: the random source is broken
     }

@@ -22,14 +22,37 @@ extension SessionManager {
   }
 
   /// Ends the session that `create` just made for this login when the provider has told its end meanwhile, which found no session (fault 27).
-  /// To be asked before the browser gets the cookie. True: it is over.
+  /// To be asked before the browser gets the cookie. True: it is over. When the store fails the browser gets none, and the session is ended as soon
+  /// as that works.
   package func endIfSignedOut(_ session: Session, _ watch: LoginWatch) async throws(SessionStoreError) -> Bool {
-    for index in session.indexes {
-      guard let mark = try await records.store.read(Self.mark(index)), mark.version >= watch.began else { continue }
-      _ = try await end(session.key, reason: .backChannelLogout)
-      return true
+    do throws(SessionStoreError) {
+      for index in session.indexes {
+        guard let mark = try await records.store.read(Self.mark(index)), mark.version >= watch.began else { continue }
+        _ = try await end(session.key, reason: .backChannelLogout)
+        return true
+      }
+      return false
+    } catch {
+      abandon(session.key)
+      throw error
     }
-    return false
+  }
+
+  /// Between the tries to end a session whose cookie nobody got; a store that is away for longer keeps it for its idle time.
+  private static let abandonPauses: [Duration] = [.zero, .seconds(1), .seconds(5), .seconds(15)]
+
+  /// Ends a session whose login failed in the end, as well as it goes: nobody has its cookie, but the provider's session would seem to be in use
+  /// here, and its tokens would not be revoked when others of it end.
+  func abandon(_ key: SessionKey) {
+    Task {
+      for pause in Self.abandonPauses {
+        if pause > .zero { try? await time.sleep(for: pause) }
+        do throws(SessionStoreError) {
+          _ = try await end(key, reason: .abandoned)
+          return
+        } catch { continue }
+      }
+    }
   }
 
   /// For the logins that are under way.
