@@ -275,6 +275,13 @@ package final class SessionManager: Sendable {
     try await endAll(IndexKey(subject: subject, issuer: issuer), reason)
   }
 
+  /// Returns when copies that other processes may have of a session are good for nothing any more, which the store has not now: another replica
+  /// may have ended it a moment ago and wait for the same. Nobody is told and nothing is written: whoever makes up ids gets nothing but the pause.
+  package func outlastCopies() async {
+    let elsewhere = records.store.copiesLast
+    if elsewhere > .zero { try? await time.sleep(for: elsewhere) }
+  }
+
   private func endAll(_ index: IndexKey, _ reason: EndReason) async throws(SessionStoreError) -> Int {
     // Before the store is asked: a login that makes a session after that finds the end.
     try await noteEnd(of: index)

@@ -48,8 +48,10 @@ package final class GatewayHandler: RequestHandler {
   private let loops: GatewayLoops
   private let forwarder: Forwarder
   private let metrics: GatewayMetrics.Loop
-  /// The same in all generations.
+  /// The same in all generations, as are the next two.
   private let manager: SessionManager
+  private let lease: CopyLease
+  private let time: any TimeSource
   private var clock: LoopClock
 
   package init(
@@ -62,6 +64,8 @@ package final class GatewayHandler: RequestHandler {
     self.forwarder = forwarder
     self.metrics = metrics
     manager = generation.services.sessions
+    lease = generation.services.lease
+    time = generation.services.time
     clock = LoopClock(manager.now(), at: loop.now)
     sessions = SessionTable(capacity: sessionCapacity, random: generation.services.random)
     connections = SessionConnections(loop: loop, sessions: sessions, manager: manager)
@@ -92,8 +96,7 @@ package final class GatewayHandler: RequestHandler {
     if generation.tellsStories, context.story == nil { tell(head, bytes, exchange) }
     let turn = loop.now
     if clock.isDue(turn) { clock = LoopClock(manager.now(), at: turn) }
-    let known = Known(
-      sessions: sessions, findings: context.findings, now: clock.wall, mayUseCopies: generation.services.lease.isValid(turn))
+    let known = Known(sessions: sessions, findings: context.findings, now: clock.wall, mayUseCopies: lease.isValid(by: time))
     switch generation.services.gateway.decide(head.request, bytes, known) {
     case .forward(let order): forward(order, head, bytes, exchange, known.now, generation)
     case .stop(let stop): self.stop(stop, head, bytes, exchange)
@@ -439,8 +442,11 @@ package final class GatewayLoops: SessionEndObserver {
   /// Tabs that watch sessions are told of what other replicas change too.
   package func attach(_ watch: SessionWatch) { self.watch.withLock { $0 = watch } }
 
-  /// To be called as soon as the listeners are open.
-  package func attach(_ server: HTTPServer<GatewayHandler>) { self.server.withLock { $0 = server } }
+  /// To be called as soon as the listeners are open. What was told before reached no loop: whatever requests left there by now is dropped.
+  package func attach(_ server: HTTPServer<GatewayHandler>) async {
+    self.server.withLock { $0 = server }
+    await allSessionsChanged()
+  }
 
   /// Returns when no loop can use a copy of these sessions any more.
   package func sessionsEnded(_ sessions: [EndedSession]) async {

@@ -146,7 +146,7 @@ package enum Composition {
         forwarder: Forwarder(loop: loop, resolver: resolver, settings: forwarding, telemetry: telemetry), metrics: metrics.loop(numbers))
     }
     await server.onTurnEnd { handler, clients, took in handler.turnEnded(clients: clients, took: took) }
-    loopEnds.attach(server)
+    await loopEnds.attach(server)
     let background = Task { await providerClient.run() }
     let checks = [
       ReadinessCheck(name: "provider") { provider.isReady ? .works : .missing("its metadata or keys could not be fetched yet") },

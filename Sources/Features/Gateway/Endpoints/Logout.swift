@@ -20,10 +20,14 @@ extension GatewayServices {
     guard let id = call.presentedSession else { return .redirect(to: target, cookies: gateway.cookies.deleteAll) }
     let session: Session
     do {
-      guard case .live(let found) = try await sessions.load(id) else {
-        return .redirect(to: target, cookies: gateway.cookies.deleteAll)
+      switch try await sessions.load(id) {
+      case .live(let found): session = found
+      case .none:
+        // Another click may have ended it just now, at another replica: this answer says no less than that one's.
+        await sessions.outlastCopies()
+        fallthrough
+      case .ended: return .redirect(to: target, cookies: gateway.cookies.deleteAll)
       }
-      session = found
       _ = try await sessions.end(id, reason: .loggedOut)
     } catch {
       // The end is not sure, so it is not claimed, and the cookie stays: the user can try again.
