@@ -11,7 +11,7 @@ import Synchronization
 import Testing
 
 /// What people get while Redis, or the way to it, is in trouble.
-@Suite("Flow: Redis in trouble", .serialized, .enabled(if: RedisServer.isAvailable), .timeLimit(.minutes(10)))
+@Suite("Flow: Redis in trouble", .serialized, .enabled(if: RedisServer.isAvailable), .timeLimit(.minutes(Rounds.isFull ? 60 : 10)))
 struct FlowRedisTests {
   /// Refuses client tracking, so that every request reads its session.
   private static let withoutCopies = ["user default on nopass ~* &* +@all -client|tracking"]

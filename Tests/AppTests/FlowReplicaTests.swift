@@ -1,3 +1,4 @@
+import Cryptography
 import DemoWorkplace
 import Gateway
 import HTTPMessage
@@ -8,9 +9,12 @@ import Linux
 import ReverseProxy
 import Sessions
 import Synchronization
+import Telemetry
 import Testing
 
-@Suite("Replicas that share Redis", .serialized, .enabled(if: RedisServer.isAvailable), .timeLimit(.minutes(5)))
+@testable import IntercomApp
+
+@Suite("Replicas that share Redis", .serialized, .enabled(if: RedisServer.isAvailable), .timeLimit(.minutes(Rounds.isFull ? 60 : 5)))
 struct FlowReplicaTests {
   @Test("A session that one replica made serves at the other; behind a logout's 200 neither authorises a request (fault 26)")
   func logout() async throws {
@@ -57,8 +61,8 @@ struct FlowReplicaTests {
     }
   }
 
-  @Test("A replica that does not hear from Redis any more uses no copy beyond its lease: a logout at another is obeyed (fault 26)")
-  func deafReplica() async throws {
+  @Test("A replica that lost its connection to Redis uses no copy: a logout at another is obeyed (fault 26)")
+  func lostConnection() async throws {
     try await Replicas.run { replicas in
       let cookie = try await replicas.plant()
       #expect(try await replicas.both(200, cookie: cookie))
@@ -68,6 +72,86 @@ struct FlowReplicaTests {
       replicas.relays[1].become(.refuses)
       replicas.relays[1].become(.passes)
       try await waitUntilTrue("that the second one knows") { try await replicas.ask(1, "/plain/x", cookie: cookie).status == 401 }
+    }
+  }
+
+  @Test(
+    "A replica that hears nothing from Redis, on a connection that stands, uses no copy beyond its lease: a logout at another is obeyed (fault 26)"
+  )
+  func deafReplica() async throws {
+    try await Replicas.run { replicas in
+      for _ in 0..<Rounds.count(2, full: 50) {
+        let cookie = try await replicas.plant()
+        try await replicas.warm(cookie)
+        replicas.relays[1].become(.stalls)
+        // It cannot know.
+        let early = try await replicas.ask(1, "/plain/early", cookie: cookie)
+        #expect(early.status == 200 || early.isStoreOutage)
+        #expect(try await replicas.backChannelLogout(0, replicas.first.logoutToken(subject: "alice-id")).status == 200)
+        let late = try await Replicas.together(20) { _ in try await replicas.ask(1, "/plain/late", cookie: cookie) }
+        #expect(late.allSatisfy { $0.isStoreOutage }, "\(late.map { $0.status })")
+        replicas.relays[1].become(.passes)
+        try await waitUntilTrue("that the second one knows") { try await replicas.ask(1, "/plain/x", cookie: cookie).status == 401 }
+      }
+      let passed = replicas.first.upstream.requests.map(\.path)
+      #expect(passed.contains { $0.hasSuffix("/early") } && !passed.contains { $0.hasSuffix("/late") })
+    }
+  }
+
+  @Test("A second click on the sign-out, while the first one's end is still told: its 302 says no less than that one's (fault 26)")
+  func secondClick() async throws {
+    try await Replicas.run { replicas in
+      let cookie = try await replicas.plant()
+      try await replicas.warm(cookie)
+      // It cannot be told.
+      replicas.relays[1].become(.stalls)
+      async let first = replicas.open(0, "/logout", cookie: cookie).status
+      try await SystemTime().sleep(for: .milliseconds(50))
+      #expect(try await replicas.open(0, "/logout", cookie: cookie).status == 302)
+      #expect(try await replicas.ask(1, "/plain/x", cookie: cookie).isStoreOutage)
+      #expect(try await first == 302)
+      replicas.relays[1].become(.passes)
+    }
+  }
+
+  @Test("A sign-out of a session that never was takes the time that copies last and leaves nothing in Redis; without an id it takes none")
+  func strangersLogout() async throws {
+    try await Replicas.run { replicas in
+      let before = try await replicas.redis.command("DBSIZE")
+      let began = SystemTime().monotonicNow()
+      let statuses = try await Replicas.together(200) { _ in
+        try await replicas.open(0, "/logout", cookie: Base64URL.encode(SystemRandom().bytes(32))).status
+      }
+      #expect(statuses == [Int](repeating: 302, count: 200))
+      let took = began.duration(to: SystemTime().monotonicNow())
+      // Side by side: one after the other they would take four minutes.
+      #expect(took >= .milliseconds(1_250) && took < .seconds(60), "\(took)")
+      #expect(try await replicas.redis.command("DBSIZE") == before)
+      #expect(replicas.first.provider.requests.allSatisfy { $0.path != "/revoke" })
+    }
+  }
+
+  @Test("A replica that was held up in the middle of a turn judges copies by the time that it is, not by when the turn began (fault 26)")
+  func pausedTurn() async throws {
+    let pause = PauseInTurn()
+    var options = FlowFixture.Options()
+    options.deployment = { ($0.steps, $0.loops) = (pause, 1) }
+    try await Replicas.run(options) { replicas in
+      let flow = replicas.first
+      let cookie = try await replicas.plant()
+      try await replicas.warm(cookie)
+      replicas.relays[0].become(.stalls)
+      pause.next(of: flow.time)
+      // Both in one turn: the refusal of the first is what takes long.
+      let answers = try await onThread {
+        let socket = try RawSocket(port: UInt16(clamping: flow.port), timeOut: .seconds(20))
+        let head = "Host: intercom.localhost:\(flow.port)\r\nCookie: intercom=\(cookie)\r\nOrigin: \(flow.app)\r\n\r\n"
+        try socket.send("GET /nowhere HTTP/1.1\r\n\(head)GET /plain/x HTTP/1.1\r\n\(head)")
+        return [try socket.readResponse().status, try socket.readResponse().status]
+      }
+      #expect(answers == [404, 503])
+      #expect(pause.isOver)
+      replicas.relays[0].become(.passes)
     }
   }
 
@@ -124,25 +208,45 @@ struct FlowReplicaTests {
 
   @Test("A logout at one replica while the other refreshes: nobody is let through, nothing is written back (fault 27)")
   func logoutRacesRefresh() async throws {
+    let rounds = Rounds.count(3, full: 100)
     try await Replicas.run { replicas in
-      let flow = replicas.first
-      let (cookie, other) = (try await replicas.signedIn(), try await replicas.plant("bob-id"))
-      #expect(try await replicas.both(200, "/own/x", cookie: cookie))
-      let gate = Gate()
-      flow.provider.answer { request in
-        if String(decoding: request.body, as: UTF8.self).contains("grant_type=refresh_token") { await gate.pass() }
-        return nil
-      }
-      try await replicas.pass(.seconds(400), cookie: other)
-      flow.upstream.forget()
-      async let waiting = Replicas.together(20) { _ in try await replicas.ask(1, "/own/x", cookie: cookie).status }
-      try await waitUntilTrue("the refresh at the provider") { gate.arrived == 1 }
-      #expect(try await replicas.backChannelLogout(0, flow.logoutToken(subject: "alice-id")).status == 200)
-      gate.open()
-      #expect(try await waiting == [Int](repeating: 401, count: 20))
-      #expect(try await replicas.both(401, "/own/x", cookie: cookie))
-      #expect(!flow.upstream.requests.contains { $0.path.hasPrefix("/own-root") })
+      let other = try await replicas.plant("bob-id")
+      for _ in 0..<rounds { try await refreshBehindLogout(replicas, other) }
+      try Rounds.keep(
+        "fault 27, two replicas: \(rounds) sign-outs at one, each against 20 requests that waited for a refresh at the other: none let through,"
+          + " nothing written back")
     }
+  }
+
+  private func refreshBehindLogout(_ replicas: Replicas, _ other: String) async throws {
+    let (flow, cookie) = (replicas.first, try await replicas.signedIn())
+    #expect(try await replicas.both(200, "/own/x", cookie: cookie))
+    let gate = Gate()
+    flow.provider.answer { request in
+      if String(decoding: request.body, as: UTF8.self).contains("grant_type=refresh_token") { await gate.pass() }
+      return nil
+    }
+    try await replicas.pass(.seconds(400), cookie: other)
+    flow.upstream.forget()
+    let before = flow.refreshes
+    async let waiting = Replicas.together(20) { _ in try await replicas.ask(1, "/own/x", cookie: cookie).status }
+    try await waitUntilTrue("the refresh at the provider") { gate.arrived == 1 }
+    #expect(try await replicas.backChannelLogout(0, flow.logoutToken(subject: "alice-id")).status == 200)
+    let key = SessionKey(try #require(SessionID(cookieValue: Array(cookie.utf8))))
+    let name = "intercom:session:{\(Base64URL.encode(key.record.bytes))}"
+    // What stays is a version and the end of the time in which nothing may be written.
+    #expect(try await replicas.redis.command("HKEYS", name).sorted() == ["t", "v"])
+    let kept = try await replicas.redis.command("HMGET", name, "t", "v")
+    gate.open()
+    #expect(try await waiting == [Int](repeating: 401, count: 20))
+    let tokens = replicas.second.services.tokens
+    try await waitUntilTrue("the refresh's end") { await !tokens.isRefreshing(key) }
+    #expect(flow.refreshes == before + 1)
+    #expect(try await replicas.redis.command("HKEYS", name).sorted() == ["t", "v"])
+    #expect(try await replicas.redis.command("HMGET", name, "t", "v") == kept)
+    #expect(try await replicas.both(401, "/own/x", cookie: cookie))
+    #expect(!flow.upstream.requests.contains { $0.path.hasPrefix("/own-root") })
+    flow.provider.answer(nil)
   }
 
   @Test("A logout that another replica hears while a login's code is at the provider ends that login too (S11, fault 27)")
@@ -253,5 +357,19 @@ struct FlowReplicaTests {
         "fault 13, two replicas on Redis, a provider that takes a second: \(rounds) of \(wanted) rounds of 100 requests, \(sessions) sessions"
           + " side by side: \(refreshes) refreshes, \(answers) right answers, nothing else")
     }
+  }
+}
+
+/// Holds a loop up in the middle of a turn, in the shifted time, when it refuses a request.
+private final class PauseInTurn: StepObserver {
+  private let time = Mutex<ShiftedTime?>(nil)
+
+  /// At the next refusal.
+  func next(of time: ShiftedTime) { self.time.withLock { $0 = time } }
+  var isOver: Bool { time.withLock { $0 == nil } }
+
+  func observe(_ step: Step) {
+    guard step.kind == .refused else { return }
+    time.withLock { $0.take() }?.advance(by: .seconds(2))
   }
 }

@@ -2,7 +2,6 @@ import Cryptography
 import EventLoop
 import HTTPMessage
 import HTTPServer
-import IntercomApp
 import IntercomCore
 import IntercomTesting
 import Linux
@@ -10,7 +9,10 @@ import SessionStoreRedis
 import Sessions
 import Synchronization
 import Telemetry
+import Testing
 import Workers
+
+@testable import IntercomApp
 
 /// Two Intercoms that share one Redis and one address: what a visitor has from the one is presented to the other.
 struct Replicas {
@@ -90,6 +92,14 @@ struct Replicas {
   /// The provider tells a replica that a session is over.
   func backChannelLogout(_ replica: Int, _ token: String) async throws -> HTTPAnswer {
     try await first.client.post(url(replica, "/backchannel-logout").description, form: ["logout_token": token])
+  }
+
+  /// Asks both for so long that each has a copy of the session and may use it.
+  func warm(_ cookie: String, _ target: String = "/plain/x") async throws {
+    for running in [first.running, second] {
+      try await waitUntilTrue("copies that may be used") { running.storage.lease.isValid(first.time.monotonicNow()) }
+    }
+    for _ in 0..<4 { #expect(try await both(200, target, cookie: cookie)) }
   }
 
   func signedIn(_ user: String = "alice") async throws -> String {
