@@ -77,7 +77,7 @@ struct TurnTests {
     #expect(source.refreshes == 1)
   }
 
-  @Test("A holder that slept while another took over, which is still at it, waits for that one")
+  @Test("A holder that slept while another took over, which is still at it, waits for that one (fault 14)")
   func sleptTooLong() async throws {
     let session = try await expired()
     let (time, gate, other) = (time, Gate(), Asked())
@@ -102,9 +102,9 @@ struct TurnTests {
     stores[0].onceRead { time.advance(by: .seconds(4)) }
     let (first, other) = (ask(0, session), Asked())
     #expect(await eventually { gate.arrived == 1 })
-    time.advance(by: .seconds(7))
+    time.advance(by: .seconds(3))
     stores[0].once(before: .write) {
-      time.advance(by: .seconds(2))
+      time.advance(by: .seconds(6))
       let sleeping = time.sleeping
       ask(1, session, other)
       // It waits, or it has asked the provider.

@@ -10,7 +10,7 @@ import Testing
 @Suite("The end of the program and refreshes", .serialized, .timeLimit(.minutes(5)))
 struct EndingRefreshTests {
   @Test(
-    "SIGTERM while a token is refreshed ahead of its time, for which nobody waits: the answer is kept, and the next program serves the session",
+    "SIGTERM during a refresh ahead of its time, for which nobody waits: its answer is kept, the next program serves the session (fault 11)",
     arguments: [false, true])
   func ahead(hasReplicas: Bool) async throws {
     guard !hasReplicas || RedisServer.isAvailable else { return }
