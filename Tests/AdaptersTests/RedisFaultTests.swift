@@ -199,12 +199,15 @@ struct RedisFaultTests {
       let name: String
       let tls: TLSContext?
       let works: Bool
+      var says: String?
     }
     let right = try TLSContext(client: try authority.certificates(), identity: client)
     let cases = [
       Case(name: "redis.test", tls: right, works: true), Case(name: "other.test", tls: right, works: false),
       Case(name: "redis.test", tls: try TLSContext(client: try other.certificates(), identity: client), works: false),
-      Case(name: "redis.test", tls: try TLSContext(client: try authority.certificates()), works: false),
+      Case(
+        name: "redis.test", tls: try TLSContext(client: try authority.certificates()), works: false,
+        says: "does it demand a client certificate?"),
       Case(name: "redis.test", tls: nil, works: false),
     ]
     for given in cases {
@@ -215,6 +218,7 @@ struct RedisFaultTests {
       }
       let reason = await unavailable { () throws(SessionStoreError) in _ = try await store.read(RedisFixture.key(1)) }
       #expect((reason == nil) == given.works, "\(given.name): \(reason ?? "works")")
+      if let says = given.says { #expect(reason?.contains(says) == true, "\(reason ?? "works")") }
       await store.close()
     }
     await fixture.stop()

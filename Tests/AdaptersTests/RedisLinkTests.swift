@@ -160,4 +160,22 @@ struct RedisLinkTests {
     }
     await fixture.stop(store)
   }
+
+  @Test("localhost is asked at 127.0.0.1 first, and what the server says there is not hidden by the other address, which refuses")
+  func bothAddresses() async throws {
+    let fixture = try await RedisFixture(["requirepass secret"])
+    let store = await fixture.store {
+      $0.host = "localhost"
+      $0.password = Secret("wrong")
+      $0.deadline = .milliseconds(300)
+    }
+    try await waitUntilTrue("the reason") { store.watch.failure?.contains("WRONGPASS") == true }
+    // Attempts go to both addresses in turn.
+    for _ in 0..<40 {
+      #expect(store.watch.failure?.contains("WRONGPASS") == true, "\(store.watch.failure ?? "works")")
+      try await SystemTime().sleep(for: .milliseconds(50))
+    }
+    #expect(await refusal(store)?.contains("WRONGPASS") == true)
+    await fixture.stop(store)
+  }
 }

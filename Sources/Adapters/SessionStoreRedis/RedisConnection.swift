@@ -14,6 +14,9 @@ package final class RedisConnection: TCPConnection {
   private var firstCall = 0
   private var outbox: [UInt8] = []
   private var endReason = "the server closed the connection"
+  /// It was ended here, for a reason that was found.
+  private var isGivenUp = false
+  private var hasHeard = false
   private let until: MonotonicInstant
 
   /// A server that answers nothing for this long behind a call's time is given up.
@@ -51,6 +54,7 @@ package final class RedisConnection: TCPConnection {
   /// Closes the connection for a reason that is told to whoever waits.
   func giveUp(_ reason: String) {
     endReason = reason
+    isGivenUp = true
     close()
   }
 
@@ -82,6 +86,7 @@ package final class RedisConnection: TCPConnection {
   }
 
   package override func onData(_ bytes: borrowing Span<UInt8>) {
+    hasHeard = true
     parser.append(bytes)
     do throws(RESP3Error) {
       while !isClosed, let value = try parser.next() {
@@ -125,12 +130,23 @@ package final class RedisConnection: TCPConnection {
     calls = []
     firstCall = 0
     outbox = []
-    if let connectError { endReason = connectError.isTimeOut ? "the server cannot be reached in time" : "\(connectError)" }
+    let (reason, reach) = end
+    link.closed(self, left, reason, reach)
+  }
+
+  private var end: (String, RedisReach) {
+    if let connectError { return (connectError.isTimeOut ? "the server cannot be reached in time" : "\(connectError)", .address) }
     switch carrierFailure {
-    case .identity(let reason): endReason = "the server's certificate is not acceptable: \(reason)"
-    case .protocolError(let reason): endReason = "TLS: \(reason)"
+    case .identity(let reason): return ("the server's certificate is not acceptable: \(reason)", .server)
+    case .protocolError(let reason): return ("TLS: \(reason)", .server)
     case nil: break
     }
-    link.closed(self, left, endReason)
+    if isGivenUp || hasHeard { return (endReason, .conversation) }
+    // With TLS 1.3 a server refuses a certificate, or that there is none, when the client takes the handshake for done; its alert may be lost.
+    guard link.settings.tls != nil else { return (endReason, .conversation) }
+    let alert = carrierRefusal.map { " (\($0))" } ?? ""
+    let advice =
+      link.settings.showsCertificate ? "does it accept the certificate that Intercom shows?" : "does it demand a client certificate?"
+    return ("the server closed the connection right after the TLS handshake\(alert): \(advice)", .conversation)
   }
 }

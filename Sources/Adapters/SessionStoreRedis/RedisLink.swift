@@ -21,8 +21,10 @@ final class RedisLink {
   private var failures = 0
   /// Since when the connection is ready; nil while it is not, or has been long enough.
   private var readySince: MonotonicInstant?
-  /// Why the last attempt failed, for whoever waits.
-  private var reason = "there was no connection yet"
+  /// Why there is no connection, for whoever waits.
+  private var attempts = RedisAttempts()
+  private var address: IPAddress?
+  private var reason: String { attempts.reason }
   private var isStopped = false
   private var isLookingUp = false
   private var nextAttempt: MonotonicInstant
@@ -116,11 +118,18 @@ final class RedisLink {
   }
 
   private func dial(_ addresses: [IPAddress]) {
-    guard !addresses.isEmpty else { return failed("the server's name has no address") }
+    attempts.keep(addresses)
+    guard !addresses.isEmpty else {
+      address = nil
+      return failed("the server's name has no address", .nowhere)
+    }
     // Another one of them at each attempt.
-    let address = SocketAddress(addresses[failures % addresses.count], port: UInt16(clamping: settings.port))
+    let next = addresses[failures % addresses.count]
+    address = next
     let descriptor: Int32
-    do throws(SystemCallError) { descriptor = try Socket.connecting(to: address) } catch { return failed("\(error)") }
+    do throws(SystemCallError) {
+      descriptor = try Socket.connecting(to: SocketAddress(next, port: UInt16(clamping: settings.port)))
+    } catch { return failed("\(error)", .address) }
     let made: RedisConnection
     do throws(OpenSSLError) {
       made = RedisConnection(
@@ -128,12 +137,12 @@ final class RedisLink {
         until: loop.now.advanced(by: settings.connectTime))
     } catch {
       Socket.close(descriptor)
-      return failed("TLS could not be set up")
+      return failed("TLS could not be set up", .server)
     }
     connection = made
     do throws(EventLoopError) { try made.startConnecting(timeOut: settings.connectTime) } catch {
       connection = nil
-      failed("\(error)")
+      failed("\(error)", .address)
     }
   }
 
@@ -144,13 +153,13 @@ final class RedisLink {
       try TLSChannel(client: tls, descriptor: descriptor, host: Array(name.utf8), isAddress: IPAddress(name) != nil))
   }
 
-  private func failed(_ why: String) {
+  private func failed(_ why: String, _ reach: RedisReach) {
     failures += 1
     readySince = nil
-    reason = why
+    attempts.failed(address, reach, why)
     missingSince = missingSince ?? loop.now
     nextAttempt = loop.now.advanced(by: pause)
-    onChange(isStopped ? .stopped : .lost(why))
+    onChange(isStopped ? .stopped : .lost(reason))
   }
 
   /// Half of it is random, so that the replicas of a service that lost the server together do not come back together.
@@ -166,6 +175,7 @@ final class RedisLink {
   func connected(_ connection: RedisConnection, isTracking: Bool) {
     readySince = loop.now
     missingSince = nil
+    attempts.forget()
     onChange(.connected(isTracking: isTracking))
     for call in takeQueue() where !call.isOver { connection.send(call) }
   }
@@ -173,10 +183,10 @@ final class RedisLink {
   func told(_ elements: [RESP3Value]) { onPush(elements) }
 
   /// What only reads is asked again on the next connection; of the rest nobody knows whether it was done.
-  func closed(_ gone: RedisConnection, _ left: [RedisCall], _ why: String) {
+  func closed(_ gone: RedisConnection, _ left: [RedisCall], _ why: String, _ reach: RedisReach) {
     guard connection === gone else { return }
     connection = nil
-    failed(why)
+    failed(why, reach)
     for call in left where !call.isOver {
       if call.kind == .read, !isStopped {
         call.restart()

@@ -15,6 +15,8 @@ package struct RedisSettings: Sendable {
   package var tls: TLSContext?
   /// The name that the server's certificate must be for, when it is not `host`.
   package var serverName: String?
+  /// `tls` shows a certificate of Intercom's own where the server asks for one.
+  package var showsCertificate = false
 
   /// From a call to its answer, waiting for a connection included.
   package var deadline = Duration.seconds(2)

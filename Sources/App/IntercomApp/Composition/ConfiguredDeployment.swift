@@ -98,9 +98,11 @@ extension Deployment {
   private static func redis(_ redis: Configuration.Redis?, _ extra: TLSCertificates?) throws -> RedisSettings {
     guard let redis else { throw DeploymentError(description: "sessions.redis is missing") }
     let tls = redis.speaksTLS ? try TLSContext(client: redis.authorities, besidesSystem: extra, identity: redis.identity) : nil
-    return RedisSettings(
+    var settings = RedisSettings(
       host: redis.host.description, port: redis.port, user: redis.user.description, password: redis.password, database: redis.database,
       tls: tls, serverName: redis.serverName?.description)
+    settings.showsCertificate = redis.identity != nil
+    return settings
   }
 
   private static func client(_ configuration: Configuration) throws -> ClientConfiguration {
