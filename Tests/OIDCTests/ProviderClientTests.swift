@@ -100,6 +100,26 @@ struct ProviderClientTests {
     #expect(try await code { $0.metadata = ["issuer": .string(issuer)] } == .providerUnavailable)
   }
 
+  @Test("Both issuers are named where they differ, shortened and without what cannot be printed; and why is kept until it is over")
+  func bothIssuers() async throws {
+    let provider = try ProviderDouble()
+    let client = try provider.client()
+    #expect(client.trouble == nil)
+    let long = "https://id.example/auth/realms/workplace\u{7}\u{e9}\n\"" + String(repeating: "x", count: 300)
+    provider.lies.metadata = ["issuer": .string(long)]
+    _ = await client.refresh()
+    let trouble = try #require(client.trouble)
+    #expect(trouble.contains("found \"https://id.example/auth/realms/workplace?????xxx"), "\(trouble)")
+    #expect(trouble.contains("expected \"\(ProviderDouble.issuer)\"") && trouble.hasSuffix(" since 0 s"), "\(trouble)")
+    #expect(trouble.utf8.count < 500 && trouble.utf8.allSatisfy { $0 >= 0x20 && $0 < 0x7f }, "\(trouble)")
+    provider.lies.metadata = ["issuer": .null]
+    _ = await client.refresh()
+    #expect(client.trouble?.contains("found none, expected") == true, "\(client.trouble ?? "-")")
+    provider.lies.metadata = [:]
+    _ = await client.refresh()
+    #expect(client.trouble == nil && client.isReady)
+  }
+
   @Test(
     "Fault 21: metadata that lies is refused",
     arguments: [

@@ -51,11 +51,14 @@ package struct MatrixClient: Sendable {
   private let log: StructuredLog
   /// No call goes on for longer.
   private var end: MonotonicInstant?
+  private let result: LastResult
 
-  /// - Parameter executor: where answers are read; nil for wherever the caller runs.
+  /// - Parameters:
+  ///   - executor: where answers are read; nil for wherever the caller runs.
+  ///   - result: where it is noted how calls end.
   package init(
     _ homeserver: MatrixHomeserver, transport: any HTTPTransport, time: any TimeSource, callLimit: Duration = .seconds(5),
-    executor: (any TaskExecutor)? = nil, log: StructuredLog = .none
+    executor: (any TaskExecutor)? = nil, log: StructuredLog = .none, result: LastResult = LastResult()
   ) {
     self.homeserver = homeserver
     self.transport = transport
@@ -63,6 +66,7 @@ package struct MatrixClient: Sendable {
     self.callLimit = callLimit
     self.executor = executor
     self.log = log
+    self.result = result
   }
 
   /// The same client, whose calls are all over then; nil: each has its own time alone.
@@ -84,7 +88,11 @@ package struct MatrixClient: Sendable {
       "device_id": .string(device.description), "initial_device_display_name": "Intercom", "refresh_token": .bool(true),
     ]
     switch try await call("login", "/login", homeserver.asToken, body) {
-    case .refused(let refusal): throw Self.loginRefusal(refusal)
+    case .refused(let refusal):
+      let error = Self.loginRefusal(refusal)
+      // Nobody gets in, whoever it is.
+      if error.code == .loginRefused { result.failed(error.code.rawValue, now: time.monotonicNow()) }
+      throw error
     case .object(let object):
       guard let token = try MatrixAnswer.token("access_token", object, "login") else {
         throw MatrixError(.answerInvalid, "login: access_token is missing")
@@ -164,9 +172,11 @@ package struct MatrixClient: Sendable {
       let answer = try await withTaskExecutorPreference(executor) { () async throws(MatrixError) in
         try MatrixAnswer(try await send(request, what, deadline), what)
       }
+      if !result.works { result.worked() }
       trace(what, answer.result, since: began)
       return answer
     } catch {
+      if !Task.isCancelled { result.failed(error.code.rawValue, now: time.monotonicNow()) }
       trace(what, error.code.rawValue, since: began)
       throw error
     }

@@ -39,6 +39,9 @@ package final class ProviderClient: Sendable {
   private let random: any RandomSource
   let log: StructuredLog
   private let shared: Mutex<Shared>
+  /// How calls of whatever kind end, and background refreshes.
+  private let calls = LastResult()
+  private let refreshes = LastResult()
 
   package init(
     _ client: ClientConfiguration, transport: any HTTPTransport, time: any TimeSource, random: any RandomSource,
@@ -57,6 +60,12 @@ package final class ProviderClient: Sendable {
   package var isReady: Bool {
     let now = time.monotonicNow()
     return shared.withLock { $0.state.usable(now) != nil }
+  }
+
+  /// What was wrong the last time that the provider was needed, and for how long it has been; nil when nothing was. Free of secrets.
+  package var trouble: String? {
+    let now = time.monotonicNow()
+    return refreshes.failure(now) ?? calls.failure(now)
   }
 
   /// Keeps what is known fresh until its task is cancelled.
@@ -78,9 +87,11 @@ package final class ProviderClient: Sendable {
         shared.fetchFailure = nil
         return (shared.state.refreshed(metadata, keys, maximumAge: maximumAge, now), recovered)
       }
+      refreshes.worked()
       if recovered { log.info("provider_ready", "the provider's metadata and keys are here", ["issuer": LogValue(client.issuer.text)]) }
       return pause
     } catch {
+      if !Task.isCancelled { refreshes.failed(error.detail, now: time.monotonicNow()) }
       let jitter = random.bytes(1).first ?? 0
       let (pause, first) = shared.withLock { shared in
         let first = !shared.state.isFailing
@@ -132,10 +143,16 @@ package final class ProviderClient: Sendable {
     let began = time.monotonicNow()
     do {
       let response = try await transport.send(request, deadline: began.advanced(by: limit ?? timing.callTimeout))
+      if response.status.code >= 500 {
+        calls.failed("\(what): the provider answered \(response.status.code)", now: time.monotonicNow())
+      } else if !calls.works {
+        calls.worked()
+      }
       if log.writes(.trace) { trace(what, purpose, request, "\(response.status.code)", response.body.count, since: began) }
       return response
     } catch {
       let failure = OIDCError(error, what, unusable: unusable)
+      if error != .cancelled { calls.failed(failure.detail, now: time.monotonicNow()) }
       if log.writes(.trace) { trace(what, purpose, request, failure.detail, 0, since: began) }
       throw failure
     }

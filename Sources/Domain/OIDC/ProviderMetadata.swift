@@ -34,7 +34,11 @@ package struct ProviderMetadata: Sendable {
   package static func parse(_ response: OutboundResponse, _ client: ClientConfiguration) throws(OIDCError) -> ProviderMetadata {
     let object = try ProviderAnswer.object(response, .invalidMetadata, "the metadata", maximumBytes: maximumBytes)
     guard object["issuer"]?.identifier == client.issuer.text else {
-      throw OIDCError(.invalidMetadata, "the issuer in the metadata is not byte for byte the configured one")
+      let found = object["issuer"]?.string.map { "\"\(ProviderAnswer.shown($0))\"" } ?? "none"
+      throw OIDCError(
+        .invalidMetadata,
+        "the issuer in the metadata is not byte for byte the configured one: found \(found), "
+          + "expected \"\(ProviderAnswer.shown(client.issuer.text.description))\"")
     }
     return try ProviderMetadata(object, client)
   }
@@ -84,6 +88,12 @@ enum ProviderAnswer {
     } catch {
       throw OIDCError(code, "\(what) is not sound JSON: \(error)")
     }
+  }
+
+  /// At most 160 bytes of a public value, such as an issuer; what is not printable is replaced.
+  static func shown(_ text: String) -> String {
+    let bytes = text.utf8.prefix(160).map { $0 > 0x20 && $0 < 0x7f && $0 != UInt8(ascii: "\"") ? $0 : UInt8(ascii: "?") }
+    return String(decoding: bytes, as: UTF8.self) + (text.utf8.count > 160 ? "…" : "")
   }
 
   /// At most 160 printable characters of a provider's sentence. Long words are left out: they could be tokens. So are words with any part of

@@ -49,6 +49,8 @@ package struct RelyingParty: Sendable {
 
   /// For `/readyz`.
   package var isReady: Bool { provider.isReady }
+  /// The same, for an operator: see ``ProviderClient/trouble``.
+  package var trouble: String? { provider.trouble }
 
   /// Begins a login: keep `pending` under its `state`, send the browser to `url`. Throws `providerUnavailable`.
   /// The caller may give a `state` of its own (256 random bits).

@@ -2,6 +2,7 @@ import HTTP1
 import HTTPMessage
 import IntercomCore
 import ReverseProxy
+import Telemetry
 
 /// What the forwarder reads of each route, made once from the table.
 package struct ForwardRoutes: Sendable {
@@ -10,7 +11,8 @@ package struct ForwardRoutes: Sendable {
   /// The fields by which any route's upstream is told who the user is: no client may send one, neither as a field nor as a trailer (S6).
   package let guarded: FieldNameSet
 
-  package init(_ table: RouteTable, base: HTTPURL, cookies: OwnCookies) {
+  /// - Parameter results: where it is noted how requests end.
+  package init(_ table: RouteTable, base: HTTPURL, cookies: OwnCookies, results: LastResults = LastResults()) {
     let names = cookies.names
     // No route's upstream gets a field that any route's upstream trusts (S6).
     let guarded = FieldNameSet(
@@ -32,7 +34,7 @@ package struct ForwardRoutes: Sendable {
         others: route.otherEndpoints, balance: route.balance, baseURL: base,
         stripsPrefix: route.stripPrefix, passesEncodedSlashes: route.passesEncodedSlashes, isPrivate: route.needsSession,
         cookies: route.cookies, ownCookies: names, guarded: guarded, timeouts: route.timeouts, upgrades: route.upgrades,
-        tls: route.upstreamTLS)
+        tls: route.upstreamTLS, result: route.observed.map { results[$0] } ?? LastResult())
     }
   }
 

@@ -23,6 +23,8 @@ package struct GatewayServices: Sendable {
   package let matrixLogout: MatrixLogout
   /// By the index in `MatrixRule`.
   package var homeservers: [MatrixClient]
+  /// How requests of routes and calls of homeservers end.
+  package var results: LastResults
   /// The secrets of `basic` credentials, by index.
   package var passwords: [Secret<String>]
   /// For signatures and other work that would hold up a loop.
@@ -42,8 +44,9 @@ package struct GatewayServices: Sendable {
     passwords: [Secret<String>] = [], workers: Workers,
     time: any TimeSource, random: any RandomSource,
     log: StructuredLog,
-    steps: any StepObserver = NoSteps(), lease: CopyLease = .unlimited
+    steps: any StepObserver = NoSteps(), lease: CopyLease = .unlimited, results: LastResults = LastResults()
   ) {
+    self.results = results
     self.lease = lease
     watch = SessionWatch(sessions, time: time, random: random)
     self.settings = settings

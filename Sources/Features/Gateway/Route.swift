@@ -2,6 +2,7 @@ import HTTPMessage
 import IntercomCore
 import ReverseProxy
 import Sessions
+import Telemetry
 
 /// The name of one of Intercom's own answers; `IntercomApp` fills the table from id to endpoint for those that are not the gateway's.
 package struct EndpointID: Hashable, Sendable, ExpressibleByStringLiteral {
@@ -134,6 +135,12 @@ package struct Route: Sendable {
   package var endpoints: [UpstreamEndpoint] {
     guard case .proxy(let first) = kind else { return [] }
     return [first] + otherEndpoints
+  }
+
+  /// What is told of its upstream; nil for own endpoints.
+  package var observed: LastResults.Service? {
+    guard case .proxy = kind else { return nil }
+    return LastResults.Service("route \(name)", at: endpoints.map(\.label).joined(separator: ","))
   }
 
   /// Does it need a signed-in user? Own endpoints look after sessions themselves.

@@ -90,6 +90,9 @@ final class ForwardFlow: ExchangeSink {
 
   private static let busy = Problem(503, "upstream_busy", "Too many requests wait for this upstream. Try again in a moment.")
 
+  /// These say nothing of the upstream.
+  private static let ownShortages: Set<Identifier> = ["upstream_busy", "no_descriptors", "names_overloaded"]
+
   private static let noDescriptors = Problem(
     503, "no_descriptors", "Intercom has no connection left for this request. Try again in a moment.")
 
@@ -119,6 +122,7 @@ final class ForwardFlow: ExchangeSink {
   /// The answer has begun.
   func answered() {
     if let host, host.mindsAnswers { host.answered(now: now) }
+    if !route.result.works { route.result.worked() }
     isProbe = false
   }
 
@@ -385,6 +389,7 @@ final class ForwardFlow: ExchangeSink {
   /// Nothing (more) comes from the upstream.
   func fail(_ problem: Problem) {
     upstream = nil
+    if !Self.ownShortages.contains(Identifier(problem.code)) { route.result.failed(problem.code, now: now) }
     endProbe()
     exchange?.failAnswer(problem)
   }

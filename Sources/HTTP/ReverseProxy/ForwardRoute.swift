@@ -1,6 +1,7 @@
 import HTTP1
 import HTTPMessage
 import IntercomCore
+import Telemetry
 
 /// Where a route's requests go.
 package struct UpstreamEndpoint: Sendable, Hashable {
@@ -89,6 +90,8 @@ package final class ForwardRoute: Sendable {
   /// Nil: the endpoints are reached without TLS.
   let tls: UpstreamTLS?
   /// The URL under which browsers reach Intercom; `Forwarded` and `Secure` follow it, never the request.
+  /// How the last request ended, whichever endpoint had it.
+  let result: LastResult
   package let baseURL: HTTPURL
   let isSecure: Bool
 
@@ -108,7 +111,7 @@ package final class ForwardRoute: Sendable {
     balance: Balance = .roundRobin, baseURL: HTTPURL, stripsPrefix: Bool = true, passesEncodedSlashes: Bool = false, isPrivate: Bool = true,
     cookies: CookieMode = .isolate,
     ownCookies: OwnCookieNames, guarded: FieldNameSet = FieldNameSet(), timeouts: UpstreamTimeouts = UpstreamTimeouts(),
-    upgrades: [[UInt8]] = [], tls: UpstreamTLS? = nil
+    upgrades: [[UInt8]] = [], tls: UpstreamTLS? = nil, result: LastResult = LastResult()
   ) {
     guard ([upstream] + others).allSatisfy({ ($0.scheme == .https) == (tls != nil) }) else { return nil }
     guard !name.isEmpty, name.utf8.allSatisfy({ ($0 | 0x20) &- 97 < 26 || $0 &- 48 < 10 || $0 == 45 || $0 == 95 }) else { return nil }
@@ -138,5 +141,6 @@ package final class ForwardRoute: Sendable {
     fixedLinesHTTP10 = HeadPiece("\(lines)Via: 1.0 intercom\r\nX-Forwarded-Host: ".utf8)
     forwardedEnd = HeadPiece("\";proto=\(baseURL.scheme.rawValue)\r\n\r\n".utf8)
     isSecure = baseURL.isSecure
+    self.result = result
   }
 }

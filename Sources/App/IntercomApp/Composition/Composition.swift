@@ -35,6 +35,7 @@ package struct RunningIntercom: Sendable {
   let resolver: NameResolver
   package let reloads: ReloadMetrics
   let isDraining: Flag
+  let results: CurrentResults
 
   /// Whether the provider's metadata and keys are known.
   package var isProviderReady: Bool { provider.isReady }
@@ -46,10 +47,11 @@ package struct RunningIntercom: Sendable {
   /// Decides, answers and forwards by another configuration from now on, which differs in nothing that needs a restart. Each loop changes over between
   /// two of its turns; sessions, connections and what is under way stay. Throws, and changes nothing, when libcurl cannot be started.
   package func reload(_ deployment: Deployment) async throws(TransportError) {
-    let generation = try Composition.generation(of: deployment, services, metrics, transports)
+    let generation = try Composition.generation(of: deployment, services, metrics, transports, results.current)
     let (settings, forwarding) = Composition.connectionSettings(
       of: deployment, loops: loops.loops.count, generation, listenerMetrics, tells: false)
     generation.services.matrixLogout.replace(generation.services.homeservers)
+    results.replace(generation.services.results)
     resolver.setLifetime(deployment.nameLifetime)
     await gateway.reconfigure(settings, deployment.listen) { handler in
       handler.replace(generation, forwarding: forwarding)
@@ -148,12 +150,11 @@ package enum Composition {
     await server.onTurnEnd { handler, clients, took in handler.turnEnded(clients: clients, took: took) }
     await loopEnds.attach(server)
     let background = Task { await providerClient.run() }
-    let checks = [
-      ReadinessCheck(name: "provider") { provider.isReady ? .works : .missing("its metadata or keys could not be fetched yet") },
-      storage.check,
-    ]
+    let checks = [ReadinessCheck.provider(provider), storage.check]
+    let results = CurrentResults(services.results)
     let isDraining = Flag()
-    let adminTable = AdminEndpoints.table(checks: checks, isDraining: isDraining, registry: registry, workers: workers)
+    let adminTable = AdminEndpoints.table(
+      checks: checks, services: { results.lines(time.monotonicNow()) }, isDraining: isDraining, registry: registry, workers: workers)
     var admin: HTTPServer<EndpointHandler>?
     if let address = deployment.admin {
       admin = try await HTTPServer<EndpointHandler>.start(on: [address], loops: [loops.loops[0]]) { _ in EndpointHandler(adminTable) }
@@ -164,7 +165,7 @@ package enum Composition {
       transports: transports, background: background, provider: provider,
       storage: storage, drain: deployment.drain, services: services, metrics: metrics, listenerMetrics: listenerMetrics,
       certificateTimes: deployment.certificateTimes,
-      resolver: resolver, reloads: reloads, isDraining: isDraining)
+      resolver: resolver, reloads: reloads, isDraining: isDraining, results: results)
   }
 
   private static func routeTable(of deployment: Deployment, _ metrics: GatewayMetrics) -> RouteTable {
@@ -173,19 +174,22 @@ package enum Composition {
 
   private static func generation(of deployment: Deployment, _ services: GatewayServices, _ table: RouteTable) -> GatewayGeneration {
     GatewayGeneration(
-      services: services, routes: ForwardRoutes(table, base: deployment.base, cookies: deployment.cookies), endpoints: deployment.endpoints)
+      services: services,
+      routes: ForwardRoutes(table, base: deployment.base, cookies: deployment.cookies, results: services.results),
+      endpoints: deployment.endpoints)
   }
 
   /// What a reload makes of a deployment, with the parts of `first` that all generations share.
   static func generation(
-    of deployment: Deployment, _ first: GatewayServices, _ metrics: GatewayMetrics, _ transports: Transports
+    of deployment: Deployment, _ first: GatewayServices, _ metrics: GatewayMetrics, _ transports: Transports, _ results: LastResults
   ) throws(TransportError) -> GatewayGeneration {
     let table = routeTable(of: deployment, metrics)
     var services = first
     services.settings = settings(of: deployment)
     services.gateway = Gateway(table: table, cookies: deployment.cookies, csrf: first.gateway.csrf, logoutKey: first.gateway.logoutKey)
     services.passwords = deployment.passwords
-    services.homeservers = try homeservers(of: deployment, transports, first.workers)
+    services.results = results.renewed(for: deployment.observed)
+    services.homeservers = try homeservers(of: deployment, transports, first.workers, services.results)
     return generation(of: deployment, services, table)
   }
 
@@ -227,7 +231,8 @@ package enum Composition {
     let sessions = SessionManager(
       store: storage.store, keys: keys, settings: deployment.sessions, time: time, random: random, events: events)
     sessions.add(aftercare: SessionTokenRevocation(provider, sessions, log: deployment.log))
-    let homeservers = try homeservers(of: deployment, transports, workers)
+    let results = LastResults().renewed(for: deployment.observed)
+    let homeservers = try homeservers(of: deployment, transports, workers, results)
     let matrixLogout = MatrixLogout(homeservers, events: events)
     sessions.add(aftercare: matrixLogout)
     return GatewayServices(
@@ -242,7 +247,7 @@ package enum Composition {
       matrix: try MatrixDevices(manager: sessions, keys: keys, time: time, events: events, callLimit: deployment.tokenOperation),
       matrixLogout: matrixLogout, homeservers: homeservers, passwords: deployment.passwords, workers: workers, time: time,
       random: random, log: deployment.log,
-      steps: deployment.steps, lease: storage.lease)
+      steps: deployment.steps, lease: storage.lease, results: results)
   }
 
   private static func tell(_ incident: LoopIncident, _ log: StructuredLog) {
@@ -263,14 +268,14 @@ package enum Composition {
   }
 
   private static func homeservers(
-    of deployment: Deployment, _ transports: Transports, _ workers: Workers
+    of deployment: Deployment, _ transports: Transports, _ workers: Workers, _ results: LastResults
   ) throws(TransportError) -> [MatrixClient] {
     var clients: [MatrixClient] = []
     for setup in deployment.homeservers {
       clients.append(
         MatrixClient(
           setup.homeserver, transport: try transports.transport(authorityFile: setup.authorityFile), time: deployment.time,
-          callLimit: deployment.providerCall, executor: workers, log: deployment.log))
+          callLimit: deployment.providerCall, executor: workers, log: deployment.log, result: results[setup.observed]))
     }
     return clients
   }
