@@ -84,7 +84,8 @@ struct RequestHeadWriterTests {
       "Keep-Alive: timeout=5", "TE: trailers", "Upgrade: websocket", "Content_Length: 5", "Transfer_Encoding: chunked",
       "Transfer.Encoding: chunked",
       "X-CSRF-Token: t", "X_CSRF_Token: t", "Set-Cookie: a=b", "Content_Type_: x".replacing("Type_", with: "Length"),
-      "X_Forwarded_Anything: x",
+      "X_Forwarded_Anything: x", "X-HTTP-Method-Override: DELETE", "X_HTTP_Method_Override: DELETE", "X-HTTP-METHOD: PUT",
+      "X-Method-Override: MOVE",
     ])
   func forged(line: String) throws {
     #expect(try Forwarding().lines(request(line, line: "GET /fs/a HTTP/1.1")) == [])
@@ -103,6 +104,15 @@ struct RequestHeadWriterTests {
     let bytes = request("A: 1", line, line: "GET /fs/a HTTP/1.1")
     let sent = try Forwarding().send(Array(bytes)).get()
     #expect(sent.contains("A: 1\r\n\(String(decoding: latin1(line), as: UTF8.self))\r\n"))
+  }
+
+  @Test(
+    "httpoxy: no field becomes HTTP_PROXY in the environment of a CGI program behind the upstream (CVE-2016-5385)",
+    arguments: ["Proxy: http://evil.example:8080", "PROXY: evil:1", "proxy:evil"])
+  func httpoxy(line: String) throws {
+    #expect(try Forwarding().lines(request("A: 1", line, "B: 2", line: "GET /fs/a HTTP/1.1")) == ["A: 1", "B: 2"])
+    let others = ["Proxy-Authz: 1", "X-Proxy: 1"]
+    #expect(try Forwarding().lines(request(others[0], others[1], line: "GET /fs/a HTTP/1.1")) == others)
   }
 
   @Test("Connection takes away what it names, but nothing of ours (S5)")

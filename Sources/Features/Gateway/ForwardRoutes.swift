@@ -15,11 +15,12 @@ package struct ForwardRoutes: Sendable {
   package init(_ table: RouteTable, base: HTTPURL, cookies: OwnCookies, results: LastResults = LastResults()) {
     let names = cookies.names
     // No route's upstream gets a field that any route's upstream trusts (S6).
-    let guarded = FieldNameSet(
+    var guarded = FieldNameSet(
       table.routes.flatMap { route -> [FieldName] in
         guard case .headers(let headers) = route.credential else { return [] }
         return headers.map { FieldName($0.field) }
       })
+    guarded.formUnion(ForwardRoute.deceiving)
     self.guarded = guarded
     let all = table.routes
     routes = all.indices.map { index -> ForwardRoute? in

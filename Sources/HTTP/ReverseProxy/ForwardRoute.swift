@@ -79,7 +79,8 @@ package final class ForwardRoute: Sendable {
   package let isPrivate: Bool
   package let cookies: CookieMode
   package let ownCookies: OwnCookieNames
-  /// Names that only Intercom sets: those of all routes together, so that no route's upstream gets a forged one (S6).
+  /// Names that only Intercom sets: those of all routes together, so that no route's upstream gets a forged one (S6). And what deceives a
+  /// backend, whoever sends it.
   package let guarded: FieldNameSet
   package let timeouts: UpstreamTimeouts
   /// Protocols to which its requests may switch, in lower case.
@@ -89,9 +90,9 @@ package final class ForwardRoute: Sendable {
   let idleTime: Int64
   /// Nil: the endpoints are reached without TLS.
   let tls: UpstreamTLS?
-  /// The URL under which browsers reach Intercom; `Forwarded` and `Secure` follow it, never the request.
   /// How the last request ended, whichever endpoint had it.
   let result: LastResult
+  /// The URL under which browsers reach Intercom; `Forwarded` and `Secure` follow it, never the request.
   package let baseURL: HTTPURL
   let isSecure: Bool
 
@@ -103,6 +104,10 @@ package final class ForwardRoute: Sendable {
   let fixedLinesHTTP10: HeadPiece
   /// The end of `Forwarded`, behind the host, and of the head.
   let forwardedEnd: HeadPiece
+
+  /// Fields that no upstream gets. `Proxy`: CGI hands it on as `HTTP_PROXY`, by which many programs find the proxy for their own calls
+  /// ([httpoxy](https://httpoxy.org), CVE-2016-5385). The others change the method behind the back of who decided by it.
+  package static let deceiving: FieldNameSet = ["Proxy", "X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"]
 
   /// nil when `name` is empty or holds other than letters, digits, `-` or `_` (it becomes part of cookie names), and when an endpoint asks for TLS
   /// and `tls` is missing, or the other way round: nothing is ever sent plainly that was meant to be protected.
@@ -128,12 +133,15 @@ package final class ForwardRoute: Sendable {
     self.isPrivate = isPrivate
     self.cookies = cookies
     self.ownCookies = ownCookies
-    self.guarded = guarded
+    var names = Self.deceiving
+    names.formUnion(guarded)
+    self.guarded = names
     self.timeouts = timeouts
     self.upgrades = upgrades
     headTime = timeouts.head.wholeNanoseconds
     idleTime = timeouts.idle.wholeNanoseconds
     self.tls = tls
+    self.result = result
     hostLine = HeadPiece(Array(" HTTP/1.1\r\nHost: ".utf8) + upstream.authority + [13, 10])
     var lines = "X-Forwarded-Proto: \(baseURL.scheme.rawValue)\r\n"
     if stripsPrefix, !path.bytes.isEmpty { lines += "X-Forwarded-Prefix: \(path)\r\n" }
@@ -141,6 +149,5 @@ package final class ForwardRoute: Sendable {
     fixedLinesHTTP10 = HeadPiece("\(lines)Via: 1.0 intercom\r\nX-Forwarded-Host: ".utf8)
     forwardedEnd = HeadPiece("\";proto=\(baseURL.scheme.rawValue)\r\n\r\n".utf8)
     isSecure = baseURL.isSecure
-    self.result = result
   }
 }
