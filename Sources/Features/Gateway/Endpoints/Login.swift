@@ -204,7 +204,7 @@ extension GatewayServices {
     return Response(
       MessagePage(
         title: "This sign-in could not be completed",
-        text: "It may have been used already, or it was begun elsewhere. Please sign in again.",
+        text: Self.refusalText(reason),
         link: (retryLink(kind), "Sign in again"), code: reason, reference: reference
       ).response(400))
   }
@@ -216,6 +216,26 @@ extension GatewayServices {
     let embedder = embedderOrigin(request, kind.round)
     let again = "/silent?again=\(kind.round + 1)" + (embedder.map { "&for=" + PercentCoding.encode($0.description) } ?? "")
     return silentPage(signedOut(reason), embedder, again: again)
+  }
+
+  private static func refusalText(_ reason: String) -> String {
+    switch reason {
+    case "access_denied":
+      "The identity provider did not let you in, or signing in was cancelled there. Please sign in again; if you are refused again, tell your "
+        + "administrator."
+    case "code_refused":
+      "The identity provider did not accept the end of this sign-in: it took too long, or the page was loaded twice. Please sign in again."
+    case "login_required", "interaction_required", "consent_required":
+      "The identity provider wants you to sign in, or to agree to something, once more. Please sign in again."
+    case "timeout": "It took longer than ten minutes. Please sign in again."
+    case "cookies_blocked":
+      "Your browser did not send the cookie with which it began: it blocks cookies, or you began in another browser. Allow cookies for this "
+        + "address, then sign in again."
+    case "login_foreign": "It was begun in another browser or window. Please sign in again in this one."
+    case "signed_out": "You were signed out at the identity provider meanwhile. Please sign in again."
+    case "login_unknown": "It was used already, or is not known here any more. Please sign in again."
+    default: "The answer that your browser brought from the identity provider does not fit. Please sign in again."
+    }
   }
 
   /// One line for a sign-in that did not work, found by the reference that its page shows.
