@@ -31,7 +31,9 @@ struct FlowErrorTests {
       #expect(try StrictJSON.object(answer.body)["error"]?.string?.isEmpty == false, "\(what)")
     default:
       #expect(answer.field("content-type") == "text/html; charset=utf-8", "\(what)")
-      #expect(text.contains("<a href=") && text.contains("Reason: ") && text.contains("Reference: "), "\(what): \(text)")
+      // A line in the log has the reference of a page that shows one.
+      #expect(text.contains("Reason: ") && text.contains("<h1>"), "\(what): \(text)")
+      #expect(text.contains("<a href=") == text.contains("Reference: "), "\(what): \(text)")
       #expect(answer.field("content-security-policy")?.contains("default-src 'none'") == true, "\(what)")
       #expect(!text.contains("<script"), "\(what)")
     }
@@ -111,6 +113,8 @@ struct FlowErrorTests {
       let visitor = try await flow.signedIn()
       for _ in 0..<20 { _ = try await flow.fetch(visitor, "GET", "/down/x?code=never-shown") }
       _ = try await flow.fetch(visitor, "GET", "/denied/x")
+      _ = try await flow.fetch(visitor, "GET", "/nob/x")
+      _ = try await flow.fetch(visitor, "GET", "/nowhere")
       _ = try await flow.fetch(visitor, "GET", "/plain/y")
       // The line follows the answer.
       try await waitUntilTrue("the last request's line") { flow.sink.lines.contains { $0.contains("/plain/y") } }
@@ -118,7 +122,10 @@ struct FlowErrorTests {
       func having(_ parts: String...) -> [String] { lines.filter { line in parts.allSatisfy { line.contains($0) } } }
       #expect(having("\"event\":\"upstream_failed\"", "\"level\":\"warning\"", "\"route\":\"down\"", "upstream_unreachable").count == 5)
       #expect(having("\"event\":\"request_refused\"", "\"level\":\"debug\"", "\"path\":\"/down/x\"", "\"status\":502").count == 20)
-      #expect(having("\"event\":\"request_refused\"", "credential_refused", "\"path\":\"/denied/x\"").count == 1)
+      #expect(having("\"event\":\"request_refused\"", "credential_refused", "\"path\":\"/denied/x\"", "\"route\":\"denied\"").count == 1)
+      #expect(having("\"event\":\"request_refused\"", "csrf_proof_missing", "\"path\":\"/nob/x\"", "\"route\":\"nob\"").count == 1)
+      #expect(having("\"event\":\"request_refused\"", "no_route", "\"path\":\"/nowhere\"", "\"route\":\"\"").count == 1)
+      #expect(having("\"event\":\"upstream_failed\"").allSatisfy { $0.contains("\"route\":\"down\"") })
       let failed = having("\"event\":\"credential_failed\"", "\"route\":\"denied\"")
       #expect(failed.count == 1)
       // The same number in both lines of one request.

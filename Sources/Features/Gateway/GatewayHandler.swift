@@ -18,6 +18,8 @@ package final class GatewayContext: ExchangeContext {
   var story: RequestStory?
   /// Why the gateway refused: the problem's word.
   var refusal: String?
+  /// The route of what was not forwarded.
+  var routeName: String?
   /// There is more to forget than `forwarded`.
   var isUnusual = false
   /// It goes on and ends with its session.
@@ -33,6 +35,7 @@ package final class GatewayContext: ExchangeContext {
     findings = Findings()
     story = nil
     refusal = nil
+    routeName = nil
   }
 }
 
@@ -108,8 +111,13 @@ package final class GatewayHandler: RequestHandler {
   ) {
     exchange.context.isUnusual = true
     switch stop {
-    case .answer(let answer): self.answer(answer, exchange)
-    case .own(let call): own(call, head, bytes, exchange)
+    case .answer(let answer):
+      let table = services.gateway.table
+      if case .found(let index) = table.lookup(head.request, bytes) { exchange.context.routeName = table.entries[index].mark.name }
+      self.answer(answer, exchange)
+    case .own(let call):
+      exchange.context.routeName = services.gateway.table.entries[call.route].mark.name
+      own(call, head, bytes, exchange)
     case .need(let need): fetch(need, exchange)
     }
   }

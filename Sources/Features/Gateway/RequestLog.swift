@@ -41,7 +41,7 @@ extension GatewayServices {
       [
         "request": .string(RequestStory.correlation(id)), "method": .string(story?.method ?? summary.method.name),
         "path": .string(story?.path ?? ""), "client": .string(story?.client ?? exchange.peer.ip.description),
-        "route": .string(route ?? ""), "status": LogValue(summary.status), "reason": .string(reason ?? ""),
+        "route": .string(route ?? context.routeName ?? ""), "status": LogValue(summary.status), "reason": .string(reason ?? ""),
         "ending": .string(summary.ending.rawValue), "bytesIn": LogValue(summary.bytesIn), "bytesOut": LogValue(summary.bytesOut),
         "duration": LogValue(summary.duration),
       ])
