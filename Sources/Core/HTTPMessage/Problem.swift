@@ -12,6 +12,9 @@ package struct Problem: Sendable {
     self.detail = detail
   }
 
+  /// 405 for TRACE, which would show its own fields, and CONNECT, which names no path: wherever they go.
+  package static let methodNeverCarried = Problem(405, "method_refused", "Intercom does not carry TRACE or CONNECT.")
+
   package static let contentType = "application/problem+json"
 
   /// `{"type":"about:blank","title":…,"status":…,"code":…,"detail":…}`

@@ -95,6 +95,15 @@ package struct CORSPolicy: Sendable {
     rewrite(for: match, request, head).added
   }
 
+  /// Those of an answer to a request of which nothing but its Origin is known; nil: not even that.
+  package func lines(for origin: [UInt8]?) -> FieldLines {
+    guard let origin else { return Self.vary }
+    var request = CanonicalRequest()
+    request.origin = ByteRange(0, origin.count)
+    request.hasOrigin = true
+    return lines(for: match(request, origin.span), request, origin.span)
+  }
+
   /// The same for the answer of an upstream.
   @inline(__always) func rewrite(
     for match: Match, _ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>

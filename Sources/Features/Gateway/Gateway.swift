@@ -80,7 +80,7 @@ extension Gateway {
     return switch lookup {
     // CONNECT names no path, and TRACE would show its own fields: 405 wherever they go, and no method would do there.
     case .notFound where method == .connect || method == .trace:
-      unrouted(request, head, Problem(405, "method_refused", "Intercom does not carry TRACE or CONNECT."), extra: ["Allow": ""])
+      unrouted(request, head, .methodNeverCarried, extra: ["Allow": ""])
     case .notFound where request.targetForm == .asterisk: serverOptions(request, head)
     case .found, .notFound:
       unrouted(

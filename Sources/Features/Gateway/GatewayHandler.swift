@@ -97,6 +97,7 @@ package final class GatewayHandler: RequestHandler {
     let context = exchange.context
     let generation = generation
     if generation.tellsStories, context.story == nil { tell(head, bytes, exchange) }
+    exchange.showsPages(RequestIntent.isNavigation(head.request, bytes))
     let turn = loop.now
     if clock.isDue(turn) { clock = LoopClock(manager.now(), at: turn) }
     let known = Known(sessions: sessions, findings: context.findings, now: clock.wall, mayUseCopies: lease.isValid(by: time))
@@ -166,7 +167,11 @@ package final class GatewayHandler: RequestHandler {
     if answer.status.code >= 400 { exchange.context.refusal = answer.reason }
     // The context forgets when the exchange ends, which may be at once.
     let story = exchange.context.story
-    exchange.answer(answer.status, lines: answer.lines.bytes, body: answer.body)
+    if let (document, lines) = answer.problem {
+      exchange.answer(document, lines: lines.bytes)
+    } else {
+      exchange.answer(answer.status, lines: answer.lines.bytes, body: answer.body)
+    }
     guard answer.status.code >= 400, let story else { return }
     services.step(
       .refused, "Refused a request",

@@ -12,19 +12,21 @@ package struct RequestIntent: Sendable, Hashable {
   package let isSameOriginOrUser: Bool
 
   package init(_ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>) {
-    let method = request.method
-    let reads = method == .get || method == .head
-    if request.secFetchMode.isEmpty {
-      let hasOrigin = request.hasOrigin
-      let isScript = hasOrigin || !reads
-      isNavigation = isScript ? false : Self.acceptsHTML(request.accept, head)
-    } else {
-      isNavigation = request.secFetchMode.equals(Self.navigate, in: head)
-    }
+    isNavigation = Self.isNavigation(request, head)
     let isDocument = request.secFetchDest.isEmpty ? true : request.secFetchDest.equals(Self.document, in: head)
     isTopLevel = isNavigation && isDocument
     let site = request.secFetchSite
     isSameOriginOrUser = site.equals(Self.sameOrigin, in: head) ? true : site.equals(Self.none, in: head)
+  }
+
+  /// `isNavigation` alone, for every request: nothing is allocated.
+  static func isNavigation(_ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>) -> Bool {
+    guard request.secFetchMode.isEmpty else { return request.secFetchMode.equals(Self.navigate, in: head) }
+    guard !request.hasOrigin else { return false }
+    switch request.method {
+    case .get, .head: return acceptsHTML(request.accept, head)
+    default: return false
+    }
   }
 
   private static let navigate = Array("navigate".utf8)
@@ -35,9 +37,21 @@ package struct RequestIntent: Sendable, Hashable {
 
   /// `text/html` stands in Accept as a media type of its own; `*/*` is not enough.
   private static func acceptsHTML(_ range: ByteRange, _ head: borrowing Span<UInt8>) -> Bool {
-    range.bytes(in: head).split(separator: UInt8(ascii: ",")).contains { entry in
-      let type = entry.prefix { $0 != UInt8(ascii: ";") }.filter { $0 != 32 && $0 != 9 }.map { $0 &- 65 < 26 ? $0 | 0x20 : $0 }
-      return type == html
+    guard range.upper <= head.count else { return false }
+    var at = range.lower
+    while at < range.upper {
+      while at < range.upper, isBlank(head[at]) { at &+= 1 }
+      var matched = 0
+      while at < range.upper, matched < html.count, head[at] | (head[at] &- 65 < 26 ? 0x20 : 0) == html[matched] {
+        at &+= 1
+        matched &+= 1
+      }
+      while at < range.upper, isBlank(head[at]) { at &+= 1 }
+      if matched == html.count, at == range.upper || head[at] == UInt8(ascii: ",") || head[at] == UInt8(ascii: ";") { return true }
+      at = find(UInt8(ascii: ","), head, at, range.upper) &+ 1
     }
+    return false
   }
+
+  @inline(__always) private static func isBlank(_ byte: UInt8) -> Bool { byte == 32 || byte == 9 }
 }

@@ -74,6 +74,8 @@ package struct GatewayAnswer: Sendable {
   package var body: [UInt8]
   /// Why, for logs and metrics: a stable word.
   package var reason: String
+  /// What the body says, when it is a problem, and the lines beside its own.
+  private(set) var problem: (document: Problem, lines: FieldLines)?
 
   package init(status: Status, lines: FieldLines, body: [UInt8] = [], reason: String) {
     self.status = status
@@ -84,9 +86,11 @@ package struct GatewayAnswer: Sendable {
 
   /// A problem (RFC 9457) with the CORS lines of its request.
   package init(_ problem: Problem, cors: FieldLines, extra: KeyValuePairs<String, String> = [:]) {
-    var lines = cors
-    lines.append(FieldLines(trusted: ["Content-Type": Problem.contentType, "Cache-Control": "no-store"]))
-    lines.append(FieldLines(trusted: extra))
+    var others = cors
+    others.append(FieldLines(trusted: extra))
+    var lines = FieldLines(trusted: ["Content-Type": Problem.contentType, "Cache-Control": "no-store"])
+    lines.append(others)
     self.init(status: problem.status, lines: lines, body: problem.json, reason: problem.code)
+    self.problem = (problem, others)
   }
 }

@@ -94,6 +94,8 @@ package struct Response: Sendable {
   /// Without Content-Length, Transfer-Encoding, Connection and Date: the connection adds those.
   package var fields: Fields
   package var body: Body
+  /// What it says, when it is a problem document: a person is shown a page instead.
+  package private(set) var problem: Problem?
 
   package init(_ status: Status, _ fields: Fields = Fields(), _ body: [UInt8] = []) {
     self.status = status
@@ -110,6 +112,16 @@ package struct Response: Sendable {
   /// The problem as RFC 9457 JSON, not to be stored.
   package init(_ problem: Problem) {
     self.init(problem.status, ["Content-Type": Problem.contentType, "Cache-Control": "no-store"], problem.json)
+    self.problem = problem
+  }
+
+  /// What stands in the head beside what every problem document has.
+  var fieldsBesideProblem: Fields {
+    var others = Fields()
+    for field in fields.all where !["content-type", "cache-control"].contains(FieldName(field.name)) {
+      others.append(field.name, bytes: field.value)
+    }
+    return others
   }
 }
 

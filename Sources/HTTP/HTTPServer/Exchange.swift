@@ -70,6 +70,8 @@ package class Exchange: TCPConnection {
 
   /// The client and an upstream have left HTTP behind: what comes is the sink's, both ways.
   final var isTunnelling = false
+  /// A person looks at the answer: a problem is shown as a page. To be said of each request.
+  final var wantsPage = false
   private final var pace = Pace()
   /// `sentBytes` when it was last looked whether a client that has ended its direction is gone; nil when there was no need to look.
   final var sentAtLook: Int?
@@ -199,19 +201,15 @@ package class Exchange: TCPConnection {
       partial = reader
       return 0
     case .refused(let refusal):
+      beginExchange()
+      refuse(refusal, reader.head.request.method, bytes)
       server.giveBack(reader)
-      return refuseHead(refusal)
+      return 0
     case .complete:
       let used = begin(reader.head, bytes)
       server.giveBack(reader)
       return used
     }
-  }
-
-  private final func refuseHead(_ refusal: HeadRefusal) -> Int {
-    beginExchange()
-    refuse(refusal.problem, .refused)
-    return 0
   }
 
   private final func beginExchange() {

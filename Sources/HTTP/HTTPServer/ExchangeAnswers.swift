@@ -1,4 +1,5 @@
 import EventLoop
+import HTTP1
 import HTTPMessage
 import IntercomCore
 
@@ -34,15 +35,26 @@ extension Exchange {
   }
 
   /// Answers with a problem document (RFC 9457), not to be stored.
+  ///
+  /// A person gets the same as a page.
   package final func answer(_ problem: Problem, lines: [UInt8] = []) {
     if mayAnswer { problemCode = problem.code }
+    if wantsPage, let page = server.settings.problemPage?(problem), let own = EndpointFieldLines.render(page.fields) {
+      return answer(problem.status, lines: own + lines, body: page.body)
+    }
     answer(problem.status, lines: Self.problemLines + lines, body: problem.json)
   }
+
+  /// Whether a person looks at the answer of this request.
+  package final func showsPages(_ isPerson: Bool) { wantsPage = isPerson }
 
   /// Answers with what an endpoint made; its body must be in memory. Fields that would break the head are a 500.
   package final func answer(_ response: Response) {
     guard case .bytes(let bytes) = response.body, let lines = EndpointFieldLines.render(response.fields) else {
       return answer(Problem(500, "bad_answer", "Intercom made an answer that cannot be sent."))
+    }
+    if wantsPage, let problem = response.problem, let others = EndpointFieldLines.render(response.fieldsBesideProblem) {
+      return answer(problem, lines: others)
     }
     answer(response.status, lines: lines, body: bytes)
   }
@@ -75,12 +87,22 @@ extension Exchange {
     guard !isClosing else { return }
     guard !isAnswerStarted else { return breakOff(ending) }
     wantsKeepAlive = false
-    if answerLines.isEmpty { answerLines = server.settings.refusalLines }
+    if answerLines.isEmpty { answerLines = server.settings.refusalLines(nil) }
     problemCode = problem.code
     let bytes = problem.json
     if beginHead(problem.status, Self.problemLines, length: bytes.count) { server.scratch += bytes }
     sendScratch()
     endConnection(ending)
+  }
+
+  /// The same for a head that the parser refuses. What can be told of it is: an allowed Origin may read why, where the whole head is there, and the
+  /// methods that are never carried are refused as such. The target and what is too long say nothing.
+  final func refuse(_ refusal: HeadRefusal, _ method: Method, _ bytes: borrowing Span<UInt8>) {
+    let origin = refusal.status == 431 || refusal.status == 414 ? nil : RefusedHead.origin(bytes, server.settings.headLimits)
+    answerLines = server.settings.refusalLines(origin?.bytes(in: bytes))
+    guard refusal.isOfTarget, method == .connect || method == .trace else { return refuse(refusal.problem, .refused) }
+    answerLines += "Allow: \r\n".utf8
+    refuse(.methodNeverCarried, .refused)
   }
 
   // MARK: streams

@@ -1,4 +1,5 @@
 import HTTP1
+import HTTPMessage
 import IntercomCore
 import NGHTTP2
 import Telemetry
@@ -24,7 +25,10 @@ package struct ServerSettings: Sendable {
   /// Connections of one loop, those to upstreams included, beyond which accepting pauses.
   package var maximumConnections = Int.max
   /// Field lines, each with its CRLF, of the answers that no handler has a hand in: a head that the parser refuses, one that took too long.
-  package var refusalLines: [UInt8] = []
+  /// Given the Origin, where the head can be read for it.
+  package var refusalLines: @Sendable (_ origin: [UInt8]?) -> [UInt8] = { _ in [] }
+  /// What a person is shown in place of a problem document; nil: the document, for everybody.
+  package var problemPage: (@Sendable (Problem) -> (fields: Fields, body: [UInt8]))?
   /// Names that no trailer of a request may have, such as the identity fields that Intercom sets: some backends read trailers as fields of
   /// the head (RFC 9110 §6.5.1).
   package var guardedTrailers = FieldNameSet()

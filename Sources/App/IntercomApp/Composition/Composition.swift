@@ -207,7 +207,9 @@ package enum Composition {
     var (server, forwarding) = (deployment.server, deployment.forwarding)
     server.guardedTrailers = generation.guardedFields
     server.metrics = metrics
-    server.refusalLines = CORSPolicy.vary.bytes
+    let cors = generation.services.gateway.table.fallbackCORS
+    server.refusalLines = { cors.lines(for: $0).bytes }
+    server.problemPage = generation.services.settings.problemPage
     let limit = descriptorLimit()
     let budget = DescriptorBudget(limit: limit, loops: loops)
     forwarding.loopConnections = budget.connections
