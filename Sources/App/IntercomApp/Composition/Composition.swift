@@ -209,7 +209,7 @@ package enum Composition {
     server.metrics = metrics
     let cors = generation.services.gateway.table.fallbackCORS
     server.refusalLines = { cors.lines(for: $0).bytes }
-    server.problemPage = generation.services.settings.problemPage
+    server.problemPage = ProblemPage.answer
     let limit = descriptorLimit()
     let budget = DescriptorBudget(limit: limit, loops: loops)
     forwarding.loopConnections = budget.connections

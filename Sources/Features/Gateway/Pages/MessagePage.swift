@@ -33,8 +33,8 @@ package struct MessagePage: Sendable {
     """
   private static let styleHash = Base64.encode(Cryptography.sha256(Array(style.utf8)))
 
-  /// The page as an answer that is never stored, and framed by nobody else than `ancestors`.
-  package func response(_ status: Status, framedBy ancestors: [String] = []) -> (Status, Fields, [UInt8]) {
+  /// The page as an answer that is never stored and never framed.
+  package func response(_ status: Status) -> (Status, Fields, [UInt8]) {
     var body = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">"
     body += "<title>\(escapedForMarkup(title)) – Intercom</title><style>\(Self.style)</style></head><body><main>"
     body += "<h1>\(escapedForMarkup(title))</h1><p>\(escapedForMarkup(text))</p>"
@@ -45,8 +45,7 @@ package struct MessagePage: Sendable {
     let fields: Fields = [
       "Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store",
       "Content-Security-Policy":
-        "default-src 'none'; style-src 'sha256-\(Self.styleHash)'; base-uri 'none'; form-action 'none'; frame-ancestors "
-        + (ancestors.isEmpty ? "'none'" : ancestors.joined(separator: " ")),
+        "default-src 'none'; style-src 'sha256-\(Self.styleHash)'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
       "X-Content-Type-Options": "nosniff",
     ]
     return (status, fields, Array(body.utf8))

@@ -2,8 +2,14 @@ import HTTPMessage
 
 /// A refusal as a person sees it who has opened an address: what happened and what to do next, with the problem's word for the operator. It is made
 /// of nothing that the request says.
-enum ProblemPage {
-  static func page(_ problem: Problem) -> MessagePage {
+package enum ProblemPage {
+  /// What a person gets in place of the document.
+  package static func answer(_ problem: Problem) -> (fields: Fields, body: [UInt8]) {
+    let (_, fields, body) = page(problem).response(problem.status)
+    return (fields, body)
+  }
+
+  private static func page(_ problem: Problem) -> MessagePage {
     let (title, text) = words(problem)
     return MessagePage(title: title, text: text, code: problem.code)
   }
@@ -54,18 +60,6 @@ enum ProblemPage {
       )
     case 500: ("Something went wrong", "It has been logged. Please try again later.")
     default: ("This request was refused", problem.detail)
-    }
-  }
-}
-
-extension GatewaySettings {
-  /// What a person gets in place of a problem document. Who may embed ``/silent`` may frame it: an application that a workplace shows in a frame fails
-  /// there too.
-  package var problemPage: @Sendable (Problem) -> (fields: Fields, body: [UInt8]) {
-    let ancestors = allowedOrigins.frameSources
-    return { problem in
-      let (_, fields, body) = ProblemPage.page(problem).response(problem.status, framedBy: ancestors)
-      return (fields, body)
     }
   }
 }
