@@ -19,9 +19,10 @@ struct LoggedEvent: Sendable {
     reason = json["reason"]?.string ?? json["code"]?.string ?? ""
   }
 
-  /// As it stands in the page: libcurl's own sentences, which differ between versions, and places in a document are left out.
+  /// As it stands in the page: libcurl's own sentences, which differ between versions, places in a document and issuers, whose ports differ, are
+  /// left out.
   var cell: String {
-    var text = message
+    var text = message.split(separator: ": found ", maxSplits: 1, omittingEmptySubsequences: false).first.map(String.init) ?? ""
     for phrase in ["not reached (", "TLS failed (", "the answer broke off (", "duplicateKey(", "malformed(", "tooDeep(", "notUTF8("] {
       let parts = text.split(separator: phrase, maxSplits: 1, omittingEmptySubsequences: false)
       guard parts.count == 2 else { continue }
