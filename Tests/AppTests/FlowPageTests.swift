@@ -57,8 +57,10 @@ struct FlowPageTests {
       for row in Self.rows {
         checkPage(try await flow.send(visitor, row.method, row.target, FlowFixture.navigation + row.fields), row, "page")
         if row.method == "GET" {
-          checkPage(try await flow.send(visitor, "GET", row.target, Self.frame + row.fields), row, "frame")
           checkPage(try await flow.send(visitor, "GET", row.target, Self.old + row.fields), row, "old")
+          // In a frame a page of ours would not be shown at all: nobody frames them.
+          let framed = try await flow.send(visitor, "GET", row.target, Self.frame + row.fields)
+          #expect(framed.status == row.status && framed.field("content-type") == Problem.contentType, "\(row.target): \(framed.wholeText)")
         }
       }
       // The same refusals as scripts and programs get them: JSON, and beside it the same fields.

@@ -46,7 +46,7 @@ struct FlowStartTests {
     let registry = MetricRegistry()
     let metrics = GatewayMetrics(registry: registry)
     let (running, log) = (flow.running, deployment.log)
-    let generation = try Composition.generation(of: deployment, running.services, metrics, running.transports)
+    let generation = try Composition.generation(of: deployment, running.services, metrics, running.transports, LastResults())
     let upstreams = UpstreamMetrics(registry: registry, endpoints: generation.services.gateway.table.routes.flatMap(\.endpoints))
     let (settings, forwarding) = Composition.connectionSettings(
       of: deployment, loops: 1, generation, ListenerMetrics(registry: registry), tells: false)

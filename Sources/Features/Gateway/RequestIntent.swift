@@ -13,14 +13,18 @@ package struct RequestIntent: Sendable, Hashable {
 
   package init(_ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>) {
     isNavigation = Self.isNavigation(request, head)
-    let isDocument = request.secFetchDest.isEmpty ? true : request.secFetchDest.equals(Self.document, in: head)
-    isTopLevel = isNavigation && isDocument
+    isTopLevel = Self.isTopLevel(request, head)
     let site = request.secFetchSite
     isSameOriginOrUser = site.equals(Self.sameOrigin, in: head) ? true : site.equals(Self.none, in: head)
   }
 
-  /// `isNavigation` alone, for every request: nothing is allocated.
-  static func isNavigation(_ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>) -> Bool {
+  /// `isTopLevel` alone, for every request: nothing is allocated.
+  static func isTopLevel(_ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>) -> Bool {
+    guard isNavigation(request, head) else { return false }
+    return request.secFetchDest.isEmpty ? true : request.secFetchDest.equals(document, in: head)
+  }
+
+  private static func isNavigation(_ request: borrowing CanonicalRequest, _ head: borrowing Span<UInt8>) -> Bool {
     guard request.secFetchMode.isEmpty else { return request.secFetchMode.equals(Self.navigate, in: head) }
     guard !request.hasOrigin else { return false }
     switch request.method {
