@@ -293,7 +293,10 @@ struct EnvironmentTests {
       (["INTERCOM_CFG_TRUSTED_PROXIES": nil], "set INTERCOM_CFG_TRUSTED_PROXIES="),
       (["INTERCOM_CFG_COMPATIBILITY__CSRF_COOKIE": "true"], "INTERCOM_CFG_COMPATIBILITY__CSRF_COOKIE: warning: compatibility.csrfCookie:"),
       (["INTERCOM_URL": "http://ics.example.org"], "INTERCOM_URL: warning: baseURL: http on the network"),
-      (["SESSION_ROLLING_DURATION": "1209600"], "SESSION_ROLLING_DURATION: warning: longer than 7 days"),
+      (
+        ["SESSION_ROLLING_DURATION": "1209600"],
+        "SESSION_ROLLING_DURATION: warning: sessions.idle: longer than 24h, and absolute longer than 7d"
+      ),
       (["ORIGIN_REGEX": nil], "ORIGIN_REGEX: warning: missing: no app may call Intercom"),
       (["BASE_URL": "https://other.example.org"], "BASE_URL: warning: differs from INTERCOM_URL"),
       (

@@ -21,6 +21,14 @@ package enum AddressLiteral: Sendable, Hashable {
     }
   }
 
+  /// Every address of its family.
+  package var isAny: Bool {
+    switch self {
+    case .v4(let bytes): bytes.allSatisfy { $0 == 0 }
+    case .v6(let groups): groups.allSatisfy { $0 == 0 }
+    }
+  }
+
   package var isV6: Bool { if case .v6 = self { true } else { false } }
 
   /// The canonical text, without brackets ([RFC 5952 §4](https://www.rfc-editor.org/rfc/rfc5952#section-4)).

@@ -82,6 +82,11 @@ package struct Located<Value: Sendable>: Sendable {
     self.path = path
     self.isWritten = isWritten
   }
+
+  /// What mends it where it was said: `inFile`, or the variable set to `text`.
+  package func remedy(_ inFile: String, _ text: String) -> String {
+    if case .variable(let name) = place { "set \(name)=\(text)" } else { inFile }
+  }
 }
 
 /// Why a text is not a value of its type.

@@ -168,6 +168,12 @@ package struct ListenAddress: Sendable, Hashable, CustomStringConvertible {
 
   package var description: String { address.isV6 ? "[\(address.text)]:\(port)" : "\(address.text):\(port)" }
 
+  /// Whether a connection to one could be a connection to the other. Listeners of IPv6 take no IPv4 (`IPV6_V6ONLY`).
+  package func overlaps(_ other: ListenAddress) -> Bool {
+    guard port == other.port, port != 0, address.isV6 == other.address.isV6 else { return false }
+    return address == other.address || address.isAny || other.address.isAny
+  }
+
   package init(address: AddressLiteral, port: Int) {
     self.address = address
     self.port = port

@@ -85,7 +85,7 @@ package struct IntercomCommand: Sendable {
   private func check(_ file: String?, _ format: Invocation.Format) -> Int32 {
     let loader = ConfigurationLoader(
       environment: environment, foresee: { SQLiteSessionStore.obstacle(path: $0)?.explanation },
-      foreseeLog: { AppendFile.obstacle(path: $0)?.sentence })
+      foreseeLog: { path in AppendFile.obstacle(path: path).map { ($0.sentence, $0.isFolder) } })
     let reading = loader.read(file)
     let report = ConfigurationReport(file ?? ConfigurationLoader.environmentName, reading)
     return answer(

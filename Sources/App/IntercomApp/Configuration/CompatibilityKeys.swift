@@ -58,6 +58,14 @@ extension ConfigurationDraft {
           written, "no list of hosts can be derived from it: only listed origins can frame /silent, unless the Referer names the page",
           "write it as https://[a-z0-9-]+\\.example\\.org, or \(listed)")
       }
+      for one in pattern.idleAlternatives() {
+        reader.warn(written, "its alternative \(quoted(one.text)) \(one.fault.problem)", one.fault.remedy)
+      }
+      if let suffix = WeaknessChecks.openSuffix(of: pattern) {
+        reader.warn(
+          written, "it takes every domain below \(suffix), where strangers can register theirs",
+          "write out your own domain before it, or \(listed)")
+      }
       return Configuration.Compatibility(originPattern: pattern, csrfCookie: compatibility.csrfCookie.value)
     } catch {
       reader.refuse(written, "\(quoted(written.value)) \(error.problem)", error.remedy)

@@ -12,6 +12,7 @@ extension ConfigurationDraft {
     checkSessions(reader)
     checkDatabase(reader, foresee)
     checkNumbers(reader)
+    WeaknessChecks(self, reader).run()
     RouteChecks(self, reader, readFile).run()
   }
 
@@ -26,12 +27,31 @@ extension ConfigurationDraft {
     for origin in origins.value where origin.url.scheme == .http && baseURL?.value.scheme == .https && !origin.url.isLoopback {
       reader.warn(origins, "the origin \(origin.text) is http: whoever is on the way can act as this app", "serve the app by https")
     }
-    if listen.value.contains(where: { $0.address.value == admin.value }), admin.value.port != 0 {
-      reader.refuse(admin, "\(admin.value) is the main listener's address too", "choose another port, such as 8009")
-    }
-    if !admin.value.address.isLoopback {
+    checkOverlaps(reader)
+    if !adminAddress.value.isLoopback {
       reader.warn(
-        admin, "metrics and health can be read by everybody who reaches \(admin.value)", "write 127.0.0.1, or keep the port from users")
+        adminAddress, "metrics and health can be read by everybody who reaches \(admin.value)",
+        "write 127.0.0.1, or keep the port from users")
+    }
+  }
+
+  /// Of two listeners on one port the kernel would give each connection to one or refuse the second.
+  private func checkOverlaps(_ reader: ConfigurationReader) {
+    let addresses = listen.value.map(\.address)
+    for (index, one) in addresses.enumerated() {
+      guard let other = addresses[..<index].first(where: { $0.value.overlaps(one.value) }) else { continue }
+      reader.refuse(one, "\(one.value) and the listener \(other.value) take the same connections", "keep one of the two, or change a port")
+    }
+    guard let main = addresses.first(where: { $0.value.overlaps(admin.value) }) else { return }
+    let free = (8009...8011).first { port in !addresses.contains { $0.value.port == port } } ?? 8009
+    if !admin.isWritten, reader.isEnvironment {
+      let problem = "missing: its usual \(admin.value) lies within the main listener's \(main.value)"
+      reader.add(ConfigurationFault(.variable("ADMIN_PORT"), admin.path, problem, "set ADMIN_PORT=\(free)"))
+    } else if admin.value == main.value {
+      reader.refuse(admin, "\(admin.value) is the main listener's address too", "choose another port, such as \(free)")
+    } else {
+      reader.refuse(
+        admin, "\(admin.value) and the main listener \(main.value) take the same connections", "choose another port, such as \(free)")
     }
   }
 
@@ -114,12 +134,14 @@ extension ConfigurationDraft {
         sessions.sameSite, "browsers refuse SameSite=None without Secure, and the base URL is http", "write lax, or an https base URL")
     }
     guard let name = sessions.cookieName else { return }
-    if name.value.lowercased().hasPrefix("__host-") || name.value.lowercased().hasPrefix("__secure-") {
-      if !isSecure {
-        reader.refuse(name, "browsers refuse this prefix without Secure, and the base URL is http", "write a name without the prefix")
-      }
-    } else if isSecure {
-      reader.warn(name, "without the prefix __Host- a sibling domain can set this cookie", "write __Host-\(name.value)")
+    let (isHost, isSecurePrefix) = (name.value.lowercased().hasPrefix("__host-"), name.value.lowercased().hasPrefix("__secure-"))
+    if !isSecure, isHost || isSecurePrefix {
+      reader.refuse(name, "browsers refuse this prefix without Secure, and the base URL is http", "write a name without the prefix")
+    } else if isSecure, !isHost {
+      let bare = isSecurePrefix ? String(name.value.dropFirst("__Secure-".count)) : name.value
+      reader.warn(
+        name, "without the prefix __Host- a sibling domain can set this cookie",
+        name.remedy("write __Host-\(bare)", "__Host-\(bare)"))
     }
   }
 

@@ -67,6 +67,8 @@ struct ConfigurationDraft {
   let routes: [Route]
   let routesPlace: ConfigurationPlace
   var admin: Located<ListenAddress>
+  /// Of `admin`, with the place that says it: another one may say the port.
+  var adminAddress: Located<AddressLiteral>
   /// By name.
   let timeouts: [String: Located<Duration>]
   let limits: [String: Located<Int>]
@@ -97,6 +99,7 @@ extension ConfigurationDraft {
     routes = top.named("routes").map { Route($0.name, $0.section) }
     routesPlace = top.place
     admin = top.section("admin")[ConfigurationKeys.Admin.listen]
+    adminAddress = Located(admin.value.address, admin.place, admin.path, isWritten: admin.isWritten)
     timeouts = Self.numbers(ConfigurationKeys.Timeouts.all, top.section("timeouts"))
     limits = Self.numbers(ConfigurationKeys.Limits.all, top.section("limits"))
     log = Log(top.section("log"))

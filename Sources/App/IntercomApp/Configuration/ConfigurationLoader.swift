@@ -21,8 +21,8 @@ package struct ConfigurationReading: Sendable {
 /// What stands in the way of opening the session database of this path, and what to do about it; nil when nothing can be told.
 package typealias ForeseeStore = @Sendable (String) -> (problem: String, remedy: String)?
 
-/// What stands in the way of writing the log file of this path, in words; nil when nothing can be told.
-package typealias ForeseeLog = @Sendable (String) -> String?
+/// What stands in the way of writing the log file of this path, in words, and whether that is a folder in its place; nil when nothing can be told.
+package typealias ForeseeLog = @Sendable (String) -> (problem: String, isFolder: Bool)?
 
 /// From a file and the environment to a configuration, or to everything that is wrong with it.
 package struct ConfigurationLoader: Sendable {
@@ -84,13 +84,9 @@ package struct ConfigurationLoader: Sendable {
     var configuration: Configuration?
     if reader.isReadable {
       var draft = ConfigurationDraft(reader)
-      draft.admin = admin(draft.admin, reader)
+      (draft.admin, draft.adminAddress) = admin(draft.admin, reader)
       draft.check(reader, readFile, foresee: foresee)
-      if let file = draft.log.file, let problem = foreseeLog(file.value) {
-        // No fault: the check may run on another machine or as another user than `serve` will.
-        reader.warn(
-          file, "the log file \(quoted(file.value)) cannot be written: \(problem)", "name one in a folder that this process may write to")
-      }
+      checkLogFile(draft.log.file, reader)
       let files = TLSFiles(reader: reader, readFile: readFile, now: time.wallNow())
       let (tls, redis) = (ListenerChecks(draft, files).run(), RedisChecks(draft, files).run())
       configuration = draft.configuration(
@@ -114,6 +110,14 @@ package struct ConfigurationLoader: Sendable {
       configuration: errors.isEmpty ? configuration : nil, errors: errors, warnings: faults.filter { $0.severity == .warning })
   }
 
+  private func checkLogFile(_ file: Located<String>?, _ reader: ConfigurationReader) {
+    guard let file, let obstacle = foreseeLog(file.value) else { return }
+    let problem = "the log file \(quoted(file.value)) cannot be written: \(obstacle.problem)"
+    let remedy = "name one in a folder that this process may write to"
+    // A file may be checked on another machine or as another user than `serve` will run; the variables are those of this process.
+    if obstacle.isFolder || reader.isEnvironment { reader.refuse(file, problem, remedy) } else { reader.warn(file, problem, remedy) }
+  }
+
   /// Nil when none are named, or they cannot be used: that is a fault, but for the variable of which Node only warns.
   private func extraAuthorities(_ draft: ConfigurationDraft, _ files: TLSFiles) -> Configuration.ExtraAuthorities? {
     guard let file = draft.extraAuthorities else { return nil }
@@ -124,13 +128,18 @@ package struct ConfigurationLoader: Sendable {
     return files.certificates(file, unless: consequence).map { Configuration.ExtraAuthorities(file: file.value, certificates: $0) }
   }
 
-  /// The address of the admin listener with what `ADMIN_HOST` and `ADMIN_PORT` say of it.
-  private func admin(_ written: Located<ListenAddress>, _ reader: ConfigurationReader) -> Located<ListenAddress> {
+  /// The address of the admin listener with what `ADMIN_HOST` and `ADMIN_PORT` say of it; beside it the address without the port, with its
+  /// own place.
+  private func admin(
+    _ written: Located<ListenAddress>, _ reader: ConfigurationReader
+  ) -> (listen: Located<ListenAddress>, address: Located<AddressLiteral>) {
     var result = written
+    var host = Located(written.value.address, written.place, written.path)
     if let text = environment["ADMIN_HOST"], !text.isEmpty {
       let place = ConfigurationPlace.variable("ADMIN_HOST")
       if let address = AddressLiteral(text) {
         result = Located(ListenAddress(address: address, port: result.value.port), place, written.path)
+        host = Located(address, place, written.path)
       } else {
         reader.add(ConfigurationFault(place, written.path, "\(quoted(text)) is no address", "write 127.0.0.1 or 0.0.0.0"))
       }
@@ -143,7 +152,7 @@ package struct ConfigurationLoader: Sendable {
         reader.add(ConfigurationFault(place, written.path, "\(quoted(text)) is no port", "write a number from 1 to 65535"))
       }
     }
-    return result
+    return (result, host)
   }
 
   private func addIgnoredVariables(_ reader: ConfigurationReader) {

@@ -73,6 +73,10 @@ extension ValueShape where Value == Configuration.Credential {
       else { return nil }
       let claim = section[ConfigurationKeys.Basic.usernameClaim]
       let secret = section[ConfigurationKeys.Basic.secret]
+      if let secret, secret.value.reveal().utf8.count < 16 {
+        value.reader.warn(
+          secret, "the password is short: who guesses it is every user at this backend", "agree on one of 32 characters or more")
+      }
       guard let claim, let secret else { return nil }
       return .basic(usernameClaim: claim.value, secret: secret.value)
     }

@@ -51,6 +51,14 @@ extension ValueShape where Value == Configuration.Credential {
       let (homeserver, serverName, asToken) = (section[Keys.homeserver], section[Keys.serverName], section[Keys.asToken])
       let (userClaim, loginType, mode) = (section[Keys.userClaim], section[Keys.loginType], section[Keys.mode])
       let caFile = section[Keys.caFile]
+      if let homeserver, homeserver.value.scheme == .http, !homeserver.value.isLoopback {
+        value.reader.warn(
+          homeserver, "http on the network: whoever is on the way can read the secret and act as every user",
+          homeserver.remedy("write https://\(homeserver.value.bracketedHost)\(homeserver.value.path)", "https://…"))
+      }
+      if let asToken, asToken.value.reveal().utf8.count < 16 {
+        value.reader.warn(asToken, "the secret is short: who guesses it is every user", "write one of 32 characters or more")
+      }
       guard let homeserver, let serverName, let asToken else { return nil }
       return .matrix(
         Configuration.Matrix(

@@ -6,7 +6,7 @@ import OpenSSL
 extension ConfigurationKeys {
   enum Redis {
     static let host = Setting<Identifier>(
-      "host", .identifier("host"), absence: "required with `store: redis`", example: "redis.example.org", "The server's name or address.")
+      "host", .serverHost("host"), absence: "required with `store: redis`", example: "redis.example.org", "The server's name or address.")
     static let port = DefaultedSetting<Int>("port", .integer(1...65_535), default: 6379, "The server's port.")
     static let user = DefaultedSetting<Identifier>(
       "user", .identifier("user"), default: "default", "The ACL user. docs/operations.md tells what it must be allowed.")
@@ -21,7 +21,7 @@ extension ConfigurationKeys {
       "chain", .file, "PEM file of the certificate that is shown to the server, with those between it and its authority.")
     static let key = Setting<String>("key", .file, "PEM file of its private key, without a passphrase.")
     static let serverName = Setting<Identifier>(
-      "serverName", .identifier("host"), absence: "`host`", "The name that the server's certificate must be for.")
+      "serverName", .serverHost("serverName"), absence: "`host`", "The name that the server's certificate must be for.")
     static let section = "sessions.redis"
     static let rows = [
       host.row(in: section), port.row(in: section), user.row(in: section), password.row(in: section), database.row(in: section),
@@ -65,6 +65,52 @@ extension ConfigurationDraft.Redis {
     chain = section[Keys.chain]
     key = section[Keys.key]
     serverName = section[Keys.serverName]
+  }
+}
+
+extension ValueShape where Value == Identifier {
+  /// A server's name or address and nothing more; `[::1]` means `::1`. `key`: of `sessions.redis`.
+  static func serverHost(_ key: String) -> ValueShape {
+    ValueShape(type: "host") { value in
+      guard let text = ValueShape<String>.text(type: "host", maximum: 512).read(value) else { return nil }
+      if let host = bareHost(text) { return Identifier(host) }
+      // Not shown when it may hold a password.
+      let shown = text.contains("@") ? "this" : quoted(text)
+      value.refuse("\(shown) is more than a name or an address", remedy(text, key, value))
+      return nil
+    }
+  }
+
+  private static func bareHost(_ text: String) -> String? {
+    if text.hasPrefix("["), text.hasSuffix("]") {
+      let inner = text.dropFirst().dropLast()
+      return AddressLiteral(inner)?.isV6 == true ? String(inner) : nil
+    }
+    if AddressLiteral(text) != nil { return text }
+    let labels = (text.hasSuffix(".") ? text.dropLast() : text[...]).split(separator: ".", omittingEmptySubsequences: false)
+    let isName = labels.allSatisfy { label in
+      (1...63).contains(label.utf8.count)
+        && label.utf8.allSatisfy { $0 &- 48 < 10 || ($0 | 0x20) &- 97 < 26 || $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "_") }
+    }
+    return isName && text.utf8.count <= 254 ? text : nil
+  }
+
+  /// The settings in which the parts of a URL or of host and port belong.
+  private static func remedy(_ text: String, _ key: String, _ value: ConfigurationValue) -> String {
+    var rest = text[...]
+    var scheme = ""
+    if let end = text.firstRange(of: "://") { (scheme, rest) = (text[..<end.lowerBound].lowercased(), text[end.upperBound...]) }
+    rest = rest.prefix { $0 != "/" }
+    if let at = rest.lastIndex(of: "@") { rest = rest[rest.index(after: at)...] }
+    var port: Substring?
+    if let colon = rest.lastIndex(of: ":"), !rest.hasSuffix("]") { (port, rest) = (rest[rest.index(after: colon)...], rest[..<colon]) }
+    guard let host = bareHost(String(rest)) else { return "write the server's name or address alone" }
+    var parts = [(key, host)]
+    if key == "host", let port, wholeNumber(String(port)) != nil { parts.append(("port", String(port))) }
+    if key == "host", scheme == "rediss" { parts.append(("tls", "true")) }
+    let reader = value.reader
+    let remedies = parts.map { reader.remedy("\($0): \($1)", "sessions.redis.\($0)", $1) }
+    return (reader.isEnvironment ? "" : "write ") + remedies.joined(separator: ", ")
   }
 }
 

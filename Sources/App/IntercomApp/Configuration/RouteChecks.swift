@@ -118,7 +118,7 @@ struct RouteChecks {
 
   /// Whether a connection to this loopback URL ends at the listener.
   private static func reaches(_ listener: ListenAddress, _ url: WebURL) -> Bool {
-    let isAny = listener.address == .v4([0, 0, 0, 0]) || listener.address == .v6([UInt16](repeating: 0, count: 8))
+    let isAny = listener.address.isAny
     guard !isAny, let address = url.address else { return isAny || listener.address.isLoopback }
     return listener.address == address
   }
@@ -169,23 +169,12 @@ struct RouteChecks {
 
   private func checkMatrix(_ route: ConfigurationDraft.Route) {
     guard let credential = route.credential, case .matrix(let matrix) = credential.value else { return }
-    func located<Value>(_ value: Value, _ key: String) -> Located<Value> {
-      Located(value, credential.place, credential.path + ".matrix." + key)
-    }
-    let url = matrix.homeserver
-    if url.scheme == .http, !url.isLoopback {
-      reader.warn(
-        located(url, "homeserver"), "http on the network: whoever is on the way can read the secret and act as every user",
-        "write https://\(url.bracketedHost)\(url.path)")
-    }
-    if matrix.asToken.reveal().utf8.count < 16 {
-      reader.warn(
-        located(matrix.asToken, "asToken"), "the secret is short: who guesses it is every user", "write one of 32 characters or more")
-    }
     if let bearer = route.bearer {
       reader.refuse(bearer, "a Matrix account's device belongs to a session, which bearer tokens have none of", "remove one of the two")
     }
-    if let file = matrix.caFile { ConfigurationDraft.checkAuthorities(located(file, "caFile"), reader, readFile) }
+    if let file = matrix.caFile {
+      ConfigurationDraft.checkAuthorities(Located(file, credential.place, credential.path + ".matrix.caFile"), reader, readFile)
+    }
   }
 
   private func checkDoubles() {

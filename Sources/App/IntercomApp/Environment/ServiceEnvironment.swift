@@ -96,7 +96,7 @@ struct ServiceEnvironment {
 
   private mutating func listeners() {
     var port = value("PORT") ?? "8008"
-    if wholeNumber(port).map({ $0 > 65_535 }) ?? true {
+    if wholeNumber(port).map({ !(1...65_535).contains($0) }) ?? true {
       refuse("PORT", "\(quoted(port)) is no port", "set PORT=8008")
       port = "8008"
     }
@@ -127,6 +127,9 @@ struct ServiceEnvironment {
       }
     } else if let issuer = keycloakIssuer() {
       tree.set("provider", "issuer", to: issuer, from: "KEYCLOAK_URL")
+      if let base = keycloak?.base, keycloak?.hasAuth == true, !issuer.contains("@") {
+        warn("KEYCLOAK_URL", "ends with /auth, which is added to it anyway: the issuer is \(quoted(issuer))", "set KEYCLOAK_URL=\(base)")
+      }
     } else if value("KEYCLOAK_URL") == nil {
       miss(
         "ISSUER_BASE_URL", Self.issuer, "missing, and KEYCLOAK_URL with REALM_NAME too",
@@ -157,9 +160,15 @@ struct ServiceEnvironment {
   /// What Node only warns of, when it cannot be read, is no fault here either.
   static let extraAuthorities = "NODE_EXTRA_CA_CERTS"
 
+  /// `KEYCLOAK_URL` without the `/auth` that old versions of Keycloak have at its end.
+  private var keycloak: (base: String, hasAuth: Bool)? {
+    guard let text = url("KEYCLOAK_URL") else { return nil }
+    return text.hasSuffix("/auth") ? (String(text.dropLast("/auth".count)), true) : (text, false)
+  }
+
   private func keycloakIssuer() -> String? {
-    guard let keycloak = url("KEYCLOAK_URL"), let realm = value("REALM_NAME") else { return nil }
-    return "\(keycloak)/auth/realms/\(realm)"
+    guard let keycloak, let realm = value("REALM_NAME") else { return nil }
+    return "\(keycloak.base)/auth/realms/\(realm)"
   }
 
   // MARK: Origins
@@ -200,9 +209,6 @@ struct ServiceEnvironment {
     tree.set("sessions", "idle", to: "\(idle)s", from: "SESSION_ROLLING_DURATION")
     if idle > Self.usualAbsolute {
       tree.set("sessions", "absolute", to: "\(idle)s", from: "SESSION_ROLLING_DURATION")
-      warn(
-        "SESSION_ROLLING_DURATION", "longer than 7 days, after which sessions usually end even when they are used",
-        "set SESSION_ROLLING_DURATION=86400 unless that is meant")
     }
     let isTransient = flag("ENABLE_SESSION_COOKIE", false)
     tree.set("sessions", "cookieLifetime", to: isTransient ? "transient" : "persistent", from: "ENABLE_SESSION_COOKIE")

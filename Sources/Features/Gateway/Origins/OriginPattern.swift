@@ -14,7 +14,7 @@ package struct OriginPattern: Sendable, CustomStringConvertible {
   /// The shortest origin that it takes.
   package let example: String
   private let automaton: OriginAutomaton
-  private let allowsHTTP: Bool
+  let allowsHTTP: Bool
 
   package var description: String { expression }
 
@@ -41,7 +41,7 @@ package struct OriginPattern: Sendable, CustomStringConvertible {
   }
 
   /// Expressions that were searched for somewhere in an origin are common where this one comes from.
-  private static func takesNone(_ parsed: OriginExpression, _ text: String, _ allowsHTTP: Bool) -> OriginPatternFault {
+  static func takesNone(_ parsed: OriginExpression, _ text: String, _ allowsHTTP: Bool) -> OriginPatternFault {
     let schemes = allowsHTTP ? "http:// or https://" : "https://"
     var remedy = #"write all of it, such as https://[a-z0-9-]+\.example\.org"#
     if let domain = FrameSources.text(parsed), HTTPURL("https://\(domain)")?.host.description.utf8.elementsEqual(domain.utf8) == true {

@@ -11,6 +11,8 @@ package struct FileError: Error, Sendable, Equatable {
 
   /// No such entry, or a part of the path is no folder.
   package var isNotFound: Bool { errno == ENOENT || errno == ENOTDIR }
+  /// A folder stands where a file is to be written.
+  package var isFolder: Bool { errno == EISDIR }
   package var isExisting: Bool { errno == EEXIST || errno == ENOTEMPTY }
   /// The last segment is a symbolic link (`O_NOFOLLOW`).
   package var isLink: Bool { errno == ELOOP }
