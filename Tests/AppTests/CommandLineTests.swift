@@ -1,5 +1,6 @@
 import Linux
 import Synchronization
+import Telemetry
 import Testing
 
 @testable import IntercomApp
@@ -159,6 +160,30 @@ struct CommandLineTests {
     let run = Run()
     #expect(await run.command().run(["config", "check", path]) == 1)
     #expect(run.output == "\(path):1:1: cannot read the file: \(reason); name a file that this process may read\n\(path): 1 fault\n")
+  }
+
+  @Test("warnings of the configuration are handed to the log, and none of them is on standard error as text")
+  func warningsToTheLog() async throws {
+    let environment = EnvironmentFixture.minimal.merging(["PROXY": "true", "SESSION_COOKIE_NAME": "appSession"]) { $1 }
+    let (sink, errors) = (MemorySink(), MemorySink())
+    let commands = Commands(
+      serve: { served in
+        StructuredLog(to: sink).tell(served.warnings)
+        return 7
+      }, demo: { _ in 0 })
+    let command = IntercomCommand(environment: environment, commands: commands) { _, text in
+      errors.write(Array(text.utf8))
+      return true
+    }
+    #expect(await command.run(["serve"]) == 7)
+    #expect(errors.lines == [])
+    let lines = sink.lines
+    for expected in [
+      #""event":"configuration_warning","message":"accepted without effect; unset it when nothing else reads it","place":"PROXY","key":"""#,
+      #""place":"SESSION_COOKIE_NAME","key":"sessions.cookieName""#,
+    ] {
+      #expect(lines.contains { $0.contains(expected) }, "\(lines)")
+    }
   }
 
   @Test("serve starts with a right file, and refuses a wrong one with 78 before anything is started")

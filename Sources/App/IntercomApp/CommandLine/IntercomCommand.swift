@@ -97,15 +97,18 @@ package struct IntercomCommand: Sendable {
     let loader = ConfigurationLoader(environment: environment)
     let read: @Sendable () -> ConfigurationReading = { loader.read(file).with(threads: threads) }
     let reading = read()
-    for fault in (reading.errors + reading.warnings).sorted() { say("\(fault)\n") }
     guard let configuration = reading.configuration else {
+      // Where the log goes is not known.
+      for fault in (reading.errors + reading.warnings).sorted() { say("\(fault)\n") }
       say(
         file == nil
           ? "intercom: not started: the variables have faults (docs/migrating-from-ics.md); with a file: intercom serve --config FILE\n"
           : "intercom: not started: the configuration has faults\n")
       return ExitCode.configuration
     }
-    return await started("serve") { try await commands.serve(ServedConfiguration(configuration, readAgain: read)) }
+    return await started("serve") {
+      try await commands.serve(ServedConfiguration(configuration, warnings: reading.warnings, readAgain: read))
+    }
   }
 
   /// `config from-env`.

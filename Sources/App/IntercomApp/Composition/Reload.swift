@@ -7,11 +7,31 @@ import Telemetry
 /// A configuration, and how its file is read once more.
 package struct ServedConfiguration: Sendable {
   package let configuration: Configuration
+  /// What somebody should know of it.
+  package let warnings: [ConfigurationFault]
   package let readAgain: @Sendable () -> ConfigurationReading
 
-  package init(_ configuration: Configuration, readAgain: @escaping @Sendable () -> ConfigurationReading) {
+  package init(
+    _ configuration: Configuration, warnings: [ConfigurationFault], readAgain: @escaping @Sendable () -> ConfigurationReading
+  ) {
     self.configuration = configuration
+    self.warnings = warnings
     self.readAgain = readAgain
+  }
+}
+
+extension StructuredLog {
+  /// One line for each fault or warning, with its place (a variable's name, or file, line and column) and its key.
+  func tell(_ faults: [ConfigurationFault]) {
+    for fault in faults {
+      let message = (fault.path.isEmpty ? "" : fault.path + ": ") + "\(fault.problem); \(fault.remedy)"
+      let place = LogValue.string(fault.place.description)
+      if fault.severity == .warning {
+        warning("configuration_warning", message, ["place": place, "key": .string(fault.path)])
+      } else {
+        error("configuration_fault", message, ["place": place, "key": .string(fault.path)])
+      }
+    }
   }
 }
 
@@ -48,9 +68,9 @@ struct Reload {
   /// Reads the file again. The configuration that is in force afterwards.
   func run(from current: Configuration) async -> Configuration {
     let reading = served.readAgain()
-    for fault in reading.warnings { log.warning("configuration_warning", fault.description) }
+    log.tell(reading.warnings)
     guard let next = reading.configuration else {
-      for fault in reading.errors { log.error("configuration_fault", fault.description) }
+      log.tell(reading.errors)
       return refuse(current, "The configuration has faults. The one that was read before stays in force.", [])
     }
     let changes = Configuration.changes(from: current, to: next)

@@ -24,6 +24,7 @@ package enum Run {
         "crash_reports_on", "SWIFT_BACKTRACE asks for crash reports: as long as it does, processes of this user may read Intercom's memory."
       )
     }
+    log.tell(served.warnings)
     let inbox = SignalInbox(try serverSignals())
     let running = try await Composition.start(try Deployment(configuration, log: log, random: SystemRandom()))
     log.info(
