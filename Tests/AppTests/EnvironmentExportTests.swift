@@ -40,11 +40,20 @@ struct EnvironmentExportTests {
     #expect(await Run().command(Self.environment).run(["config", "from-env", "--secrets", folder.path]) == 0)
   }
 
-  @Test("a folder that is not there is told, with its name")
+  @Test("a folder that is not there is made, for its user alone")
+  func newFolder() async throws {
+    let (folder, run) = (try TestFolder(), Run())
+    let new = folder.file("secrets")
+    #expect(await run.command(Self.environment).run(["config", "from-env", "--secrets", new]) == 0, "\(run.error)")
+    #expect(try FileManager.default.contentsOfDirectory(atPath: new).sorted() == Self.secretNames)
+    #expect(try FileManager.default.attributesOfItem(atPath: new)[.posixPermissions] as? Int == 0o700)
+  }
+
+  @Test("one that cannot be made is told, with its name")
   func noFolder() async throws {
     let run = Run()
     #expect(await run.command(Self.environment).run(["config", "from-env", "--secrets", "/nowhere/secrets"]) == 1)
-    #expect(run.error.contains("nothing written: /nowhere/secrets/") && run.error.contains("No such file or directory"))
+    #expect(run.error.contains("nothing written: /nowhere/secrets: No such file or directory"))
   }
 
   @Test("relative paths become whole ones: those of a file would begin at its folder")

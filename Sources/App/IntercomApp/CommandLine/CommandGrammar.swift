@@ -80,8 +80,8 @@ extension CommandGrammar {
     summary: "write the variables of an Intercom Service as a configuration file",
     details: """
       Prints the file that means the same as the variables. No secret is in it: it names files for them, which --secrets writes (each
-      readable by its owner alone; files that are there already are kept, and that is a failure). Faults and warnings go to standard
-      error. Look at the result with 'intercom config check FILE'.
+      readable by its owner alone; a folder that is missing is made in one that is there; files that are there already are kept, and that
+      is a failure). Faults and warnings go to standard error. Look at the result with 'intercom config check FILE'.
       """)
 
   static let reference = CommandGrammar(
@@ -98,7 +98,8 @@ extension CommandGrammar {
     summary: "run Intercom",
     details: """
       Without --config the variables of an Intercom Service are the configuration: see docs/migrating-from-ics.md.
-      Variables named INTERCOM_CFG_<SECTION>__<KEY> stand over both. A file with faults is refused with exit code 78; look at it with
-      'intercom config check FILE'. Log lines go to standard error as JSON. SIGTERM ends it after the requests in flight.
+      Variables named INTERCOM_CFG_<SECTION>__<KEY> stand over both. A file with faults is refused with exit code 78, and they are
+      listed as text; look at it with 'intercom config check FILE'. Log lines go to standard error as JSON, warnings of the configuration
+      among them. SIGTERM ends it after the requests in flight.
       """)
 }

@@ -17,10 +17,14 @@ struct SecretFiles {
     self.files = files
   }
 
-  /// Looks for all of them before the first is written; takes back what it wrote when one cannot be written.
+  /// Looks for all of them before the first is written; takes back what it wrote when one cannot be written. A folder that is missing is made,
+  /// for its user alone, in one that is there; it stays.
   func write() throws(Fault) {
     for (name, _) in files where try isThere(name) {
       throw Fault(path: "\(folder)/\(name)", problem: "File exists; name an empty folder")
+    }
+    do throws(FileError) { try OpenFile.makePrivateFolder(folder) } catch {
+      guard error.isExisting else { throw Fault(path: folder, problem: error.sentence) }
     }
     for (index, file) in files.enumerated() {
       let path = "\(folder)/\(file.name)"
@@ -39,7 +43,7 @@ struct SecretFiles {
       _ = try OpenFile.folder(path: folder).status(of: Array(name.utf8))
       return true
     } catch {
-      // A folder that is missing is told when the first file is written.
+      // A folder that is missing is made later.
       guard error.isNotFound else { throw Fault(path: folder, problem: error.sentence) }
       return false
     }

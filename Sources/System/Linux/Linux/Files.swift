@@ -80,6 +80,12 @@ package final class OpenFile: Sendable {
     return FileStatus(raw)
   }
 
+  /// Makes a folder that only its user may enter; one that is there already is an error (`isExisting`).
+  package static func makePrivateFolder(_ path: String) throws(FileError) {
+    guard !path.utf8.contains(0) else { throw FileError(errno: EINVAL) }
+    guard mkdir(path, 0o700) == 0 else { throw .last }
+  }
+
   package func makeFolder(_ name: [UInt8]) throws(FileError) {
     _ = try checked(try withName(name) { mkdirat(descriptor, $0, 0o700) })
   }
