@@ -81,7 +81,8 @@ struct StoreDiskTests {
 
       try await end()
       try await waitUntilTrue("a recovery without anybody's doing", within: .seconds(10), pause: .milliseconds(50)) {
-        try await intercom.readiness() == (200, "ready\nprovider: ok\nsessions: ok\n")
+        let (status, text) = try await intercom.readiness()
+        return status == 200 && text.hasPrefix("ready\nprovider: ok\nsessions: ok\n")
       }
       #expect(!intercom.logLines("session_store_recovered").isEmpty)
       #expect(try await intercom.metric(#"intercom_session_store_failing{work="write"}"#) == 0)

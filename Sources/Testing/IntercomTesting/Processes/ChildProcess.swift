@@ -125,9 +125,20 @@ package final class ChildProcess: Sendable {
 
 /// Picks ports for programs that cannot bind to port 0.
 package enum FreePort {
+  /// Those that were given out last: who asked for one may not have opened it yet.
+  private static let given = Mutex([Int]())
+
   /// A port of 127.0.0.1 that was free a moment ago.
   package static func next() throws -> Int {
-    guard let port = freeLoopbackPort() else { throw WaitFailure("no free port on 127.0.0.1", within: .zero) }
-    return Int(port)
+    for _ in 0..<100 {
+      guard let port = freeLoopbackPort().map({ Int($0) }) else { break }
+      let isNew = given.withLock { given in
+        guard !given.contains(port) else { return false }
+        given = given.suffix(63) + [port]
+        return true
+      }
+      if isNew { return port }
+    }
+    throw WaitFailure("no free port on 127.0.0.1", within: .zero)
   }
 }
